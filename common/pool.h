@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* common/pool.h - the one pool of compute threads.
+ *
+ * Work is cut into a grid of tiles that depends on shapes only; threads take
+ * whole tiles; whoever adds partial sums does so in tile order.  So results do
+ * not depend on the number of threads.
+ *
+ *     static void tile(void *ud, size_t i, size_t worker) { ... }
+ *     hearth_pool_run(pool, n_tiles, tile, &job);
+ *
+ * Threads: a pool belongs to one thread at a time; `tile` runs on many.
+ * Memory:  fixed at open.  run() allocates nothing.
+ */
+#ifndef HEARTH_COMMON_POOL_H
+#define HEARTH_COMMON_POOL_H
+
+#include <stddef.h>
+
+#include "common/alloc.h"
+#include "common/error.h"
+#include "common/status.h"
+
+#define HEARTH_POOL_MAX_THREADS 64
+
+typedef struct hearth_pool hearth_pool;
+
+/* tile in [0, n_tiles); worker in [0, hearth_pool_size) picks scratch. */
+typedef void (*hearth_pool_fn)(void *ud, size_t tile, size_t worker);
+
+/* n_threads 0: one per core that this process may use.  The caller's thread
+ * is worker 0; others are pinned to one core each where the system lets us.
+ * Returns HEARTH_OK, HEARTH_EINVAL above the maximum, HEARTH_ENOMEM. */
+HEARTH_MUST_CHECK hearth_status hearth_pool_open(hearth_pool **out,
+                                                 size_t n_threads,
+                                                 const hearth_alloc *al,
+                                                 hearth_error *err);
+
+/* Threads in the pool, the caller included.  1 for NULL. */
+size_t hearth_pool_size(const hearth_pool *p);
+
+/* Run fn for every tile and return when all are done.  p NULL: in the caller.
+ * Must not be called from inside a tile. */
+void hearth_pool_run(hearth_pool *p, size_t n_tiles, hearth_pool_fn fn,
+                     void *ud);
+
+/* Stop and join.  NULL is a no-op. */
+void hearth_pool_close(hearth_pool *p);
+
+#endif /* HEARTH_COMMON_POOL_H */
