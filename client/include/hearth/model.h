@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hearth/model.h - take part in rounds, in ticks, and see what is in use.
+ *
+ *     hearth_client_tick ev = HEARTH_CLIENT_TICK_INIT;
+ *     while (app_may_run() && hearth_client_sync(c, &ev, &err) == HEARTH_OK)
+ *         if (ev.wait_ms > 0) come_back_in(ev.wait_ms);
+ *
+ * One tick is one HTTP request or one micro-batch of training.  To stop, do not
+ * call again; to stop a request at once, hearth_client_stop.  After the process
+ * died, open and tick again: the same prepared bytes are sent, never others.
+ *
+ * Threads: as hearth/client.h.
+ */
+#ifndef HEARTH_MODEL_H
+#define HEARTH_MODEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hearth/client.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What a tick did.  New values may be added. */
+typedef enum {
+    HEARTH_TICK_WAIT,      /* nothing to do for wait_ms */
+    HEARTH_TICK_CHECKIN,   /* asked the coordinator for offers */
+    HEARTH_TICK_REFUSED,   /* an offer was refused; reason says why */
+    HEARTH_TICK_ACCEPTED,  /* an offer was taken */
+    HEARTH_TICK_DOWNLOAD,  /* part of a release came */
+    HEARTH_TICK_INSTALLED, /* a better adapter is in use now */
+    HEARTH_TICK_TRAIN,     /* one micro-batch; step of n_steps, loss */
+    HEARTH_TICK_PREPARED,  /* clipped, noised, charged to the ledger */
+    HEARTH_TICK_UPLOAD,    /* part of it was sent */
+    HEARTH_TICK_COMMITTED, /* the coordinator has it */
+    HEARTH_TICK_GAVE_UP,   /* this round is over for this device; reason */
+    HEARTH_TICK_RETRY      /* a request failed; again in wait_ms; reason */
+} hearth_tick_kind;
+
+/* Filled by hearth_client_sync; set struct_size first (the INIT does). */
+typedef struct {
+    size_t struct_size;
+    int64_t wait_ms;    /* until the next tick has something to do; 0 = now */
+    uint64_t round;     /* 0 when about none */
+    uint64_t sequence;  /* of a release; 0 when about none */
+    uint64_t sent;      /* bytes */
+    uint64_t total;     /* bytes */
+    double loss;        /* about this device's records: keep it here */
+    int32_t kind;       /* hearth_tick_kind */
+    uint32_t step;
+    uint32_t n_steps;
+    uint32_t n_offers;
+    char task[64];
+    char reason[256];   /* words for a person, or "" */
+} hearth_client_tick;
+
+#define HEARTH_CLIENT_TICK_INIT                                                \
+    { sizeof(hearth_client_tick), 0, 0, 0, 0, 0, 0.0, 0, 0, 0, 0, {0}, {0} }
+
+/* One bounded step of taking part.
+ *
+ * Returns HEARTH_OK         whatever the network or the coordinator did: kind
+ *         HEARTH_EINVAL     a NULL, or a bad struct_size
+ *         HEARTH_ESTATE     not joined
+ *         HEARTH_ENOTFOUND, HEARTH_EFORMAT  the base model is gone or changed
+ *         HEARTH_EIO, HEARTH_ENOSPACE, HEARTH_ENOMEM, HEARTH_ERNG
+ * After an error the state on disk is sound; call again later. */
+HEARTH_API HEARTH_MUST_CHECK hearth_status hearth_client_sync(
+    hearth_client *c, hearth_client_tick *tick, hearth_error *err);
+
+/* What the phone can say about itself; the device's policy asks for it.
+ * Fields that are not known are negative. */
+typedef struct {
+    size_t struct_size;
+    int32_t charging;        /* 1, 0 */
+    int32_t unmetered;       /* 1, 0 */
+    int32_t battery_percent; /* 0..100 */
+    int32_t temperature_c;   /* of the battery, degrees Celsius */
+} hearth_client_conditions;
+
+#define HEARTH_CLIENT_CONDITIONS_INIT                                          \
+    { sizeof(hearth_client_conditions), -1, -1, -1, -1 }
+
+/* Say how the phone is; holds until said again.  Checked before an offer is
+ * accepted and while training. */
+HEARTH_API HEARTH_MUST_CHECK hearth_status hearth_client_set_conditions(
+    hearth_client *c, const hearth_client_conditions *now, hearth_error *err);
+
+/* Where this device stands. */
+typedef struct {
+    size_t struct_size;
+    uint64_t records;         /* kept */
+    uint64_t participations;  /* charged so far */
+    uint64_t sequence;        /* release in use; 0 = the base alone */
+    double epsilon_30_days;   /* epsilon_coordinator, at delta below */
+    double epsilon_lifetime;
+    double delta;
+    int32_t joined;           /* 1, 0 */
+    int32_t phase;            /* 0 idle, 1 in a round, 2 delta waits to be sent */
+    char task[64];            /* of the release in use */
+    char server[256];
+    char device_id[64];
+} hearth_client_info;
+
+#define HEARTH_CLIENT_INFO_INIT                                                \
+    { sizeof(hearth_client_info), 0, 0, 0, 0.0, 0.0, 0.0, 0, 0, {0}, {0}, {0} }
+
+HEARTH_API HEARTH_MUST_CHECK hearth_status hearth_client_status(
+    hearth_client *c, hearth_client_info *out, hearth_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* HEARTH_MODEL_H */

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/net/sync.h - the participant: one device taking part in rounds.
+ *
+ *   IDLE -> CHECKIN -> (per offer) BASE -> TRAIN -> PREPARE
+ *        -> BEGIN -> APPEND -> COMMIT -> IDLE ... INSTALL of a new release
+ *
+ * Tick style: the app owns the thread and calls hearth_sync_tick; each call
+ * does one bounded thing, at most one HTTP request or one micro-batch, and says
+ * how long nothing needs to be done.  Stopping is not calling it any more.
+ *
+ * Everything that must survive a killed process is in client.db before it is
+ * acted upon: the accepted offer, the prepared bytes together with their
+ * charge, the retry window, the pieces of a download, the installed release.
+ * Training is not: it starts over, from the same offer.  A device that dies
+ * after the charge sends the very bytes that were charged, never new ones.
+ *
+ *     while (hearth_sync_tick(s, &ev, &err) == HEARTH_OK) {
+ *         if (ev.kind == HEARTH_SYNC_WAIT) sleep_ms(ev.wait_ms);
+ *     }
+ *
+ * Threads: one thread at a time; hearth_transport_cancel may come from another.
+ * Memory:  between rounds a few KiB; during one the trainer's arena, freed
+ *          before the upload starts.
+ */
+#ifndef HEARTH_CLIENT_NET_SYNC_H
+#define HEARTH_CLIENT_NET_SYNC_H
+
+#include "client/device/conditions.h"
+#include "client/device/policy.h"
+#include "client/net/transport.h"
+#include "common/clock.h"
+#include "common/db.h"
+#include "common/pool.h"
+#include "common/rng.h"
+
+struct hearth_model;
+struct hearth_tokenizer;
+struct hearth_record_store;
+
+typedef struct hearth_sync hearth_sync;
+
+/* All pointers are borrowed until close, but for strings and bytes: copied. */
+typedef struct {
+    hearth_db *db;                       /* client.db, open */
+    struct hearth_record_store *records; /* in the same database */
+    struct hearth_model *model;          /* base */
+    struct hearth_tokenizer *tokenizer;
+    const char *chat_template; /* name; NULL = the model's own */
+    const hearth_policy *policy;
+    const hearth_conditions *conditions;
+    const hearth_transport *transport; /* pinned; its cancel is honoured */
+    hearth_clock clock;
+    hearth_rng *rng;
+    hearth_pool *pool; /* NULL = this thread only */
+    const hearth_alloc *al;
+    const char *state_dir; /* NULL: no PEFT folder of installed releases */
+    const char *base_name; /* the base as the user named it, for messages */
+    const char *root_pin;  /* "sha256//.." of the root key */
+    const uint8_t *keyset; /* [n_keyset] signed keyset; NULL = asked for over
+                              the transport at the first tick */
+    size_t n_keyset;
+    size_t memory_budget; /* bytes for training; 0 = 512 MiB */
+    const char *task;     /* take part in this task only; NULL = any */
+} hearth_sync_config;
+
+/* What one tick did. */
+typedef enum {
+    HEARTH_SYNC_WAIT,      /* nothing to do for wait_ms */
+    HEARTH_SYNC_CHECKIN,   /* checked in; n_offers */
+    HEARTH_SYNC_REFUSED,   /* an offer was refused; reason says why */
+    HEARTH_SYNC_ACCEPTED,  /* an offer was taken and stored */
+    HEARTH_SYNC_DOWNLOAD,  /* a manifest or a piece of a release came */
+    HEARTH_SYNC_INSTALLED, /* a release is in use now; sequence */
+    HEARTH_SYNC_TRAIN,     /* a micro-batch; step, n_steps, loss */
+    HEARTH_SYNC_PREPARED,  /* bytes and charge are stored */
+    HEARTH_SYNC_UPLOAD,    /* began or appended; sent, total */
+    HEARTH_SYNC_COMMITTED, /* the coordinator has it, durably */
+    HEARTH_SYNC_GAVE_UP,   /* this round is over for us; reason */
+    HEARTH_SYNC_RETRY      /* a request failed; tried again in wait_ms; reason */
+} hearth_sync_kind;
+
+/* Stays on the device: loss is a number about the user's data. */
+typedef struct {
+    hearth_sync_kind kind;
+    int64_t wait_ms;   /* until the next tick has something to do; 0 = now */
+    char task[64];     /* "" when the event is about none */
+    uint64_t round;    /* 0 when about none */
+    uint64_t sequence; /* of a release */
+    uint32_t n_offers;
+    uint32_t step, n_steps;
+    double loss;          /* mean nats a supervised token of the micro-batch */
+    uint64_t sent, total; /* bytes */
+    hearth_error reason;  /* of REFUSED, GAVE_UP, RETRY */
+} hearth_sync_event;
+
+/* Open a participant over a state; picks up whatever was under way.
+ * Returns HEARTH_EINVAL, HEARTH_ESIGNATURE (keyset), HEARTH_EIO, HEARTH_ENOMEM */
+HEARTH_MUST_CHECK
+hearth_status hearth_sync_open(hearth_sync **out, const hearth_sync_config *cfg,
+                               hearth_error *err);
+
+/* One bounded step.  What the network or a peer does wrong becomes an event
+ * (RETRY, GAVE_UP, REFUSED) with a time to come back; an error is returned only
+ * when this device cannot go on: HEARTH_EIO or HEARTH_ENOSPACE on the database,
+ * HEARTH_ENOMEM, HEARTH_ERNG.  After an error the state on disk is sound and
+ * tick may be called again. */
+HEARTH_MUST_CHECK
+hearth_status hearth_sync_tick(hearth_sync *s, hearth_sync_event *ev,
+                               hearth_error *err);
+
+/* ms until tick has something to do; 0 = now. */
+int64_t hearth_sync_wait_ms(const hearth_sync *s);
+
+/* Come back now rather than at the end of the retry window (`sync --once` of a
+ * user who asks).  Does not cut a window that the coordinator gave. */
+void hearth_sync_hint_now(hearth_sync *s);
+
+/* Short word for an event kind, e.g. "train".  Static. */
+const char *hearth_sync_kind_name(hearth_sync_kind k);
+
+/* Close; NULL is a no-op.  What was under way stays in the database. */
+void hearth_sync_close(hearth_sync *s);
+
+#endif /* HEARTH_CLIENT_NET_SYNC_H */
