@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/train/trainer.h - training, one micro-batch a call.
+ *
+ * The app decides when to go on: a tick does the forward and backward of one
+ * micro-batch, and after the last of a step the optimizer too.  Between ticks
+ * nothing runs and everything can be saved (checkpoint.h) or dropped.
+ *
+ *     st = hearth_trainer_plan(&plan, model, adapter, ds, &cfg, pool, err);
+ *     st = hearth_trainer_open(&t, model, adapter, ds, &cfg, pool, al, err);
+ *     do st = hearth_trainer_tick(t, &ev, err);
+ *     while (st == HEARTH_OK && ev.kind != HEARTH_TRAIN_DONE);
+ *     hearth_trainer_close(t);              // adapter holds the result
+ *
+ * Gradients are sums over supervised tokens; a step divides once by the number
+ * of supervised tokens in all its micro-batches, so accumulation and packing
+ * change nothing.
+ *
+ * Threads: one thread at a time; compute runs on pool.  The same bytes for any
+ *          number of threads.
+ * Memory:  planned and committed at _open; a tick allocates nothing.
+ */
+#ifndef HEARTH_TRAIN_TRAINER_H
+#define HEARTH_TRAIN_TRAINER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "client/model/model.h"
+#include "client/train/dataset.h"
+#include "client/train/memplan.h"
+#include "client/train/train_config.h"
+#include "common/adapter.h"
+#include "common/alloc.h"
+#include "common/error.h"
+#include "common/pool.h"
+#include "common/status.h"
+
+typedef struct hearth_trainer hearth_trainer;
+
+typedef enum {
+    HEARTH_TRAIN_MICRO = 0, /* a micro-batch inside a step */
+    HEARTH_TRAIN_STEP = 1,  /* a step is complete */
+    HEARTH_TRAIN_DONE = 2   /* the last step of the run is complete */
+} hearth_train_event_kind;
+
+typedef struct {
+    hearth_train_event_kind kind;
+    uint64_t step, steps;  /* steps complete; of the run */
+    uint64_t micro;        /* micro-batches of this run so far */
+    double loss;           /* mean over supervised tokens of the step, nats;
+                             of the micro-batch while kind is MICRO */
+    double lr;             /* rate of the step */
+    double grad_norm;      /* L2 norm of the mean gradient before clipping */
+    uint64_t tokens;       /* tokens of the step so far, supervised or not */
+    uint64_t supervised;   /* of those, supervised */
+    uint64_t records;      /* records of the step so far */
+    uint64_t total_tokens; /* of the run */
+} hearth_train_event;
+
+/* Name and count every buffer of a run; nothing is allocated or read.
+ * adapter is NULL in mode full.
+ * Returns HEARTH_OK, HEARTH_EINVAL (cfg), or HEARTH_ETOOBIG when cfg's budget
+ * is too small: err has the numbers, *plan is filled all the same. */
+HEARTH_MUST_CHECK
+hearth_status hearth_trainer_plan(hearth_memplan *plan,
+                                  const hearth_model *model,
+                                  const hearth_adapter *adapter,
+                                  const hearth_dataset *ds,
+                                  const hearth_train_config *cfg,
+                                  hearth_pool *pool, hearth_error *err);
+
+/* The same without a data set: for batch records of exactly seq tokens and
+ * n_records of them. */
+HEARTH_MUST_CHECK
+hearth_status hearth_trainer_plan_sizes(hearth_memplan *plan,
+                                        const hearth_model *model,
+                                        const hearth_adapter *adapter,
+                                        size_t n_records,
+                                        const hearth_train_config *cfg,
+                                        hearth_pool *pool, hearth_error *err);
+
+/* Plan, compare with the budget, commit the memory.  Everything given is
+ * borrowed until _close; adapter is trained in place (mode lora); pool may be
+ * NULL.
+ * Returns as _plan, or HEARTH_ENOMEM; *out is NULL on failure. */
+HEARTH_MUST_CHECK
+hearth_status
+hearth_trainer_open(hearth_trainer **out, const hearth_model *model,
+                    hearth_adapter *adapter, const hearth_dataset *ds,
+                    const hearth_train_config *cfg, hearth_pool *pool,
+                    const hearth_alloc *al, hearth_error *err);
+
+/* One micro-batch.  After HEARTH_TRAIN_DONE: HEARTH_ESTATE.
+ * HEARTH_ENONFINITE: loss or gradient became NaN or infinite; err names the
+ * record's number and the step; values are those before the step, and every
+ * later tick fails the same way. */
+HEARTH_MUST_CHECK
+hearth_status hearth_trainer_tick(hearth_trainer *t, hearth_train_event *ev,
+                                  hearth_error *err);
+
+/* The plan that _open committed. */
+const hearth_memplan *hearth_trainer_memplan(const hearth_trainer *t);
+
+/* Mode full: write the trained model as a Hugging Face folder. */
+HEARTH_MUST_CHECK
+hearth_status hearth_trainer_save_model(const hearth_trainer *t,
+                                        const char *dir, hearth_error *err);
+
+void hearth_trainer_close(hearth_trainer *t);
+
+#endif /* HEARTH_TRAIN_TRAINER_H */
