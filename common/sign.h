@@ -4,8 +4,7 @@
  * Everything Hearth signs (keysets, releases, certificate requests) is signed
  * with ECDSA over the curve P-256 and SHA-256 of the exact bytes.  A public
  * key is the uncompressed point 0x04 || X || Y, a signature is r || s, both
- * big-endian and of fixed length, so that neither has two spellings on the
- * wire.  Signing is deterministic (RFC 6979): a bad random moment can not leak
+ * big-endian, both of fixed length.  Signing is deterministic (RFC 6979): a bad random moment can not leak
  * the key.
  *
  *     hearth_sign_keypair *k = NULL;
@@ -36,7 +35,7 @@
 #define HEARTH_SIGN_SIG_BYTES    64 /* r[32] || s[32] */
 #define HEARTH_SIGN_PIN_CHARS    53 /* "sha256//" + 44 base64 + NUL */
 #define HEARTH_SIGN_PEM_MAX      512
-#define HEARTH_SIGN_SPKI_BYTES   91 /* DER SubjectPublicKeyInfo of P-256 */
+#define HEARTH_SIGN_SPKI_BYTES   91  /* DER SubjectPublicKeyInfo of P-256 */
 #define HEARTH_SIGN_DER_BYTES    121 /* DER ECPrivateKey of P-256 */
 
 typedef struct hearth_sign_keypair hearth_sign_keypair; /* secret; opaque */
@@ -51,7 +50,7 @@ hearth_status hearth_sign_generate(hearth_sign_keypair **out, hearth_rng *rng,
 
 /* Read a private key from PEM text ("EC PRIVATE KEY" or unencrypted PKCS 8).
  *
- *   pem  [n] n counts the text without a NUL, at most 8 KiB
+ *   pem  [n] n counts the text without a NUL, at most 2 KiB
  *
  * Returns HEARTH_OK
  *         HEARTH_EINVAL   a NULL argument
@@ -93,8 +92,8 @@ const uint8_t *hearth_sign_public(const hearth_sign_keypair *k);
 const uint8_t *hearth_sign__der(const hearth_sign_keypair *k);
 
 /* Sign the n bytes of msg.  msg may be NULL only when n is 0.
- * Returns HEARTH_OK, HEARTH_EINVAL, or HEARTH_ENOMEM (the crypto library failed;
- * sig is zeroed). */
+ * Returns HEARTH_OK, HEARTH_EINVAL, or HEARTH_ENOMEM (the crypto library
+ * failed; sig is zeroed). */
 HEARTH_MUST_CHECK
 hearth_status hearth_sign_bytes(const hearth_sign_keypair *k, const void *msg,
                                 size_t n, uint8_t sig[HEARTH_SIGN_SIG_BYTES]);
@@ -104,7 +103,7 @@ hearth_status hearth_sign_bytes(const hearth_sign_keypair *k, const void *msg,
  * Returns HEARTH_OK         it is pub's signature over exactly these bytes
  *         HEARTH_EINVAL     a NULL argument
  *         HEARTH_EFORMAT    pub is not a point on P-256
- *         HEARTH_ESIGNATURE     the signature does not match */
+ *         HEARTH_ESIGNATURE the signature does not match */
 HEARTH_MUST_CHECK
 hearth_status hearth_sign_verify(const uint8_t pub[HEARTH_SIGN_PUBLIC_BYTES],
                                  const void *msg, size_t n,

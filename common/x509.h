@@ -37,8 +37,9 @@
 
 /* What a certificate says. */
 typedef struct {
-    char id[HEARTH_X509_HOST_MAX + 1]; /* first dNSName; "" when there is none */
-    int64_t not_before_ms;             /* since 1970-01-01 UTC */
+    char
+        id[HEARTH_X509_HOST_MAX + 1]; /* first dNSName; "" when there is none */
+    int64_t not_before_ms;            /* since 1970-01-01 UTC */
     int64_t not_after_ms;
     uint8_t pub[HEARTH_SIGN_PUBLIC_BYTES];
     bool is_ca;
@@ -61,7 +62,7 @@ hearth_status hearth_x509_csr_new(char pem[HEARTH_X509_PEM_MAX],
  *         HEARTH_EINVAL   a NULL argument
  *         HEARTH_ETOOBIG  n >= HEARTH_X509_PEM_MAX
  *         HEARTH_EFORMAT  not a PEM request, or not a P-256 key
- *         HEARTH_ESIGNATURE   the signature is not by the key in it */
+ *         HEARTH_ESIGNATURE  the signature is not by the key in it */
 HEARTH_MUST_CHECK
 hearth_status hearth_x509_csr_verify(const char *pem, size_t n,
                                      uint8_t pub[HEARTH_SIGN_PUBLIC_BYTES],
@@ -107,8 +108,9 @@ hearth_status hearth_x509_issue(char pem[HEARTH_X509_PEM_MAX],
                                 hearth_error *err);
 
 /* Read one certificate, PEM or DER; nothing about it is verified.
- * Returns HEARTH_OK, HEARTH_EINVAL, HEARTH_ETOOBIG (n > 8 KiB), HEARTH_EFORMAT
- * (no certificate or not P-256); info is zeroed on failure. */
+ * Returns HEARTH_OK, HEARTH_EINVAL, HEARTH_ETOOBIG (n >=
+ * HEARTH_X509_PEM_MAX), HEARTH_EFORMAT (not one certificate, or not P-256);
+ * info is zeroed on failure. */
 HEARTH_MUST_CHECK
 hearth_status hearth_x509_read(hearth_x509_info *info, const void *cert,
                                size_t n, hearth_error *err);
@@ -117,8 +119,9 @@ hearth_status hearth_x509_read(hearth_x509_info *info, const void *cert,
  *
  * Returns HEARTH_OK
  *         HEARTH_EINVAL, HEARTH_ETOOBIG, HEARTH_EFORMAT  as hearth_x509_read
- *         HEARTH_ESIGNATURE    not issued by this CA, or tampered with
- *         HEARTH_EEXPIRED  outside its time; info is filled all the same */
+ *         HEARTH_ESIGNATURE  not issued by this CA, itself a CA, or tampered
+ *                            with
+ *         HEARTH_EEXPIRED    it or the CA is outside its time; info is filled all the same */
 HEARTH_MUST_CHECK
 hearth_status hearth_x509_verify(hearth_x509_info *info, const void *cert,
                                  size_t n, const char *ca_pem, int64_t now_ms,
