@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/model/model.h - an opened base model: immutable, shareable.
+ *
+ *     hearth_model *m = NULL;
+ *     if (hearth_model_open(&m, "dir", al, &err) != HEARTH_OK) ...
+ *     const hearth_model_config *c = hearth_model_get_config(m);
+ *     hearth_model_close(m);
+ *
+ * A model is a folder with config.json and model.safetensors.  The tensors are
+ * mapped, checked against the config (a missing, extra, misshapen or
+ * unreadable tensor is an error that names it) and seen only as weight views.
+ *
+ * Threads: any number of threads may use one model at the same time; it must
+ * outlive every decoder made from it.
+ */
+#ifndef HEARTH_CLIENT_MODEL_MODEL_H
+#define HEARTH_CLIENT_MODEL_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "client/model/model_config.h"
+#include "client/train/weight.h"
+#include "common/adapter.h"
+#include "common/alloc.h"
+#include "common/status.h"
+
+#define HEARTH_MODEL_MAX_NAME 96u /* bytes of a tensor or module name + NUL */
+
+typedef struct hearth_model hearth_model;
+
+/* What a tensor is for.  Q .. DOWN are the LoRA targets of
+ * common/lora_names.h. */
+typedef enum {
+    HEARTH_ROLE_Q = HEARTH_TARGET_Q,
+    HEARTH_ROLE_K = HEARTH_TARGET_K,
+    HEARTH_ROLE_V = HEARTH_TARGET_V,
+    HEARTH_ROLE_O = HEARTH_TARGET_O,
+    HEARTH_ROLE_GATE = HEARTH_TARGET_GATE,
+    HEARTH_ROLE_UP = HEARTH_TARGET_UP,
+    HEARTH_ROLE_DOWN = HEARTH_TARGET_DOWN,
+    HEARTH_ROLE_NORM_ATTN, /* before attention */
+    HEARTH_ROLE_NORM_MLP,  /* before the MLP */
+    HEARTH_ROLE_EMBED,     /* from here on: one per model, layer ignored */
+    HEARTH_ROLE_NORM_FINAL,
+    HEARTH_ROLE_HEAD, /* the embedding itself when tied */
+    HEARTH_ROLE_COUNT
+} hearth_role;
+
+/* Open the folder dir.  Errors leave *out NULL:
+ * those of hearth_model_config_load and hearth_safetensors_open, and
+ * HEARTH_EFORMAT for tensors that do not fit the config. */
+HEARTH_MUST_CHECK hearth_status hearth_model_open(hearth_model **out,
+                                                  const char *dir,
+                                                  const hearth_alloc *al,
+                                                  hearth_error *err);
+void hearth_model_close(hearth_model *m); /* NULL is a no-op */
+
+const hearth_model_config *hearth_model_get_config(const hearth_model *m);
+
+/* The folder given to open. */
+const char *hearth_model_dir(const hearth_model *m);
+
+/* SHA-256 [32] over the config and all tensors in canonical order.  Computed
+ * at the first call (about 0.5 GB/s), then kept.  Borrowed from m.  NULL only
+ * when hashing itself fails, which open has tried. */
+const uint8_t *hearth_model_digest(const hearth_model *m);
+
+/* The view of one tensor; the head of a tied model is the embedding's view.  layer < n_layers for per-layer roles. */
+const hearth_weight *hearth_model_weight(const hearth_model *m,
+                                         hearth_role role, uint32_t layer);
+
+/* Tensors in canonical order (embedding; per layer: norm, q, k, v, o, norm,
+ * gate, up, down; final norm; head unless tied): the order of files, digests
+ * and full-mode parameters. */
+size_t hearth_model_n_tensors(const hearth_model_config *c);
+
+/* Name, role, layer and shape of tensor i.  Vectors have cols = 1. */
+typedef struct {
+    char name[HEARTH_MODEL_MAX_NAME]; /* "model.layers.0.mlp.up_proj.weight" */
+    hearth_role role;
+    uint32_t layer;
+    uint32_t rows, cols;
+} hearth_model_tensor;
+void hearth_model_tensor_at(const hearth_model_config *c, size_t i,
+                            hearth_model_tensor *out);
+
+/* The linear layers that adapters may take, layer by layer in canonical target
+ * order: [*n] entries, borrowed from m.  For hearth_adapter_new. */
+const hearth_module_info *hearth_model_modules(const hearth_model *m,
+                                               size_t *n);
+
+/* client/model/model_create.c: write a folder with random weights: every
+ * linear and the embedding normal(0, initializer_range), norms 1; the same
+ * bytes for the same seed and config.  out_dir is made when absent; config and
+ * tokenizer are copied into it (tokenizer_path NULL: none).  Fails with
+ * HEARTH_EEXISTS when out_dir already has a model.safetensors. */
+HEARTH_MUST_CHECK hearth_status hearth_model_create(
+    const char *config_path, const char *tokenizer_path, uint64_t seed,
+    const char *out_dir, const hearth_alloc *al, hearth_error *err);
+
+/* client/model/model_save.c: write a Hugging Face folder (F32): config.json,
+ * model.safetensors, and the tokenizer files of src_dir (NULL: none).
+ * value[i] is tensor i in canonical order, [rows * cols] floats. */
+HEARTH_MUST_CHECK hearth_status hearth_model_save(const hearth_model_config *c,
+                                                  const float *const *value,
+                                                  const char *src_dir,
+                                                  const char *out_dir,
+                                                  const hearth_alloc *al,
+                                                  hearth_error *err);
+
+#endif /* HEARTH_CLIENT_MODEL_MODEL_H */

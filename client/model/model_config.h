@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/model/model_config.h - what a Hugging Face config.json says.
+ *
+ * Strict: an architecture that is not supported is refused with the list of
+ * those that are; a field that would change results and is not understood is
+ * an error that names it; fields known to be harmless are ignored.
+ *
+ * Threads: no shared state.
+ */
+#ifndef HEARTH_CLIENT_MODEL_MODEL_CONFIG_H
+#define HEARTH_CLIENT_MODEL_MODEL_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/alloc.h"
+#include "common/buf.h"
+#include "common/status.h"
+
+#define HEARTH_MODEL_MAX_EOS       8u
+#define HEARTH_MODEL_MAX_LAYERS    1024u
+#define HEARTH_MODEL_MAX_VOCAB     2000000u
+#define HEARTH_MODEL_MAX_WIDTH     131072u /* hidden, ffn, heads * head_dim */
+#define HEARTH_MODEL_MAX_POSITIONS 16777216u
+
+/* Everything that decides results.  Zero-initialised where absent. */
+typedef struct hearth_model_config {
+    char architecture[64]; /* "LlamaForCausalLM" */
+    char model_type[32];   /* "llama" */
+    uint32_t vocab_size;
+    uint32_t hidden_size;
+    uint32_t n_layers;
+    uint32_t n_heads;
+    uint32_t n_kv_heads; /* divides n_heads */
+    uint32_t head_dim;   /* even */
+    uint32_t ffn_size;
+    uint32_t max_positions;
+    double rope_theta;
+    double norm_eps;
+    double initializer_range; /* sigma of model create; default 0.02 */
+    bool tied;                /* the head is the embedding */
+    int32_t bos;              /* -1: none */
+    int32_t pad;              /* -1: none */
+    uint32_t n_eos;
+    int32_t eos[HEARTH_MODEL_MAX_EOS];
+} hearth_model_config;
+
+/* Parse n bytes of config.json; `what` names them in errors.
+ * HEARTH_EFORMAT       not JSON, a field missing, of a wrong type or range
+ * HEARTH_EUNSUPPORTED  an architecture or a setting that is not supported
+ * HEARTH_ENOMEM
+ * *out is zero on error. */
+HEARTH_MUST_CHECK hearth_status hearth_model_config_parse(
+    hearth_model_config *out, const char *json, size_t n, const char *what,
+    const hearth_alloc *al, hearth_error *err);
+
+/* Read and parse a file; also HEARTH_ENOTFOUND, HEARTH_EIO, HEARTH_ETOOBIG. */
+HEARTH_MUST_CHECK hearth_status
+hearth_model_config_load(hearth_model_config *out, const char *path,
+                         const hearth_alloc *al, hearth_error *err);
+
+/* Append config.json text that parses to the same struct. */
+HEARTH_MUST_CHECK hearth_status
+hearth_model_config_write(const hearth_model_config *c, hearth_buf *out);
+
+/* Numbers of the whole model: trainable parameters. */
+uint64_t hearth_model_config_parameters(const hearth_model_config *c);
+
+/* Is id one of the end-of-sequence tokens? */
+bool hearth_model_config_is_eos(const hearth_model_config *c, int32_t id);
+
+#endif /* HEARTH_CLIENT_MODEL_MODEL_CONFIG_H */

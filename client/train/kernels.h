@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/train/kernels.h - the table of inner loops; one table per kernel set.
+ *
+ * `reference`: + - * / sqrt and common/refmath only: the same bytes on every
+ * IEEE machine.  `blas`: OpenBLAS for products (one BLAS thread per caller)
+ * and vectorisable loops for the rest.  Sets agree within the tolerances in
+ * tests/unit/test_kernels.c.
+ *
+ * Letters: M rows, N columns, K inner; matrices row-major, ld* = elements
+ * between rows.  No kernel allocates, branches on thread count or keeps state.
+ * Threads: any number at once, on separate outputs.
+ */
+#ifndef HEARTH_CLIENT_TRAIN_KERNELS_H
+#define HEARTH_CLIENT_TRAIN_KERNELS_H
+
+#include <stddef.h>
+
+#include "client/train/real.h"
+
+typedef struct hearth_kernels {
+    const char *name; /* "reference", "blas" */
+
+    /* c[M,N] = alpha a[M,K] b[N,K]^T, + c when add. */
+    void (*gemm_nt)(size_t m, size_t n, size_t k, hearth_real alpha,
+                    const hearth_real *a, size_t lda, const hearth_real *b,
+                    size_t ldb, int add, hearth_real *c, size_t ldc);
+    /* c[M,N] = alpha a[M,K] b[K,N], + c when add. */
+    void (*gemm_nn)(size_t m, size_t n, size_t k, hearth_real alpha,
+                    const hearth_real *a, size_t lda, const hearth_real *b,
+                    size_t ldb, int add, hearth_real *c, size_t ldc);
+    /* c[M,N] = alpha a[K,M]^T b[K,N], + c when add. */
+    void (*gemm_tn)(size_t m, size_t n, size_t k, hearth_real alpha,
+                    const hearth_real *a, size_t lda, const hearth_real *b,
+                    size_t ldb, int add, hearth_real *c, size_t ldc);
+
+    /* y = x / sqrt(mean(x^2) + eps) * w, one row of n. */
+    void (*rmsnorm)(size_t n, const hearth_real *x, const hearth_real *w,
+                    hearth_real eps, hearth_real *y);
+    /* dx += d loss / d x of rmsnorm, given dy; one row of n.  dw is not its
+     * business: see scale_rstd. */
+    void (*rmsnorm_back)(size_t n, const hearth_real *x, const hearth_real *w,
+                         hearth_real eps, const hearth_real *dy,
+                         hearth_real *dx);
+    /* 1 / sqrt(mean(x^2) + eps). */
+    hearth_real (*rms_inverse)(size_t n, const hearth_real *x, hearth_real eps);
+
+    /* p[i] = exp(s[i] - shift); returns the sum.  p may be s. */
+    hearth_real (*exp_shift)(size_t n, const hearth_real *s, hearth_real shift,
+                             hearth_real *p);
+    /* Largest element; n > 0. */
+    hearth_real (*max)(size_t n, const hearth_real *x);
+    hearth_real (*dot)(size_t n, const hearth_real *x, const hearth_real *y);
+    /* m = silu(g) * u. */
+    void (*swiglu)(size_t n, const hearth_real *g, const hearth_real *u,
+                   hearth_real *m);
+    /* Given dm: dg, du.  dg may be g, du may be u. */
+    void (*swiglu_back)(size_t n, const hearth_real *g, const hearth_real *u,
+                        const hearth_real *dm, hearth_real *dg,
+                        hearth_real *du);
+    /* Rotate one head in place by half-split pairs (i, i + half); sign +1
+     * forward, -1 backward.  cos, sin: [half] of this position. */
+    void (*rope)(size_t half, const hearth_real *cos, const hearth_real *sin,
+                 hearth_real sign, hearth_real *x);
+    /* y += x. */
+    void (*accumulate)(size_t n, const hearth_real *x, hearth_real *y);
+} hearth_kernels;
+
+/* Always there. */
+const hearth_kernels *hearth_kernels_reference(void);
+
+/* NULL when built without OpenBLAS, or in the float64 twin. */
+const hearth_kernels *hearth_kernels_blas(void);
+
+/* blas when there is one, else reference. */
+const hearth_kernels *hearth_kernels_default(void);
+
+/* By name ("auto" = default); NULL when unknown or not built in. */
+const hearth_kernels *hearth_kernels_find(const char *name);
+
+/* Words about what runs the products, for doctor ("OpenBLAS 0.3.21 Haswell").
+ * Static or static storage filled once. */
+const char *hearth_kernels_describe(const hearth_kernels *k);
+
+#endif /* HEARTH_CLIENT_TRAIN_KERNELS_H */

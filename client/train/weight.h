@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/train/weight.h - products with a weight nobody sees the pointer of.
+ *
+ * A hearth_weight is a view: a matrix [rows, cols] (rows = outputs) of some
+ * stored type, mapped from a file or living in an arena.  Model code uses the
+ * three products below and nothing else.  Stored types other than the compute
+ * type are converted tile by tile into per-worker scratch of at most
+ * HEARTH_WEIGHT_TILE_BYTES.
+ *
+ * Determinism: work is cut into tiles by shapes only; the bytes of a result do
+ * not depend on the number of workers.
+ * Threads: views are immutable; a hearth_compute belongs to one thread.
+ * Errors: none; shapes are the caller's contract.
+ */
+#ifndef HEARTH_CLIENT_TRAIN_WEIGHT_H
+#define HEARTH_CLIENT_TRAIN_WEIGHT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "client/train/kernels.h"
+#include "client/train/real.h"
+#include "common/pool.h"
+
+#define HEARTH_WEIGHT_TILE_BYTES ((size_t)524288)
+
+typedef struct hearth_weight hearth_weight;
+
+/* What every product needs: kernels, the pool (NULL: inline) and one tile of
+ * scratch a worker, HEARTH_WEIGHT_TILE_BYTES apart. */
+typedef struct {
+    const hearth_kernels *kernels;
+    hearth_pool *pool;
+    unsigned char *tile; /* [n_workers][HEARTH_WEIGHT_TILE_BYTES], aligned 64 */
+} hearth_compute;
+
+size_t hearth_weight_rows(const hearth_weight *w);
+size_t hearth_weight_cols(const hearth_weight *w);
+
+/* y[T, rows] = x[T, cols] W^T, or y += when add.  ldx, ldy: elements between
+ * rows. */
+void hearth_weight_forward(const hearth_compute *c, const hearth_weight *w,
+                           size_t n_tokens, const hearth_real *x, size_t ldx,
+                           hearth_real *y, size_t ldy, int add);
+
+/* dx[T, cols] = dy[T, rows] W, or dx += when add. */
+void hearth_weight_backward(const hearth_compute *c, const hearth_weight *w,
+                            size_t n_tokens, const hearth_real *dy, size_t lddy,
+                            hearth_real *dx, size_t lddx, int add);
+
+/* dw[rows, cols] += dy[T, rows]^T x[T, cols]; for full mode. */
+void hearth_weight_gradient(const hearth_compute *c, size_t rows, size_t cols,
+                            size_t n_tokens, const hearth_real *dy, size_t lddy,
+                            const hearth_real *x, size_t ldx, hearth_real *dw);
+
+/* Copy row i (an embedding, or all of a vector as row 0 of its one-row view)
+ * to out[cols]. */
+void hearth_weight_row(const hearth_weight *w, size_t i, hearth_real *out);
+
+/* Copy all elements, row-major, to out[rows * cols]. */
+void hearth_weight_copy(const hearth_weight *w, hearth_real *out);
+
+#endif /* HEARTH_CLIENT_TRAIN_WEIGHT_H */
