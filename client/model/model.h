@@ -30,7 +30,7 @@
 
 typedef struct hearth_model hearth_model;
 
-/* What a tensor is for.  Q .. DOWN are the LoRA targets of
+/* What a tensor is for (hearth_role is a turn of a chat, chat_template.h).  Q .. DOWN are the LoRA targets of
  * common/lora_names.h. */
 typedef enum {
     HEARTH_ROLE_Q = HEARTH_TARGET_Q,
@@ -46,7 +46,7 @@ typedef enum {
     HEARTH_ROLE_NORM_FINAL,
     HEARTH_ROLE_HEAD, /* the embedding itself when tied */
     HEARTH_ROLE_COUNT
-} hearth_role;
+} hearth_tensor_role;
 
 /* Open the folder dir.  Errors leave *out NULL:
  * those of hearth_model_config_load and hearth_safetensors_open, and
@@ -69,7 +69,8 @@ const uint8_t *hearth_model_digest(const hearth_model *m);
 
 /* The view of one tensor; the head of a tied model is the embedding's view.  layer < n_layers for per-layer roles. */
 const hearth_weight *hearth_model_weight(const hearth_model *m,
-                                         hearth_role role, uint32_t layer);
+                                         hearth_tensor_role role,
+                                         uint32_t layer);
 
 /* Tensors in canonical order (embedding; per layer: norm, q, k, v, o, norm,
  * gate, up, down; final norm; head unless tied): the order of files, digests
@@ -79,7 +80,7 @@ size_t hearth_model_n_tensors(const hearth_model_config *c);
 /* Name, role, layer and shape of tensor i.  Vectors have cols = 1. */
 typedef struct {
     char name[HEARTH_MODEL_MAX_NAME]; /* "model.layers.0.mlp.up_proj.weight" */
-    hearth_role role;
+    hearth_tensor_role role;
     uint32_t layer;
     uint32_t rows, cols;
 } hearth_model_tensor;
