@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* privacy/noise.h - exact discrete Gaussian noise.
+ *
+ * Data flow:  delta -> clip -> quantize -> [+ noise] -> (mask) -> upload
+ *
+ * Draws integers x with probability proportional to exp(-x^2 / (2 sigma^2)),
+ * by integer arithmetic only: no floating point, no table, no tail cut.  The
+ * time a draw takes depends on the value drawn, so the whole vector is drawn
+ * before any data is touched (client/delta/prepare.c).
+ *
+ *     st = hearth_noise_draw(noise, d, sigma_sq, rng);
+ *     if (st != HEARTH_OK) abort_this_round();
+ *
+ * Threads: no shared state but the generator, which belongs to the caller.
+ * Memory:  allocates nothing; about 1.2 KiB of stack, wiped.
+ * Source:  Canonne, Kamath, Steinke, The Discrete Gaussian for Differential
+ *          Privacy, arXiv:2004.00010, Algorithms 1 to 3.
+ */
+#ifndef HEARTH_PRIVACY_NOISE_H
+#define HEARTH_PRIVACY_NOISE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/rng.h"
+#include "common/status.h"
+#include "privacy/sigma.h"
+
+/* Fill out[n] with independent draws of variance parameter sigma_sq.
+ *
+ * Fails closed: on any failure out is zeroed and must not be used as noise.
+ *
+ * Returns HEARTH_OK
+ *         HEARTH_EINVAL  a NULL pointer with n > 0, or a variance that
+ *                        hearth_sigma_ok refuses; there is no zero noise
+ *         HEARTH_ERNG    the generator failed, or gave what an honest one
+ *                        gives with probability below 2^-200 (a draw outside
+ *                        int32, a loop that does not end)
+ */
+HEARTH_MUST_CHECK
+hearth_status hearth_noise_draw(int32_t *out, size_t n, hearth_sigma_sq s,
+                                hearth_rng *rng);
+
+#endif /* HEARTH_PRIVACY_NOISE_H */
