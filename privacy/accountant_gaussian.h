@@ -18,7 +18,7 @@
 
 /* Smallest epsilon >= 0 with delta(epsilon) <= delta, after rounds rounds.
  *
- *   z       sigma over sensitivity, as hearth_relation_z gives it; > 0
+ *   z       sigma over sensitivity, as hearth_dp_z gives it; > 0
  *   rounds  >= 0; 0 gives 0
  *   delta   in (0, 1)
  *

@@ -7,7 +7,7 @@
  * device's data is replaced (it moves the sum twice as far: z / 2).  Charges
  * add up; a sum is converted to epsilon once.
  *
- *     double rho = 5 * hearth_zcdp_rho(2.4, HEARTH_RELATION_REPLACE_ONE);
+ *     double rho = 5 * hearth_zcdp_rho(2.4, HEARTH_DP_REPLACE_ONE);
  *     double eps = hearth_zcdp_epsilon(rho, 1e-5);          // 9.84
  *
  * Threads: pure functions.
@@ -20,19 +20,19 @@
 
 /* How two data sets may differ. */
 typedef enum {
-    HEARTH_RELATION_ZERO_OUT = 0,   /* one device's vector is replaced by 0 */
-    HEARTH_RELATION_REPLACE_ONE = 1 /* ... by any other allowed vector */
-} hearth_relation;
+    HEARTH_DP_ZERO_OUT = 0,   /* one device's vector is replaced by 0 */
+    HEARTH_DP_REPLACE_ONE = 1 /* ... by any other allowed vector */
+} hearth_dp_relation;
 
 /* "zero-out" or "replace-one"; "unknown" for another value.  Static. */
-const char *hearth_relation_name(hearth_relation r);
+const char *hearth_dp_relation_name(hearth_dp_relation r);
 
 /* The multiplier to account with: z, or z / 2 for replace-one.  Infinity is
  * never returned; a z that is not finite or <= 0 gives 0 (no privacy). */
-double hearth_relation_z(double z, hearth_relation r);
+double hearth_dp_z(double z, hearth_dp_relation r);
 
 /* rho of one round.  Infinity when z is not finite or <= 0. */
-double hearth_zcdp_rho(double z, hearth_relation r);
+double hearth_zcdp_rho(double z, hearth_dp_relation r);
 
 /* epsilon of rho-zCDP at delta, minimised over all orders alpha > 1.
  *

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* privacy/calibrate.h - the smallest z that meets a target epsilon.
  *
- *     st = hearth_calibrate_z(&z, 10.0, 1e-5, 5, HEARTH_RELATION_REPLACE_ONE,
+ *     st = hearth_calibrate_z(&z, 10.0, 1e-5, 5, HEARTH_DP_REPLACE_ONE,
  *                             HEARTH_METHOD_ZCDP);
  *
  * Threads: pure functions.
@@ -26,7 +26,7 @@ const char *hearth_method_name(hearth_method m);
 /* epsilon of rounds rounds with multiplier z under relation r.  Infinity for a
  * bad argument. */
 double hearth_account_epsilon(double z, uint32_t rounds, double delta,
-                              hearth_relation r, hearth_method m);
+                              hearth_dp_relation r, hearth_method m);
 
 /* *z = the smallest multiplier, within 1e-9 relative, whose epsilon is <= the
  * target; the returned z always satisfies it.
@@ -37,7 +37,7 @@ double hearth_account_epsilon(double z, uint32_t rounds, double delta,
  * in [1e-4, 1e8] is the answer (*z = 0). */
 HEARTH_MUST_CHECK
 hearth_status hearth_calibrate_z(double *z, double epsilon, double delta,
-                                 uint32_t rounds, hearth_relation r,
+                                 uint32_t rounds, hearth_dp_relation r,
                                  hearth_method m);
 
 #endif /* HEARTH_PRIVACY_CALIBRATE_H */

@@ -5,7 +5,7 @@
  * Data flow:  trainer -> [delta] -> prepare -> upload
  *
  *     hearth_delta *dl;
- *     st = hearth_delta_new(&dl, before, after, HEARTH_ADAPTER_B, al, err);
+ *     st = hearth_delta_new(&dl, before, after, HEARTH_PART_B, al, err);
  *     st = hearth_prepare(&p, ls, offer, hearth_delta_spans(dl),
  *                         hearth_delta_n_spans(dl), NULL, 0, rng, clock, err);
  *     hearth_delta_free(dl);                       // zeroizes
@@ -37,9 +37,8 @@ typedef struct hearth_delta hearth_delta;
  */
 HEARTH_MUST_CHECK
 hearth_status hearth_delta_new(hearth_delta **out, const hearth_adapter *before,
-                               const hearth_adapter *after,
-                               hearth_adapter_part part, const hearth_alloc *al,
-                               hearth_error *err);
+                               const hearth_adapter *after, hearth_part part,
+                               const hearth_alloc *al, hearth_error *err);
 
 /* Wipes and frees.  NULL is a no-op. */
 void hearth_delta_free(hearth_delta *dl);
