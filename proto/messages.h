@@ -53,14 +53,14 @@ typedef enum {
 typedef enum { HEARTH_UNIT_DEVICE = 1 } hearth_unit;
 
 typedef enum {
-    HEARTH_SCHEDULE_CONSTANT = 1,
-    HEARTH_SCHEDULE_LINEAR = 2,
-    HEARTH_SCHEDULE_COSINE = 3
+    HEARTH_WIRE_SCHEDULE_CONSTANT = 1,
+    HEARTH_WIRE_SCHEDULE_LINEAR = 2,
+    HEARTH_WIRE_SCHEDULE_COSINE = 3
 } hearth_wire_schedule;
 
 typedef enum {
-    HEARTH_LOSS_ANSWER = 1, /* supervise the answer only */
-    HEARTH_LOSS_ALL = 2
+    HEARTH_WIRE_LOSS_ANSWER = 1, /* supervise the answer only */
+    HEARTH_WIRE_LOSS_ALL = 2
 } hearth_wire_loss;
 
 /* Why a request was not granted, for programs; the words are in `message`. */
