@@ -186,10 +186,10 @@ typedef struct {
     uint64_t d;        /* trained parameters in the payload */
     uint32_t n_coords; /* bounded coordinates after them */
     uint32_t coord_max[HEARTH_PROTO_MAX_COORDS]; /* s_k, integer */
-    double clip; /* L2 norm in weight units, exactly a float */
-    uint64_t scale_num, scale_den; /* integers per weight unit; a power of 2 */
-    uint64_t bound_squared;        /* D_d^2: of the delta part, integer */
-    uint64_t delta2_squared;       /* D_d^2 + sum s_k^2 */
+    double clip;       /* L2 norm in weight units, exactly a float */
+    int32_t scale_exp; /* integers per weight unit = 2^scale_exp, -30..40 */
+    uint64_t bound_squared;          /* D_d^2: of the delta part, integer */
+    uint64_t delta2_squared;         /* D_d^2 + sum s_k^2 */
     uint64_t sigma2_num, sigma2_den; /* sigma^2 of each coordinate, integer
                                         domain; >= z^2 delta2_squared */
     double z;                        /* sigma / Delta2 */

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* coordinator/server_opt.h - from a sum of integers to the next release.
+ *
+ *     next[i] = start[i] + lr * sum[i] / (n * scale)
+ *
+ * in double, in canonical order, rounded to float once.  There is no momentum:
+ * it would carry noise from round to round.  The state that later optimizers
+ * need is part of a version already: a magic, a version and the step count.
+ *
+ * Built with -ffp-contract=off: the same bytes on every IEEE machine.
+ * Threads: pure functions.   Memory: allocates nothing.
+ */
+#ifndef HEARTH_COORDINATOR_SERVER_OPT_H
+#define HEARTH_COORDINATOR_SERVER_OPT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/status.h"
+
+#define HEARTH_SERVER_OPT_BYTES 20 /* "HSOP" u32 version u32 kind u64 steps */
+
+typedef struct {
+    uint64_t steps; /* server steps taken */
+} hearth_server_opt;
+
+void hearth_server_opt_save(const hearth_server_opt *o,
+                            uint8_t out[HEARTH_SERVER_OPT_BYTES]);
+
+/* HEARTH_OK, HEARTH_EFORMAT, or HEARTH_EVERSION; *o is zero on failure. */
+HEARTH_MUST_CHECK
+hearth_status hearth_server_opt_load(hearth_server_opt *o, const void *bytes,
+                                     size_t n);
+
+/* One step.
+ *
+ *   next, start  [d]  may be the same array
+ *   sum          [d]  integers, 2^scale_exp a weight unit
+ *   n_devices    contributions in the sum, >= 1
+ *   lr           finite, > 0
+ *
+ * Returns HEARTH_OK
+ *         HEARTH_EINVAL      a bad argument; next untouched
+ *         HEARTH_ENONFINITE  a result left the floats; next untouched */
+HEARTH_MUST_CHECK
+hearth_status hearth_server_opt_step(hearth_server_opt *o, float *next,
+                                     const float *start, const int64_t *sum,
+                                     size_t d, uint32_t n_devices,
+                                     int scale_exp, double lr);
+
+#endif /* HEARTH_COORDINATOR_SERVER_OPT_H */
