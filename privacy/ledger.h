@@ -90,13 +90,18 @@ typedef struct {
     double cap;      /* what the rules allow (spacing: least ms) */
 } hearth_ledger_verdict;
 
-/* Fill row->previous and row->hash.  previous = NULL for the first row. */
-void hearth_ledger_seal(hearth_ledger_row *row, const uint8_t previous[32]);
+/* Fill row->previous and row->hash.  previous = NULL for the first row.
+ * Returns HEARTH_OK, HEARTH_EINVAL (a field out of range), or the failure of
+ * common/hash.h; the hash is zero then. */
+HEARTH_MUST_CHECK
+hearth_status hearth_ledger_seal(hearth_ledger_row *row,
+                                 const uint8_t previous[32]);
 
 /* Is row a right successor of (seq, previous, time)?  Checks the number, the
  * link, the hash, the ranges of every field and that time does not run
  * backwards.  seq_before = 0 and previous = NULL for the first row.
- * Returns HEARTH_OK, HEARTH_EDIGEST (link or hash), HEARTH_EFORMAT. */
+ * Returns HEARTH_OK, HEARTH_EDIGEST (number, link, hash or time),
+ * HEARTH_EFORMAT (a field out of range), or the failure of common/hash.h. */
 HEARTH_MUST_CHECK
 hearth_status hearth_ledger_check(const hearth_ledger_row *row,
                                   uint64_t seq_before,

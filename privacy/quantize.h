@@ -45,8 +45,8 @@ typedef struct {
  *
  * Returns HEARTH_OK
  *         HEARTH_EINVAL      a bad argument; out untouched
- *         HEARTH_ETOOBIG     too many elements, or no draw met the bound in
- *                            HEARTH_QUANTIZE_TRIES tries; out is zeroed
+ *         HEARTH_ETOOBIG     too many elements (out untouched), or no draw met
+ *                            the bound in HEARTH_QUANTIZE_TRIES tries (zeroed)
  *         HEARTH_ENONFINITE  a NaN or infinity; out is zeroed
  *         HEARTH_ERNG        no randomness; out is zeroed
  */
