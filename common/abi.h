@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* common/abi.h - read a caller's config struct of any version. */
+#ifndef HEARTH_COMMON_ABI_H
+#define HEARTH_COMMON_ABI_H
 #include <stddef.h>
 
 #include "common/status.h"

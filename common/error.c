@@ -29,8 +29,10 @@ hearth_status hearth_error_set(hearth_error *err, hearth_status st,
     int n = vsnprintf(err->text, sizeof(err->text), fmt, ap);
     va_end(ap);
     err->status = st;
-    if (n < 0) err->text[0] = '\0';
-    else if ((size_t)n >= sizeof(err->text)) trim_utf8(err->text);
+    if (n < 0)
+        err->text[0] = '\0';
+    else if ((size_t)n >= sizeof(err->text))
+        trim_utf8(err->text);
     return st;
 }
 
