@@ -36,6 +36,7 @@ typedef struct {
     uint32_t rank;    /* r, before rank_pattern */
     float alpha;      /* lora_alpha, before alpha_pattern */
     bool rslora;
+    float dropout;    /* lora_dropout */
     uint32_t targets; /* mask of target_modules */
     size_t n_tensors; /* tensors in the file */
     size_t n_applied; /* tensors that became a factor; == n_tensors */
