@@ -34,7 +34,7 @@ static double power_of_two(int k) {
 
 double hearth_ref_exp(double x) {
     if (x != x) return x;
-    if (x > 709.782712893384) return INFINITY;
+    if (x > 709.782712893384) return (double)INFINITY;
     if (x < -745.1332191019412) return 0.0;
     double kf = x * 1.4426950408889634;
     int k = (int)(kf < 0 ? kf - 0.5 : kf + 0.5);
@@ -48,9 +48,9 @@ double hearth_ref_exp(double x) {
 }
 
 double hearth_ref_log(double x) {
-    if (x != x || x < 0) return NAN;
-    if (x == 0) return -INFINITY;
-    if (x == INFINITY) return x;
+    if (x != x || x < 0) return (double)NAN;
+    if (x == 0) return -(double)INFINITY;
+    if (x == (double)INFINITY) return x;
     int e = 0;
     if (x < 0x1p-1022) {
         x *= 0x1p54;
@@ -90,7 +90,7 @@ static double cos_kernel(double r, double lo) {
 
 /* sin when quadrant = 0, cos when 1 (cos x = sin(x + pi/2)). */
 static double sin_cos(double x, int quadrant) {
-    if (!(x <= 0x1p30 && x >= -0x1p30)) return NAN;
+    if (!(x <= 0x1p30 && x >= -0x1p30)) return (double)NAN;
     double kf = x * 0.6366197723675814;
     int64_t k = (int64_t)(kf < 0 ? kf - 0.5 : kf + 0.5);
     double y = (x - (double)k * PIO2_1) - (double)k * PIO2_2;
