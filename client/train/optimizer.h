@@ -19,6 +19,7 @@
 #ifndef HEARTH_TRAIN_OPTIMIZER_H
 #define HEARTH_TRAIN_OPTIMIZER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,6 +40,7 @@ typedef struct {
     float *value;      /* [n] */
     const float *grad; /* [n] */
     size_t n;
+    bool decay; /* weight decay applies */
 } hearth_optimizer_span;
 
 typedef struct {

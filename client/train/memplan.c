@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/train/memplan.c - sums that saturate: a wrong size can only refuse. */
+#include "client/train/memplan.h"
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/error.h"
+#include "common/mem.h"
+
+void hearth_memplan_add(hearth_memplan *p, const char *name,
+                        hearth_mem_kind kind, size_t n, size_t size) {
+    size_t bytes;
+    size_t *sum = kind == HEARTH_MEM_FILE ? &p->file_bytes : &p->private_bytes;
+    (void)hearth_size_mul(n, size, &bytes); /* SIZE_MAX on overflow */
+    (void)hearth_size_add(*sum, bytes, sum);
+    if (p->n == HEARTH_MEMPLAN_MAX)
+        p->private_bytes = SIZE_MAX;
+    else
+        p->item[p->n++] = (hearth_memplan_item){name, kind, bytes};
+}
+
+const char *hearth_memplan_format(size_t bytes, char *text, size_t cap) {
+    static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    double x = (double)bytes;
+    size_t u = 0;
+    for (; x >= 1024.0 && u < 4; u++) x /= 1024.0;
+    (void)snprintf(text, cap, u ? "%.1f %s" : "%.0f %s", x, unit[u]);
+    return text;
+}
+
+hearth_status hearth_memplan_check(const hearth_memplan *p, size_t budget,
+                                   hearth_error *err) {
+    char need[32], have[32], most[32];
+    const hearth_memplan_item *top = NULL;
+    if (budget == 0 && p->private_bytes != SIZE_MAX) return HEARTH_OK;
+    if (p->private_bytes <= budget) return HEARTH_OK;
+    for (size_t i = 0; i < p->n; i++)
+        if (p->item[i].kind == HEARTH_MEM_PRIVATE &&
+            (!top || p->item[i].bytes > top->bytes))
+            top = &p->item[i];
+    if (p->private_bytes == SIZE_MAX)
+        return hearth_error_set(err, HEARTH_ETOOBIG,
+                                "the plan is larger than this machine can "
+                                "address; use a shorter --seq or a smaller "
+                                "--batch");
+    return hearth_error_set(
+        err, HEARTH_ETOOBIG,
+        "the run needs %s of private memory, the budget is %s (most: %s, %s); "
+        "use a shorter --seq, a smaller --batch or a larger --memory-budget",
+        hearth_memplan_format(p->private_bytes, need, sizeof(need)),
+        hearth_memplan_format(budget, have, sizeof(have)),
+        top ? top->name : "?",
+        hearth_memplan_format(top ? top->bytes : 0, most, sizeof(most)));
+}
