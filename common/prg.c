@@ -8,6 +8,7 @@
 
 #include "common/bytes.h"
 #include "common/hash.h"
+#include "common/psa_lock.h"
 
 _Static_assert(sizeof(psa_cipher_operation_t) <=
                    sizeof(((hearth_prg *)0)->opaque),
@@ -34,10 +35,13 @@ hearth_status hearth_prg_init(hearth_prg *g,
     psa_set_key_algorithm(&attr, PSA_ALG_CTR);
     psa_set_key_usage_flags(&attr, PSA_KEY_USAGE_ENCRYPT);
     psa_key_id_t id = 0;
+    hearth_psa_lock();
     st = from_psa(psa_import_key(&attr, seed, HEARTH_PRG_SEED_BYTES, &id));
-    if (st != HEARTH_OK) return st;
-    g->key_id = (uint32_t)id;
-    st = from_psa(psa_cipher_encrypt_setup(op_of(g), id, PSA_ALG_CTR));
+    if (st == HEARTH_OK) {
+        g->key_id = (uint32_t)id;
+        st = from_psa(psa_cipher_encrypt_setup(op_of(g), id, PSA_ALG_CTR));
+    }
+    hearth_psa_unlock();
     if (st == HEARTH_OK)
         st = from_psa(psa_cipher_set_iv(op_of(g), iv, sizeof(iv)));
     if (st != HEARTH_OK) hearth_prg_free(g);
@@ -61,6 +65,10 @@ hearth_status hearth_prg_bytes(hearth_prg *g, void *out, size_t n) {
 
 void hearth_prg_free(hearth_prg *g) {
     psa_cipher_abort(op_of(g));
-    if (g->key_id) psa_destroy_key((psa_key_id_t)g->key_id);
+    if (g->key_id) {
+        hearth_psa_lock();
+        psa_destroy_key((psa_key_id_t)g->key_id);
+        hearth_psa_unlock();
+    }
     hearth_zeroize(g, sizeof(*g));
 }

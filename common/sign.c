@@ -318,6 +318,7 @@ hearth_status hearth_sign_verify(const uint8_t pub[HEARTH_SIGN_PUBLIC_BYTES],
     psa_key_id_t id = 0;
     hearth_status st = HEARTH_OK;
     if (!pub || !sig || (!msg && n)) return HEARTH_EINVAL;
+    if (pub[0] != 0x04) return HEARTH_EFORMAT; /* only this form is ours */
     hearth_psa_lock();
     psa_status_t ps = import_key(&id, false, pub, HEARTH_SIGN_PUBLIC_BYTES);
     if (ps == PSA_SUCCESS) {
