@@ -30,22 +30,22 @@
 
 typedef struct hearth_model hearth_model;
 
-/* What a tensor is for (hearth_role is a turn of a chat, chat_template.h).  Q .. DOWN are the LoRA targets of
+/* What a tensor is for.  Q .. DOWN are the LoRA targets of
  * common/lora_names.h. */
 typedef enum {
-    HEARTH_ROLE_Q = HEARTH_TARGET_Q,
-    HEARTH_ROLE_K = HEARTH_TARGET_K,
-    HEARTH_ROLE_V = HEARTH_TARGET_V,
-    HEARTH_ROLE_O = HEARTH_TARGET_O,
-    HEARTH_ROLE_GATE = HEARTH_TARGET_GATE,
-    HEARTH_ROLE_UP = HEARTH_TARGET_UP,
-    HEARTH_ROLE_DOWN = HEARTH_TARGET_DOWN,
-    HEARTH_ROLE_NORM_ATTN, /* before attention */
-    HEARTH_ROLE_NORM_MLP,  /* before the MLP */
-    HEARTH_ROLE_EMBED,     /* from here on: one per model, layer ignored */
-    HEARTH_ROLE_NORM_FINAL,
-    HEARTH_ROLE_HEAD, /* the embedding itself when tied */
-    HEARTH_ROLE_COUNT
+    HEARTH_TENSOR_Q = HEARTH_TARGET_Q,
+    HEARTH_TENSOR_K = HEARTH_TARGET_K,
+    HEARTH_TENSOR_V = HEARTH_TARGET_V,
+    HEARTH_TENSOR_O = HEARTH_TARGET_O,
+    HEARTH_TENSOR_GATE = HEARTH_TARGET_GATE,
+    HEARTH_TENSOR_UP = HEARTH_TARGET_UP,
+    HEARTH_TENSOR_DOWN = HEARTH_TARGET_DOWN,
+    HEARTH_TENSOR_NORM_ATTN, /* before attention */
+    HEARTH_TENSOR_NORM_MLP,  /* before the MLP */
+    HEARTH_TENSOR_EMBED,     /* from here on: one per model, layer ignored */
+    HEARTH_TENSOR_NORM_FINAL,
+    HEARTH_TENSOR_HEAD, /* the embedding itself when tied */
+    HEARTH_TENSOR_COUNT
 } hearth_tensor_role;
 
 /* Open the folder dir.  Errors leave *out NULL:

@@ -53,8 +53,7 @@ void hearth_weight_gradient(const hearth_compute *c, size_t rows, size_t cols,
                             size_t n_tokens, const hearth_real *dy, size_t lddy,
                             const hearth_real *x, size_t ldx, hearth_real *dw);
 
-/* Copy row i (an embedding, or all of a vector as row 0 of its one-row view)
- * to out[cols]. */
+/* Copy row i, as an embedding look-up does, to out[cols]. */
 void hearth_weight_row(const hearth_weight *w, size_t i, hearth_real *out);
 
 /* Copy all elements, row-major, to out[rows * cols]. */

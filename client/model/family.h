@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/model/family.h - what one family of architectures looks like.
+ *
+ * A family is a row of data: its names in config.json, its tensors with their
+ * shapes in terms of the config, and the fields of config.json it knows.  The
+ * loader, the saver, the digest and the decoder's full mode walk these tables,
+ * so that another family is another row (and whatever its layers compute).
+ *
+ * Threads: constant data.
+ */
+#ifndef HEARTH_CLIENT_MODEL_FAMILY_H
+#define HEARTH_CLIENT_MODEL_FAMILY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "client/model/model.h"
+#include "client/model/model_config.h"
+
+/* A side of a tensor, as a function of the config. */
+typedef enum {
+    HEARTH_SIDE_ONE, /* absent: the tensor is a vector */
+    HEARTH_SIDE_VOCAB,
+    HEARTH_SIDE_HIDDEN,
+    HEARTH_SIDE_FFN,
+    HEARTH_SIDE_QUERY, /* n_heads * head_dim */
+    HEARTH_SIDE_KV     /* n_kv_heads * head_dim */
+} hearth_side;
+
+typedef struct {
+    hearth_tensor_role role;
+    const char *name; /* before the layer number, or all of it */
+    const char *tail; /* after the layer number; NULL: once per model */
+    hearth_side rows, cols;
+} hearth_family_tensor;
+
+/* What to do with a field of config.json that the common parser does not
+ * read. */
+typedef enum {
+    HEARTH_FIELD_IGNORE, /* cannot change results */
+    HEARTH_FIELD_FALSE,  /* must be false or null */
+    HEARTH_FIELD_ZERO,   /* must be 0 or null */
+    HEARTH_FIELD_ONE,    /* must be 1 or null */
+    HEARTH_FIELD_NULL,   /* must be null */
+    HEARTH_FIELD_READ    /* the parser reads it */
+} hearth_field_rule;
+
+typedef struct {
+    const char *name;
+    hearth_field_rule rule;
+} hearth_family_field;
+
+typedef struct {
+    const char *architecture;           /* "LlamaForCausalLM" */
+    const char *model_type;             /* "llama" */
+    const hearth_family_tensor *tensor; /* in canonical order */
+    size_t n_tensors;
+    const hearth_family_field *field; /* every field it knows */
+    size_t n_fields;
+} hearth_family;
+
+/* All families, for messages and look-up. */
+const hearth_family *hearth_family_all(size_t *n);
+
+/* By architecture; NULL when it is not supported. */
+const hearth_family *hearth_family_find(const char *architecture);
+
+/* Elements of a side. */
+uint32_t hearth_family_side(const hearth_model_config *c, hearth_side side);
+
+#endif /* HEARTH_CLIENT_MODEL_FAMILY_H */

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/model/model.c - open a Hugging Face folder and check every tensor. */
+#include "client/model/model.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "client/model/family.h"
+#include "client/train/weight_private.h"
+#include "common/error.h"
+#include "common/file.h"
+#include "common/hash.h"
+#include "common/mem.h"
+#include "common/safetensors.h"
+
+#define MAX_PATH_BYTES 1024
+#define HINT           "check the model folder"
+
+struct hearth_model {
+    hearth_alloc al;
+    hearth_model_config config;
+    hearth_safetensors *file;
+    size_t n_tensors;
+    hearth_weight *weight;        /* [n_tensors] in canonical order */
+    const hearth_tensor **source; /* [n_tensors] */
+    size_t n_modules;
+    hearth_module_info *module; /* [n_modules] */
+    char (*module_name)[HEARTH_MODEL_MAX_NAME];
+    char *dir;
+    pthread_mutex_t lock; /* guards digest and has_digest; leaf lock */
+    bool has_lock, has_digest;
+    uint8_t digest[HEARTH_SHA256_BYTES];
+};
+
+/* First per-layer entry of the family's table and how many there are. */
+static void layer_range(const hearth_family *f, size_t *first, size_t *n) {
+    *first = 0;
+    while (*first < f->n_tensors && !f->tensor[*first].tail) (*first)++;
+    *n = 0;
+    while (*first + *n < f->n_tensors && f->tensor[*first + *n].tail) (*n)++;
+}
+
+size_t hearth_model_n_tensors(const hearth_model_config *c) {
+    const hearth_family *f = hearth_family_find(c->architecture);
+    size_t first, per_layer;
+    if (!f) return 0;
+    layer_range(f, &first, &per_layer);
+    return f->n_tensors - per_layer + per_layer * c->n_layers -
+           (c->tied ? 1u : 0u);
+}
+
+void hearth_model_tensor_at(const hearth_model_config *c, size_t i,
+                            hearth_model_tensor *out) {
+    const hearth_family *f = hearth_family_find(c->architecture);
+    size_t first, per_layer, entry = i;
+    uint32_t layer = 0;
+    *out = (hearth_model_tensor){.name = ""};
+    if (!f) return;
+    layer_range(f, &first, &per_layer);
+    if (i >= first) {
+        size_t in_layers = per_layer * c->n_layers;
+        if (i - first < in_layers) {
+            layer = (uint32_t)((i - first) / per_layer);
+            entry = first + (i - first) % per_layer;
+        } else {
+            entry = i - in_layers + per_layer;
+        }
+    }
+    if (entry >= f->n_tensors) return;
+    const hearth_family_tensor *t = &f->tensor[entry];
+    out->role = t->role;
+    out->layer = layer;
+    out->rows = hearth_family_side(c, t->rows);
+    out->cols = hearth_family_side(c, t->cols);
+    if (t->tail)
+        (void)snprintf(out->name, sizeof(out->name), "%s%u%s", t->name,
+                       (unsigned)layer, t->tail);
+    else
+        (void)snprintf(out->name, sizeof(out->name), "%s", t->name);
+}
+
+/* Index of a tensor in canonical order. */
+static size_t tensor_index(const hearth_model_config *c,
+                           hearth_tensor_role role, uint32_t layer) {
+    const hearth_family *f = hearth_family_find(c->architecture);
+    size_t first, per_layer, entry = 0;
+    layer_range(f, &first, &per_layer);
+    if (role == HEARTH_TENSOR_HEAD && c->tied) role = HEARTH_TENSOR_EMBED;
+    while (f->tensor[entry].role != role) entry++;
+    if (f->tensor[entry].tail) return entry + per_layer * layer;
+    return entry < first ? entry : entry + per_layer * (c->n_layers - 1u);
+}
+
+const hearth_weight *hearth_model_weight(const hearth_model *m,
+                                         hearth_tensor_role role,
+                                         uint32_t layer) {
+    return &m->weight[tensor_index(&m->config, role, layer)];
+}
+
+static hearth_status bad(hearth_error *err, const char *dir, const char *name,
+                         const char *text) {
+    return hearth_error_set(err, HEARTH_EFORMAT,
+                            "%.100s: tensor '%.80s' %s; " HINT, dir, name,
+                            text);
+}
+
+/* A tensor of the file against what the config asks for. */
+static hearth_status check_shape(const hearth_model *m, const hearth_tensor *t,
+                                 const hearth_model_tensor *want,
+                                 hearth_error *err) {
+    char text[96];
+    bool vector = want->cols == 1;
+    bool fits = vector ? t->n_dims == 1 && t->dim[0] == want->rows
+                       : t->n_dims == 2 && t->dim[0] == want->rows &&
+                             t->dim[1] == want->cols;
+    if (!fits) {
+        (void)snprintf(text, sizeof(text),
+                       "has another shape than config.json's [%u%s%.0u]",
+                       (unsigned)want->rows, vector ? "" : ", ",
+                       vector ? 0u : (unsigned)want->cols);
+        return bad(err, m->dir, want->name, text);
+    }
+    if (t->dtype == HEARTH_DTYPE_OTHER)
+        return bad(err, m->dir, want->name, "is not F32, F16 or BF16");
+    return HEARTH_OK;
+}
+
+static hearth_weight_type weight_type(hearth_dtype d) {
+    if (d == HEARTH_DTYPE_F16) return HEARTH_WEIGHT_F16;
+    if (d == HEARTH_DTYPE_BF16) return HEARTH_WEIGHT_BF16;
+    return HEARTH_WEIGHT_F32;
+}
+
+static hearth_status bind_tensors(hearth_model *m, hearth_error *err) {
+    for (size_t i = 0; i < m->n_tensors; i++) {
+        hearth_model_tensor want;
+        hearth_model_tensor_at(&m->config, i, &want);
+        const hearth_tensor *t = hearth_safetensors_find(m->file, want.name);
+        if (!t) return bad(err, m->dir, want.name, "is missing");
+        hearth_status st = check_shape(m, t, &want, err);
+        if (st != HEARTH_OK) return st;
+        m->source[i] = t;
+        m->weight[i] = (hearth_weight){weight_type(t->dtype), want.rows,
+                                       want.cols, t->data};
+    }
+    return HEARTH_OK;
+}
+
+static bool ends_with(const char *s, const char *tail) {
+    size_t n = strlen(s), k = strlen(tail);
+    return n >= k && strcmp(s + n - k, tail) == 0;
+}
+
+/* Tensors that no role asks for are errors, except two that older exporters
+ * wrote: rotary tables, and a head equal to the embedding it is tied to. */
+static hearth_status check_extra(const hearth_model *m, hearth_error *err) {
+    for (size_t i = 0; i < hearth_safetensors_count(m->file); i++) {
+        const hearth_tensor *t = hearth_safetensors_at(m->file, i);
+        size_t k = 0;
+        while (k < m->n_tensors && m->source[k] != t) k++;
+        if (k < m->n_tensors) continue;
+        if (ends_with(t->name, ".rotary_emb.inv_freq")) continue;
+        if (m->config.tied && strcmp(t->name, "lm_head.weight") == 0) {
+            const hearth_tensor *e =
+                m->source[tensor_index(&m->config, HEARTH_TENSOR_EMBED, 0)];
+            if (e->n_bytes == t->n_bytes &&
+                memcmp(e->data, t->data, (size_t)t->n_bytes) == 0)
+                continue;
+            return bad(err, m->dir, t->name,
+                       "differs from the embedding that config.json ties it "
+                       "to");
+        }
+        return bad(err, m->dir, t->name, "is not one of this architecture");
+    }
+    return HEARTH_OK;
+}
+
+static hearth_status list_modules(hearth_model *m, hearth_error *err) {
+    size_t n = (size_t)m->config.n_layers * HEARTH_TARGET_COUNT;
+    m->module = hearth_mem_array(&m->al, n, sizeof(*m->module));
+    m->module_name = hearth_mem_array(&m->al, n, sizeof(*m->module_name));
+    if (!m->module || !m->module_name)
+        return hearth_error_set(err, HEARTH_ENOMEM,
+                                "%.150s: no memory for the list of modules; "
+                                "close other programs and try again",
+                                m->dir);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t layer = (uint32_t)(i / HEARTH_TARGET_COUNT);
+        uint32_t target = (uint32_t)(i % HEARTH_TARGET_COUNT);
+        hearth_model_tensor t;
+        hearth_model_tensor_at(
+            &m->config,
+            tensor_index(&m->config, (hearth_tensor_role)target, layer), &t);
+        size_t len = strlen(t.name) - strlen(".weight");
+        memcpy(m->module_name[i], t.name, len);
+        m->module_name[i][len] = '\0';
+        m->module[i] = (hearth_module_info){m->module_name[i], layer, target,
+                                            t.cols, t.rows};
+    }
+    m->n_modules = n;
+    return HEARTH_OK;
+}
+
+static hearth_status open_files(hearth_model *m, hearth_error *err) {
+    char path[MAX_PATH_BYTES];
+    hearth_status st =
+        hearth_file_join(path, sizeof(path), m->dir, "config.json");
+    if (st != HEARTH_OK)
+        return hearth_error_set(err, st, "model path is too long; move it");
+    st = hearth_model_config_load(&m->config, path, &m->al, err);
+    if (st != HEARTH_OK) return st;
+    st = hearth_file_join(path, sizeof(path), m->dir, "model.safetensors");
+    if (st != HEARTH_OK)
+        return hearth_error_set(err, st, "model path is too long; move it");
+    return hearth_safetensors_open(&m->file, path, &m->al, err);
+}
+
+static hearth_status open_model(hearth_model *m, hearth_error *err) {
+    hearth_status st = open_files(m, err);
+    if (st != HEARTH_OK) return st;
+    m->n_tensors = hearth_model_n_tensors(&m->config);
+    m->weight = hearth_mem_array(&m->al, m->n_tensors, sizeof(*m->weight));
+    m->source = hearth_mem_array(&m->al, m->n_tensors, sizeof(*m->source));
+    if (!m->weight || !m->source)
+        return hearth_error_set(err, HEARTH_ENOMEM,
+                                "%.150s: no memory for the list of tensors; "
+                                "close other programs and try again",
+                                m->dir);
+    if ((st = bind_tensors(m, err)) != HEARTH_OK) return st;
+    if ((st = check_extra(m, err)) != HEARTH_OK) return st;
+    if ((st = list_modules(m, err)) != HEARTH_OK) return st;
+    st = hearth_hash_start(); /* so that the digest cannot fail later */
+    if (st != HEARTH_OK)
+        return hearth_error_set(err, st, "hashing cannot start; run doctor");
+    return HEARTH_OK;
+}
+
+hearth_status hearth_model_open(hearth_model **out, const char *dir,
+                                const hearth_alloc *al, hearth_error *err) {
+    *out = NULL;
+    al = hearth_mem_or_default(al);
+    hearth_status st = HEARTH_ENOMEM;
+    hearth_model *m = hearth_mem_new(al, sizeof(*m));
+    if (m) {
+        m->al = *al;
+        m->dir = hearth_mem_strdup(al, dir);
+        m->has_lock = pthread_mutex_init(&m->lock, NULL) == 0;
+    }
+    if (!m || !m->dir || !m->has_lock)
+        (void)hearth_error_set(err, st,
+                               "%.150s: out of memory; close other programs "
+                               "and try again",
+                               dir);
+    else
+        st = open_model(m, err);
+    if (st != HEARTH_OK) {
+        hearth_model_close(m);
+        return st;
+    }
+    *out = m;
+    return HEARTH_OK;
+}
+
+void hearth_model_close(hearth_model *m) {
+    if (!m) return;
+    hearth_alloc al = m->al;
+    hearth_safetensors_close(m->file);
+    if (m->has_lock) (void)pthread_mutex_destroy(&m->lock);
+    hearth_mem_free(&al, m->weight);
+    hearth_mem_free(&al, m->source);
+    hearth_mem_free(&al, m->module);
+    hearth_mem_free(&al, m->module_name);
+    hearth_mem_free(&al, m->dir);
+    hearth_mem_free(&al, m);
+}
+
+const hearth_model_config *hearth_model_get_config(const hearth_model *m) {
+    return &m->config;
+}
+
+const char *hearth_model_dir(const hearth_model *m) {
+    return m->dir;
+}
+
+const hearth_module_info *hearth_model_modules(const hearth_model *m,
+                                               size_t *n) {
+    *n = m->n_modules;
+    return m->module;
+}
+
+/* The settings that decide results, one a line. */
+static int digest_config(const hearth_model_config *c, char *out, size_t cap) {
+    return snprintf(out, cap,
+                    "hearth.model.v1\narchitecture %s\nvocab %u\nhidden %u\n"
+                    "layers %u\nheads %u\nkv_heads %u\nhead_dim %u\nffn %u\n"
+                    "theta %.17g\neps %.17g\ntied %d\n",
+                    c->architecture, (unsigned)c->vocab_size,
+                    (unsigned)c->hidden_size, (unsigned)c->n_layers,
+                    (unsigned)c->n_heads, (unsigned)c->n_kv_heads,
+                    (unsigned)c->head_dim, (unsigned)c->ffn_size, c->rope_theta,
+                    c->norm_eps, c->tied ? 1 : 0);
+}
+
+/* Each tensor as "name dtype rows cols\n" and its bytes. */
+static hearth_status compute_digest(const hearth_model *m, uint8_t *out) {
+    char text[512];
+    hearth_sha256_state s;
+    hearth_status st = hearth_sha256_init(&s);
+    int n = digest_config(&m->config, text, sizeof(text));
+    if (st == HEARTH_OK) st = hearth_sha256_add(&s, text, (size_t)n);
+    for (size_t i = 0; st == HEARTH_OK && i < m->n_tensors; i++) {
+        const hearth_tensor *t = m->source[i];
+        n = snprintf(text, sizeof(text), "%s %s %zu %zu\n", t->name,
+                     hearth_dtype_name(t->dtype), m->weight[i].rows,
+                     m->weight[i].cols);
+        st = hearth_sha256_add(&s, text, (size_t)n);
+        if (st == HEARTH_OK)
+            st = hearth_sha256_add(&s, t->data, (size_t)t->n_bytes);
+    }
+    if (st == HEARTH_OK) return hearth_sha256_finish(&s, out);
+    hearth_sha256_free(&s);
+    return st;
+}
+
+const uint8_t *hearth_model_digest(const hearth_model *m) {
+    /* The cached digest is the one thing that changes after open. */
+    hearth_model *own = (hearth_model *)(uintptr_t)m;
+    bool ok = true;
+    (void)pthread_mutex_lock(&own->lock);
+    if (!own->has_digest) {
+        ok = compute_digest(m, own->digest) == HEARTH_OK;
+        own->has_digest = ok;
+    }
+    (void)pthread_mutex_unlock(&own->lock);
+    return ok ? m->digest : NULL;
+}

@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/model/model_config.c - config.json, read strictly. */
+#include "client/model/model_config.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "client/model/family.h"
+#include "common/error.h"
+#include "common/file.h"
+#include "common/json.h"
+#include "common/mem.h"
+
+#define MAX_CONFIG_BYTES ((size_t)1 << 20)
+
+/* State of one parse. */
+typedef struct {
+    const hearth_json_value *root;
+    hearth_model_config *c;
+    const char *what;
+    hearth_error *err;
+} reader;
+
+static hearth_status bad(const reader *r, const char *field, const char *text) {
+    return hearth_error_set(r->err, HEARTH_EFORMAT,
+                            "%s: field '%s' %s; check the model folder",
+                            r->what, field, text);
+}
+
+static hearth_status unsupported(const reader *r, const char *field,
+                                 const char *text) {
+    return hearth_error_set(r->err, HEARTH_EUNSUPPORTED,
+                            "%s: field '%s' %s; choose another model", r->what,
+                            field, text);
+}
+
+static bool absent(const hearth_json_value *v) {
+    hearth_json_type t = hearth_json_type_of(v);
+    return t == HEARTH_JSON_NONE || t == HEARTH_JSON_NULL;
+}
+
+/* A whole number in [1, max]; fallback 0 makes the field required. */
+static hearth_status read_count(const reader *r, const char *field,
+                                uint32_t max, uint32_t fallback,
+                                uint32_t *out) {
+    const hearth_json_value *v = hearth_json_get(r->root, field);
+    int64_t n = fallback;
+    if (absent(v)) {
+        if (!fallback) return bad(r, field, "is missing");
+    } else if (hearth_json_i64(v, &n) != HEARTH_OK) {
+        return bad(r, field, "is not a whole number");
+    }
+    if (n < 1 || n > (int64_t)max) return bad(r, field, "is out of range");
+    *out = (uint32_t)n;
+    return HEARTH_OK;
+}
+
+/* A number in (0, max]. */
+static hearth_status read_positive(const reader *r,
+                                   const hearth_json_value *parent,
+                                   const char *field, double max,
+                                   double fallback, double *out) {
+    const hearth_json_value *v = hearth_json_get(parent, field);
+    *out = fallback;
+    if (absent(v)) return HEARTH_OK;
+    if (hearth_json_f64(v, out) != HEARTH_OK)
+        return bad(r, field, "is not a number");
+    if (!(*out > 0.0 && *out <= max)) return bad(r, field, "is out of range");
+    return HEARTH_OK;
+}
+
+/* A token id inside the vocabulary, or -1 when absent. */
+static hearth_status read_token(const reader *r, const char *field,
+                                const hearth_json_value *v, int32_t *out) {
+    int64_t id = -1;
+    *out = -1;
+    if (absent(v)) return HEARTH_OK;
+    if (hearth_json_i64(v, &id) != HEARTH_OK)
+        return bad(r, field, "is not a token id");
+    if (id == -1) return HEARTH_OK; /* some files write -1 for none */
+    if (id < 0 || id >= (int64_t)r->c->vocab_size)
+        return bad(r, field, "is outside the vocabulary");
+    *out = (int32_t)id;
+    return HEARTH_OK;
+}
+
+/* One id, a list of them, or null. */
+static hearth_status read_eos(const reader *r) {
+    const char *field = "eos_token_id";
+    const hearth_json_value *v = hearth_json_get(r->root, field);
+    hearth_status st;
+    if (hearth_json_type_of(v) != HEARTH_JSON_ARRAY) {
+        st = read_token(r, field, v, &r->c->eos[0]);
+        r->c->n_eos = st == HEARTH_OK && r->c->eos[0] >= 0 ? 1 : 0;
+        return st;
+    }
+    if (hearth_json_size(v) > HEARTH_MODEL_MAX_EOS)
+        return bad(r, field, "lists more than 8 tokens");
+    for (v = hearth_json_first(v); v; v = hearth_json_next(v)) {
+        int32_t *id = &r->c->eos[r->c->n_eos];
+        if ((st = read_token(r, field, v, id)) != HEARTH_OK) return st;
+        if (*id >= 0) r->c->n_eos++;
+    }
+    return HEARTH_OK;
+}
+
+static hearth_status unknown_architecture(const reader *r, const char *name) {
+    char list[128] = "";
+    size_t n, at = 0;
+    const hearth_family *f = hearth_family_all(&n);
+    for (size_t i = 0; i < n; i++) {
+        size_t m = strlen(f[i].architecture);
+        if (at + m + 3 > sizeof(list)) break;
+        if (i) list[at++] = ',', list[at++] = ' ';
+        memcpy(list + at, f[i].architecture, m + 1);
+        at += m;
+    }
+    return hearth_error_set(r->err, HEARTH_EUNSUPPORTED,
+                            "%s: architecture '%.60s' is not supported; "
+                            "choose a model of: %s",
+                            r->what, name, list);
+}
+
+/* architectures[0], or model_type where there is no list. */
+static hearth_status read_family(const reader *r, const hearth_family **out) {
+    const hearth_json_value *v = hearth_json_get(r->root, "architectures");
+    const char *name = NULL, *type = NULL;
+    const hearth_json_value *t = hearth_json_get(r->root, "model_type");
+    if (!absent(t) && hearth_json_str(t, &type) != HEARTH_OK)
+        return bad(r, "model_type", "is not a string");
+    if (!absent(v)) {
+        if (hearth_json_size(v) != 1 ||
+            hearth_json_str(hearth_json_first(v), &name) != HEARTH_OK)
+            return bad(r, "architectures", "is not a list of one name");
+        *out = hearth_family_find(name);
+        if (!*out) return unknown_architecture(r, name);
+        if (type && strcmp(type, (*out)->model_type) != 0)
+            return bad(r, "model_type", "does not fit 'architectures'");
+        return HEARTH_OK;
+    }
+    if (!type) return bad(r, "architectures", "is missing");
+    size_t n;
+    const hearth_family *f = hearth_family_all(&n);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(f[i].model_type, type) == 0) {
+            *out = &f[i];
+            return HEARTH_OK;
+        }
+    return unknown_architecture(r, type);
+}
+
+/* Does the value keep the rule?  Numbers compare exactly. */
+static bool rule_holds(const hearth_json_value *v, hearth_field_rule rule) {
+    bool b = true;
+    double x = -1.0;
+    if (rule == HEARTH_FIELD_READ || rule == HEARTH_FIELD_IGNORE || absent(v))
+        return true;
+    switch (rule) {
+    case HEARTH_FIELD_FALSE: return hearth_json_bool(v, &b) == HEARTH_OK && !b;
+    case HEARTH_FIELD_ZERO:
+        return hearth_json_f64(v, &x) == HEARTH_OK && fabs(x) <= 0.0;
+    case HEARTH_FIELD_ONE:
+        return hearth_json_f64(v, &x) == HEARTH_OK && fabs(x - 1.0) <= 0.0;
+    case HEARTH_FIELD_NULL:
+    case HEARTH_FIELD_READ:
+    case HEARTH_FIELD_IGNORE: break;
+    }
+    return false;
+}
+
+/* Every field of the file is known and keeps its rule. */
+static hearth_status check_fields(const reader *r, const hearth_family *f) {
+    const hearth_json_value *v = hearth_json_first(r->root);
+    for (; v; v = hearth_json_next(v)) {
+        const char *key = hearth_json_key(v);
+        size_t i = 0;
+        while (i < f->n_fields && strcmp(f->field[i].name, key) != 0) i++;
+        if (i == f->n_fields) {
+            char name[64];
+            size_t n = strlen(key);
+            if (n >= sizeof(name)) n = sizeof(name) - 1;
+            memcpy(name, key, n);
+            name[n] = '\0';
+            return unsupported(r, name,
+                               "is not understood and might change results");
+        }
+        if (!rule_holds(v, f->field[i].rule))
+            return unsupported(r, f->field[i].name,
+                               "has a value that is not supported");
+    }
+    return HEARTH_OK;
+}
+
+/* A rope_scaling or rope_parameters object: only the plain kind, with nothing
+ * beside rope_theta. */
+static hearth_status check_rope(const reader *r, const char *field,
+                                const hearth_json_value *o) {
+    if (hearth_json_type_of(o) != HEARTH_JSON_OBJECT)
+        return bad(r, field, "is not an object");
+    for (const hearth_json_value *v = hearth_json_first(o); v;
+         v = hearth_json_next(v)) {
+        const char *key = hearth_json_key(v), *s = "";
+        if (strcmp(key, "rope_theta") == 0) continue;
+        if (strcmp(key, "partial_rotary_factor") == 0 &&
+            rule_holds(v, HEARTH_FIELD_ONE))
+            continue;
+        if ((strcmp(key, "rope_type") == 0 || strcmp(key, "type") == 0) &&
+            hearth_json_str(v, &s) == HEARTH_OK && strcmp(s, "default") == 0)
+            continue;
+        return unsupported(r, field, "asks for scaled positions");
+    }
+    return HEARTH_OK;
+}
+
+/* rope_theta at the top, or inside rope_parameters (transformers 5), or both
+ * when they agree. */
+static hearth_status read_rope(const reader *r) {
+    const hearth_json_value *scaling = hearth_json_get(r->root, "rope_scaling");
+    const hearth_json_value *params =
+        hearth_json_get(r->root, "rope_parameters");
+    const hearth_json_value *plain = hearth_json_get(r->root, "rope_theta");
+    double inner;
+    hearth_status st =
+        read_positive(r, r->root, "rope_theta", 1e12, 1e4, &r->c->rope_theta);
+    if (st != HEARTH_OK) return st;
+    if (!absent(scaling) &&
+        (st = check_rope(r, "rope_scaling", scaling)) != HEARTH_OK)
+        return st;
+    if (absent(params)) return HEARTH_OK;
+    if ((st = check_rope(r, "rope_parameters", params)) != HEARTH_OK) return st;
+    st = read_positive(r, params, "rope_theta", 1e12, r->c->rope_theta, &inner);
+    if (st != HEARTH_OK) return st;
+    if (!absent(plain) &&
+        (inner < r->c->rope_theta || inner > r->c->rope_theta))
+        return bad(r, "rope_theta", "differs from the one in rope_parameters");
+    r->c->rope_theta = inner;
+    return HEARTH_OK;
+}
+
+static hearth_status read_sizes(const reader *r) {
+    hearth_model_config *c = r->c;
+    const uint32_t w = HEARTH_MODEL_MAX_WIDTH;
+    hearth_status st;
+    if ((st = read_count(r, "vocab_size", HEARTH_MODEL_MAX_VOCAB, 0,
+                         &c->vocab_size)) ||
+        (st = read_count(r, "hidden_size", w, 0, &c->hidden_size)) ||
+        (st = read_count(r, "intermediate_size", w, 0, &c->ffn_size)) ||
+        (st = read_count(r, "num_hidden_layers", HEARTH_MODEL_MAX_LAYERS, 0,
+                         &c->n_layers)) ||
+        (st = read_count(r, "num_attention_heads", w, 0, &c->n_heads)) ||
+        (st = read_count(r, "num_key_value_heads", w, c->n_heads,
+                         &c->n_kv_heads)) ||
+        (st = read_count(r, "max_position_embeddings",
+                         HEARTH_MODEL_MAX_POSITIONS, 2048, &c->max_positions)))
+        return st;
+    if (absent(hearth_json_get(r->root, "head_dim")) &&
+        c->hidden_size % c->n_heads)
+        return bad(r, "hidden_size", "is no multiple of num_attention_heads");
+    uint32_t per_head = c->hidden_size / c->n_heads;
+    st = read_count(r, "head_dim", w, per_head ? per_head : 1, &c->head_dim);
+    if (st != HEARTH_OK) return st;
+    if (c->head_dim % 2) return bad(r, "head_dim", "is odd");
+    if (c->n_heads % c->n_kv_heads)
+        return bad(r, "num_attention_heads",
+                   "is no multiple of num_key_value_heads");
+    if ((uint64_t)c->n_heads * c->head_dim > w)
+        return bad(r, "num_attention_heads", "times head_dim is too large");
+    return HEARTH_OK;
+}
+
+static hearth_status read_rest(const reader *r) {
+    hearth_model_config *c = r->c;
+    const hearth_json_value *v;
+    const char *act = "silu";
+    hearth_status st;
+    v = hearth_json_get(r->root, "hidden_act");
+    if (!absent(v) && hearth_json_str(v, &act) != HEARTH_OK)
+        return bad(r, "hidden_act", "is not a string");
+    if (strcmp(act, "silu") != 0 && strcmp(act, "swish") != 0)
+        return unsupported(r, "hidden_act", "is not 'silu'");
+    v = hearth_json_get(r->root, "tie_word_embeddings");
+    if (!absent(v) && hearth_json_bool(v, &c->tied) != HEARTH_OK)
+        return bad(r, "tie_word_embeddings", "is not true or false");
+    if ((st = read_positive(r, r->root, "rms_norm_eps", 1.0, 1e-6,
+                            &c->norm_eps)) ||
+        (st = read_positive(r, r->root, "initializer_range", 10.0, 0.02,
+                            &c->initializer_range)) ||
+        (st = read_token(r, "bos_token_id",
+                         hearth_json_get(r->root, "bos_token_id"), &c->bos)) ||
+        (st = read_token(r, "pad_token_id",
+                         hearth_json_get(r->root, "pad_token_id"), &c->pad)) ||
+        (st = read_eos(r)))
+        return st;
+    return read_rope(r);
+}
+
+static hearth_status read_all(const reader *r) {
+    const hearth_family *f = NULL;
+    hearth_status st;
+    if (hearth_json_type_of(r->root) != HEARTH_JSON_OBJECT)
+        return hearth_error_set(r->err, HEARTH_EFORMAT,
+                                "%s: is not a JSON object; check the model "
+                                "folder",
+                                r->what);
+    if ((st = read_family(r, &f)) || (st = check_fields(r, f)) ||
+        (st = read_sizes(r)) || (st = read_rest(r)))
+        return st;
+    memcpy(r->c->architecture, f->architecture, strlen(f->architecture) + 1);
+    memcpy(r->c->model_type, f->model_type, strlen(f->model_type) + 1);
+    return HEARTH_OK;
+}
+
+hearth_status hearth_model_config_parse(hearth_model_config *out,
+                                        const char *json, size_t n,
+                                        const char *what,
+                                        const hearth_alloc *al,
+                                        hearth_error *err) {
+    hearth_json *doc = NULL;
+    *out = (hearth_model_config){0};
+    hearth_status st = hearth_json_parse(&doc, what, json, n, al, err);
+    if (st != HEARTH_OK) return st;
+    reader r = {hearth_json_root(doc), out, what, err};
+    st = read_all(&r);
+    if (st != HEARTH_OK) *out = (hearth_model_config){0};
+    hearth_json_free(doc);
+    return st;
+}
+
+hearth_status hearth_model_config_load(hearth_model_config *out,
+                                       const char *path, const hearth_alloc *al,
+                                       hearth_error *err) {
+    hearth_buf text = HEARTH_BUF_INIT(al);
+    *out = (hearth_model_config){0};
+    hearth_status st = hearth_file_read(&text, path, MAX_CONFIG_BYTES, err);
+    if (st == HEARTH_OK)
+        st = hearth_model_config_parse(out, hearth_buf_str(&text), text.n, path,
+                                       al, err);
+    hearth_buf_free(&text);
+    return st;
+}
+
+static void write_tokens(const hearth_model_config *c, hearth_buf *out) {
+    if (c->bos >= 0)
+        (void)hearth_buf_printf(out, "  \"bos_token_id\": %ld,\n",
+                                (long)c->bos);
+    if (c->n_eos == 1)
+        (void)hearth_buf_printf(out, "  \"eos_token_id\": %ld,\n",
+                                (long)c->eos[0]);
+    if (c->n_eos > 1) {
+        (void)hearth_buf_puts(out, "  \"eos_token_id\": [");
+        for (uint32_t i = 0; i < c->n_eos; i++)
+            (void)hearth_buf_printf(out, "%s%ld", i ? ", " : "",
+                                    (long)c->eos[i]);
+        (void)hearth_buf_puts(out, "],\n");
+    }
+    if (c->pad >= 0)
+        (void)hearth_buf_printf(out, "  \"pad_token_id\": %ld,\n",
+                                (long)c->pad);
+}
+
+hearth_status hearth_model_config_write(const hearth_model_config *c,
+                                        hearth_buf *out) {
+    (void)hearth_buf_printf(
+        out,
+        "{\n  \"architectures\": [\"%s\"],\n  \"model_type\": \"%s\",\n"
+        "  \"attention_bias\": false,\n",
+        c->architecture, c->model_type);
+    write_tokens(c, out);
+    (void)hearth_buf_printf(
+        out,
+        "  \"head_dim\": %u,\n  \"hidden_act\": \"silu\",\n"
+        "  \"hidden_size\": %u,\n  \"initializer_range\": %.17g,\n"
+        "  \"intermediate_size\": %u,\n  \"max_position_embeddings\": %u,\n"
+        "  \"mlp_bias\": false,\n  \"num_attention_heads\": %u,\n",
+        c->head_dim, c->hidden_size, c->initializer_range, c->ffn_size,
+        c->max_positions, c->n_heads);
+    (void)hearth_buf_printf(
+        out,
+        "  \"num_hidden_layers\": %u,\n  \"num_key_value_heads\": %u,\n"
+        "  \"rms_norm_eps\": %.17g,\n  \"rope_scaling\": null,\n"
+        "  \"rope_theta\": %.17g,\n  \"tie_word_embeddings\": %s,\n"
+        "  \"torch_dtype\": \"float32\",\n  \"vocab_size\": %u\n}\n",
+        c->n_layers, c->n_kv_heads, c->norm_eps, c->rope_theta,
+        c->tied ? "true" : "false", c->vocab_size);
+    return out->failed ? HEARTH_ENOMEM : HEARTH_OK;
+}
+
+uint64_t hearth_model_config_parameters(const hearth_model_config *c) {
+    uint64_t n = 0;
+    hearth_model_tensor t;
+    for (size_t i = 0; i < hearth_model_n_tensors(c); i++) {
+        hearth_model_tensor_at(c, i, &t);
+        n += (uint64_t)t.rows * t.cols;
+    }
+    return n;
+}
+
+bool hearth_model_config_is_eos(const hearth_model_config *c, int32_t id) {
+    for (uint32_t i = 0; i < c->n_eos; i++)
+        if (c->eos[i] == id) return true;
+    return false;
+}
