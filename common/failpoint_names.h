@@ -9,6 +9,13 @@
 
 /* clang-format off */
 #define HEARTH_FAILPOINTS_DEVICE(X)                                           \
+    X("prepare.after_charge")                                                 \
+    X("prepare.before_sending")                                               \
+    X("prepare.after_sending")                                                \
+    X("prepare.before_finish")                                                \
+    X("prepare.after_finish")                                                 \
+    X("prepare.before_void")                                                  \
+    X("prepare.after_void")                                                   \
     X("prepare.before_commit")                                                \
     X("prepare.after_commit")
 
