@@ -43,8 +43,10 @@ static int replay_dir(const char *path) {
         char full[4096];
         if (e->d_name[0] == '.') continue;
         int n = snprintf(full, sizeof(full), "%s/%s", path, e->d_name);
-        if (n < 0 || (size_t)n >= sizeof(full)) rc = 1;
-        else if (replay_file(full)) rc = 1;
+        if (n < 0 || (size_t)n >= sizeof(full))
+            rc = 1;
+        else if (replay_file(full))
+            rc = 1;
     }
     closedir(d);
     return rc;
