@@ -57,7 +57,8 @@ hearth_status hearth_fleet_csv_load(hearth_fleet_csv **out, const char *path,
 
 void hearth_fleet_csv_free(hearth_fleet_csv *t);
 
-size_t hearth_fleet_csv_rows(const hearth_fleet_csv *t); /* without the header */
+size_t
+hearth_fleet_csv_rows(const hearth_fleet_csv *t); /* without the header */
 size_t hearth_fleet_csv_columns(const hearth_fleet_csv *t);
 
 /* Name of column i; "" for one without a name. Borrowed. */

@@ -43,8 +43,9 @@ typedef struct {
     uint64_t devices_invited, devices_accepted, devices_late, devices_failed;
     uint64_t bytes_up, bytes_down;
     double virtual_seconds, wall_seconds;
-    double clip_fraction;  /* of the accepted deltas; NaN: none */
-    double noise_to_signal, epsilon_coordinator, epsilon_release; /* NaN: none */
+    double clip_fraction; /* of the accepted deltas; NaN: none */
+    double noise_to_signal, epsilon_coordinator,
+        epsilon_release; /* NaN: none */
 } hearth_fleet_metric;
 
 typedef struct {
@@ -94,10 +95,11 @@ hearth_status hearth_fleet_metric_csv(hearth_buf *b,
 hearth_status hearth_fleet_metric_csv_header(hearth_buf *b);
 hearth_status hearth_fleet_device_json(hearth_buf *b,
                                        const hearth_fleet_device_row *r);
+hearth_status hearth_fleet_baseline_json(hearth_buf *b,
+                                         const hearth_fleet_baseline_row *r);
 hearth_status
-hearth_fleet_baseline_json(hearth_buf *b, const hearth_fleet_baseline_row *r);
-hearth_status hearth_fleet_baseline_device_json(
-    hearth_buf *b, const hearth_fleet_baseline_device *r);
+hearth_fleet_baseline_device_json(hearth_buf *b,
+                                  const hearth_fleet_baseline_device *r);
 
 /* Everything a run directory holds, read back. */
 typedef struct {

@@ -32,11 +32,11 @@
 /* One person's records.  line[0 .. n_train) may be trained on; the rest, to
  * n_lines, is held out.  An unseen person has n_train == 0. */
 typedef struct {
-    char *name;            /* role, person id, or "device-7" for iid */
-    char **line;           /* [n_lines] JSON, in the order of the records */
+    char *name;  /* role, person id, or "device-7" for iid */
+    char **line; /* [n_lines] JSON, in the order of the records */
     size_t n_lines, n_train;
-    size_t n_bytes;        /* of all lines; what "largest" means */
-    bool unseen;           /* takes no part; only evaluated */
+    size_t n_bytes; /* of all lines; what "largest" means */
+    bool unseen;    /* takes no part; only evaluated */
 } hearth_fleet_person;
 
 /* Taking part first (largest first), then the unseen (largest first). */

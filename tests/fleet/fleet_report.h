@@ -31,7 +31,8 @@ typedef struct {
                                   [HEARTH_FLEET_N_SPLITS];
     double share_of_central; /* mean gain of federated / of central on the
                                 hold-out; NaN when one is missing */
-    double noise_to_signal, epsilon_coordinator, epsilon_release; /* last round */
+    double noise_to_signal, epsilon_coordinator,
+        epsilon_release; /* last round */
 } hearth_fleet_summary;
 
 /* HEARTH_OK, HEARTH_ENOMEM, HEARTH_ENONFINITE. */
@@ -56,6 +57,7 @@ hearth_status hearth_fleet_report_html(hearth_buf *b, const char *title,
 /* Append a table of several runs, one a row: dirs[i] gives its name. */
 HEARTH_MUST_CHECK
 hearth_status hearth_fleet_compare_text(hearth_buf *b, const char *const *names,
-                                        const hearth_fleet_summary *s, size_t n);
+                                        const hearth_fleet_summary *s,
+                                        size_t n);
 
 #endif /* HEARTH_TESTS_FLEET_REPORT_H */

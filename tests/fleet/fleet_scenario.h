@@ -34,10 +34,7 @@ typedef enum {
     HEARTH_FLEET_FORM_TEMPLATE /* CSV rows through a template */
 } hearth_fleet_form;
 
-typedef enum {
-    HEARTH_FLEET_BY_FIELD,
-    HEARTH_FLEET_IID
-} hearth_fleet_partition;
+typedef enum { HEARTH_FLEET_BY_FIELD, HEARTH_FLEET_IID } hearth_fleet_partition;
 
 typedef enum {
     HEARTH_FLEET_HOLDOUT_LAST, /* the last share of each person's records */
@@ -55,7 +52,7 @@ typedef struct {
     double share;             /* of the devices; shares are normalised */
     double tokens_per_second; /* trained, virtual */
     double up_kbps, down_kbps;
-    double dropout;           /* chance that it vanishes in a round, 0..1 */
+    double dropout; /* chance that it vanishes in a round, 0..1 */
 } hearth_fleet_class;
 
 typedef struct {

@@ -31,7 +31,7 @@
 #include "common/buf.h"
 #include "tests/fleet/fleet_csv.h"
 
-#define HEARTH_FLEET_TEMPLATE_MAX_BYTES ((size_t)16 << 10)
+#define HEARTH_FLEET_TEMPLATE_MAX_BYTES  ((size_t)16 << 10)
 #define HEARTH_FLEET_TEMPLATE_MAX_PIECES ((size_t)512)
 
 typedef struct hearth_fleet_template hearth_fleet_template;

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/fleet/fleet_scenario_text.c - a scenario as text: the resolved one of a
+ * run directory, and the commented one to start from. */
+#include "tests/fleet/fleet_scenario.h"
+
+static const char EXAMPLE[] =
+    "# A hearth-fleet scenario.  Check it with: hearth-fleet validate FILE\n"
+    "# Run it with:                             hearth-fleet run FILE --out "
+    "DIR\n"
+    "# A path that begins with $NAME gets that environment variable put in; "
+    "other\n"
+    "# relative paths start from the folder of this file.\n"
+    "\n"
+    "[run]\n"
+    "name = example\n"
+    "seeds = 1,2,3        ; the whole run, once for each\n"
+    "rounds = 5\n"
+    "jobs = 2             ; seeds run at the same time, a process each\n"
+    "threads = 1          ; compute threads of each job\n"
+    "eval_every = 1       ; measure the hold-out after every n-th round\n"
+    "\n"
+    "[model]\n"
+    "path = $HEARTH_TEST_DATA/models/stories260K\n"
+    "targets = v_proj     ; "
+    "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj\n"
+    "rank = 1\n"
+    "alpha = 2\n"
+    "rule = ffa           ; A frozen from a seed, B is averaged\n"
+    "\n"
+    "[records]\n"
+    "path = $HEARTH_TEST_DATA/records/shakespeare/by_role.jsonl\n"
+    "form = text          ; text | records | template:FILE over the columns of "
+    "a CSV\n"
+    "text_field = speeches  ; where the text is: a string, or a list of "
+    "strings\n"
+    "partition = field:role ; one device for each value | iid\n"
+    "devices = 50         ; the largest first; 0 = everybody\n"
+    "min_records = 10\n"
+    "holdout = last:0.2   ; of each device's records; or hash:0.2\n"
+    "unseen_devices = 10  ; people who are only measured\n"
+    "\n"
+    "[train]\n"
+    "steps = 2            ; or epochs = 1\n"
+    "batch = 8            ; batch x seq tokens a step\n"
+    "seq = 128\n"
+    "lr = 2e-2\n"
+    "loss = answer        ; answer | all\n"
+    "\n"
+    "[cohort]\n"
+    "count = 40,50        ; fewest and most devices of a round\n"
+    "time = 0s,1h         ; a round lasts at least, at most\n"
+    "\n"
+    "[privacy]\n"
+    "mode = local         ; none | local (each delta is noised on its device)\n"
+    "clip = 0.07\n"
+    "noise = 2.4          ; z = sigma / Delta2\n"
+    "delta = 1e-5\n"
+    "\n"
+    "[device.phone]\n"
+    "share = 1\n"
+    "tokens_per_second = 500\n"
+    "up_kbps = 5000\n"
+    "down_kbps = 20000\n"
+    "dropout = 0.1        ; chance to vanish in a round\n"
+    "\n"
+    "[baseline]\n"
+    "base = yes\n"
+    "local = yes\n"
+    "central = yes\n"
+    "control = yes        ; the same noise on deltas of zero\n";
+
+const char *hearth_fleet_scenario_example(void) {
+    return EXAMPLE;
+}
+
+static const char *yes(bool v) {
+    return v ? "yes" : "no";
+}
+
+static void write_run(hearth_buf *b, const hearth_fleet_scenario *sc) {
+    (void)hearth_buf_printf(b, "[run]\nname = %s\nseeds = ", sc->name);
+    for (size_t i = 0; i < sc->n_seeds; i++)
+        (void)hearth_buf_printf(b, "%s%llu", i ? "," : "",
+                                (unsigned long long)sc->seed[i]);
+    (void)hearth_buf_printf(
+        b, "\nrounds = %u\njobs = %u\nthreads = %u\neval_every = %u\n",
+        sc->rounds, sc->jobs, sc->threads, sc->eval_every);
+    (void)hearth_buf_printf(b,
+                            "\n[model]\npath = %s\ntargets = %s\nrank = %u\n"
+                            "alpha = %.9g\nrslora = %s\nrule = %s\n",
+                            sc->model_path, sc->targets, sc->rank, sc->alpha,
+                            yes(sc->rslora), sc->rule);
+}
+
+static void write_records(hearth_buf *b, const hearth_fleet_scenario *sc) {
+    (void)hearth_buf_printf(
+        b, "\n[records]\npath = %s\nform = %s%s\n", sc->records_path,
+        sc->form == HEARTH_FLEET_FORM_TEXT      ? "text"
+        : sc->form == HEARTH_FLEET_FORM_RECORDS ? "records"
+                                                : "template:",
+        sc->template_path);
+    (void)hearth_buf_printf(b, "text_field = %s\n", sc->text_field);
+    if (sc->order[0]) (void)hearth_buf_printf(b, "order = %s\n", sc->order);
+    if (sc->partition == HEARTH_FLEET_IID)
+        (void)hearth_buf_puts(b, "partition = iid\n");
+    else
+        (void)hearth_buf_printf(b, "partition = field:%s\n", sc->field);
+    (void)hearth_buf_printf(
+        b, "devices = %u\nmin_records = %u\nholdout = %s:%.9g\n", sc->devices,
+        sc->min_records,
+        sc->holdout == HEARTH_FLEET_HOLDOUT_LAST ? "last" : "hash",
+        sc->holdout_share);
+    if (sc->unseen_share > 0.0)
+        (void)hearth_buf_printf(b, "unseen_devices = %.9g\n", sc->unseen_share);
+    else
+        (void)hearth_buf_printf(b, "unseen_devices = %u\n", sc->unseen_devices);
+}
+
+static void write_train(hearth_buf *b, const hearth_fleet_scenario *sc) {
+    (void)hearth_buf_puts(b, "\n[train]\n");
+    if (sc->steps)
+        (void)hearth_buf_printf(b, "steps = %u\n", sc->steps);
+    else
+        (void)hearth_buf_printf(b, "epochs = %u\n", sc->epochs);
+    (void)hearth_buf_printf(
+        b,
+        "batch = %u\nseq = %u\nlr = %.9g\nserver_lr = %.9g\n"
+        "schedule = %s\nwarmup = %u\nweight_decay = %.9g\n"
+        "clip_grad = %.9g\nloss = %s\n",
+        sc->batch, sc->seq, sc->lr, sc->server_lr, sc->schedule, sc->warmup,
+        sc->weight_decay, sc->clip_grad, sc->loss);
+    (void)hearth_buf_printf(
+        b,
+        "\n[cohort]\ncount = %u,%u\ntime = %lldms,%lldms\nover_select = %.9g\n",
+        sc->count_min, sc->count_max, (long long)sc->time_min_ms,
+        (long long)sc->time_max_ms, sc->over_select);
+    (void)hearth_buf_printf(
+        b,
+        "\n[privacy]\nmode = %s\nclip = %.9g\nnoise = %.9g\nscale = %.9g\n"
+        "delta = %.9g\n",
+        sc->privacy == HEARTH_FLEET_PRIVACY_LOCAL ? "local" : "none", sc->clip,
+        sc->noise, sc->scale, sc->delta);
+}
+
+hearth_status hearth_fleet_scenario_write(hearth_buf *b,
+                                          const hearth_fleet_scenario *sc) {
+    write_run(b, sc);
+    write_records(b, sc);
+    write_train(b, sc);
+    for (size_t i = 0; i < sc->n_classes; i++) {
+        const hearth_fleet_class *c = &sc->device_class[i];
+        (void)hearth_buf_printf(
+            b,
+            "\n[device.%s]\nshare = %.9g\ntokens_per_second = %.9g\n"
+            "up_kbps = %.9g\ndown_kbps = %.9g\ndropout = %.9g\n",
+            c->name, c->share, c->tokens_per_second, c->up_kbps, c->down_kbps,
+            c->dropout);
+    }
+    (void)hearth_buf_printf(
+        b,
+        "\n[baseline]\ncentral = %s\nlocal = %s\nbase = %s\ncontrol = %s\n"
+        "central_batch = %u\ncentral_epochs = %u\ncentral_patience = %u\n"
+        "central_lr = %.9g\ncentral_trains = %s\nlocal_steps = %u\n"
+        "local_lr = %.9g\n",
+        yes(sc->central), yes(sc->local), yes(sc->base), yes(sc->control),
+        sc->central_batch, sc->central_epochs, sc->central_patience,
+        sc->central_lr, sc->central_trains_a ? "ab" : "b", sc->local_steps,
+        sc->local_lr);
+    return b->failed ? HEARTH_ENOMEM : HEARTH_OK;
+}
