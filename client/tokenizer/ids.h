@@ -6,12 +6,9 @@
  *     ... hearth_tokenizer_encode(t, text, n, true, &ids, err) ...
  *     hearth_ids_free(&ids);
  *
- * The list also carries the tokenizer's working memory, so that a tokenizer
- * stays immutable and can be shared between threads, each with its own list.
- *
  * Threads: one thread at a time per list.
- * Memory:  from al; everything is zeroed before it is freed, because ids are
- *          the record in another spelling.
+ * Memory:  from al; zeroed before it is freed, because ids are the record in
+ *          another spelling.
  */
 #ifndef HEARTH_TOKENIZER_IDS_H
 #define HEARTH_TOKENIZER_IDS_H
@@ -23,16 +20,13 @@
 #include "common/status.h"
 
 typedef struct {
-    int32_t *id; /* [n] */
-    size_t n;
-    size_t cap;
-    const hearth_alloc *al; /* borrowed for the life of the list; may be NULL */
-    void *scratch;          /* the encoder's; see tokenizer_encode.c */
-    size_t scratch_bytes;
+    int32_t *id;            /* [n]; NULL while nothing was added */
+    size_t n, cap;          /* elements */
+    const hearth_alloc *al; /* NULL: default; borrowed */
 } hearth_ids;
 
-/* An empty list; allocates nothing.  al may be NULL (malloc) and must outlive
- * the list. */
+/* An empty list; allocates nothing.  al may be NULL and must outlive the
+ * list. */
 void hearth_ids_init(hearth_ids *ids, const hearth_alloc *al);
 
 /* Forget the contents, keep the memory. */
@@ -42,12 +36,7 @@ void hearth_ids_clear(hearth_ids *ids);
 HEARTH_MUST_CHECK
 hearth_status hearth_ids_push(hearth_ids *ids, int32_t id);
 
-/* Make the scratch block at least n_bytes long.  Contents are lost when it
- * moves.  NULL when out of memory; the list itself is untouched. */
-void *hearth_ids_scratch(hearth_ids *ids, size_t n_bytes);
-
-/* Zero and release everything; the list is empty and usable again.  NULL is a
- * no-op. */
+/* Zero and release; the list is empty and usable again.  NULL is a no-op. */
 void hearth_ids_free(hearth_ids *ids);
 
 #endif /* HEARTH_TOKENIZER_IDS_H */
