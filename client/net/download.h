@@ -20,7 +20,7 @@
 #include "common/db.h"
 #include "proto/signed.h"
 
-#define HEARTH_DOWNLOAD_PIECE       ((size_t)1 << 20)  /* bytes a request */
+#define HEARTH_DOWNLOAD_PIECE       ((size_t)1 << 20)    /* bytes a request */
 #define HEARTH_DOWNLOAD_MAX_PAYLOAD ((uint64_t)64 << 20) /* bytes */
 
 /* What is wanted, and what it must satisfy; all borrowed. */
@@ -30,13 +30,17 @@ typedef struct {
     hearth_db *db;      /* pieces are kept in its table release_piece */
     const char *cookie; /* of the last check-in */
     const char *task;
-    uint64_t sequence;        /* the release asked for */
-    uint64_t have_sequence;   /* newest verified so far; 0 = none */
+    uint64_t sequence;           /* the release asked for */
+    uint64_t have_sequence;      /* newest verified so far; 0 = none */
     const hearth_keyset *keyset; /* verified against the root */
-    int64_t now_ms;           /* wall clock, Unix ms */
+    int64_t now_ms;              /* Unix ms; 0 = expiry is not looked at */
 } hearth_download;
 
-/* Fetch and verify the manifest: *out owns bytes and decoded form.
+/* Fetch and verify the manifest: its bytes are added to `manifest`, *out is what
+ * they say.
+ *
+ *   digest  [32] of the manifest as the check-in named it; NULL = any
+ *
  * Returns HEARTH_OK
  *         HEARTH_ESIGNATURE  not signed by a release key of the keyset
  *         HEARTH_EREPLAY     its sequence is not the one asked for, or is below
@@ -46,10 +50,10 @@ typedef struct {
  *         HEARTH_ETOOBIG     names a payload above the cap
  *         HEARTH_EFORMAT, or as hearth_reply_check and the transport */
 HEARTH_MUST_CHECK
-hearth_status hearth_download_manifest(const hearth_download *d,
-                                       hearth_buf *manifest,
-                                       hearth_reply_info *rep,
-                                       hearth_error *err);
+hearth_status
+hearth_download_manifest(const hearth_download *d, const uint8_t *digest,
+                         hearth_buf *manifest, hearth_release *out,
+                         hearth_reply_info *rep, hearth_error *err);
 
 /* The verification alone, for bytes at hand (an installed release is verified
  * again before each use; then sequence == have_sequence).  Returns as above. */

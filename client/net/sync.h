@@ -27,27 +27,28 @@
 
 #include "client/device/conditions.h"
 #include "client/device/policy.h"
+#include "client/model/model.h"
 #include "client/net/transport.h"
+#include "client/records/record_store.h"
+#include "client/tokenizer/chat_template.h"
+#include "client/tokenizer/tokenizer.h"
 #include "common/clock.h"
 #include "common/db.h"
+#include "common/log.h"
 #include "common/pool.h"
 #include "common/rng.h"
-
-struct hearth_model;
-struct hearth_tokenizer;
-struct hearth_record_store;
 
 typedef struct hearth_sync hearth_sync;
 
 /* All pointers are borrowed until close, but for strings and bytes: copied. */
 typedef struct {
-    hearth_db *db;                       /* client.db, open */
-    struct hearth_record_store *records; /* in the same database */
-    struct hearth_model *model;          /* base */
-    struct hearth_tokenizer *tokenizer;
-    const char *chat_template; /* name; NULL = the model's own */
+    hearth_db *db;                /* client.db, open */
+    hearth_record_store *records; /* in the same database */
+    const hearth_model *model;    /* base */
+    const hearth_tokenizer *tokenizer;
+    hearth_chat_template chat_template; /* AUTO = what the tokenizer suggests */
     const hearth_policy *policy;
-    const hearth_conditions *conditions;
+    hearth_conditions_source conditions;
     const hearth_transport *transport; /* pinned; its cancel is honoured */
     hearth_clock clock;
     hearth_rng *rng;
@@ -55,12 +56,15 @@ typedef struct {
     const hearth_alloc *al;
     const char *state_dir; /* NULL: no PEFT folder of installed releases */
     const char *base_name; /* the base as the user named it, for messages */
+    const char *server;    /* the coordinator, for the ledger and messages */
     const char *root_pin;  /* "sha256//.." of the root key */
     const uint8_t *keyset; /* [n_keyset] signed keyset; NULL = asked for over
                               the transport at the first tick */
     size_t n_keyset;
-    size_t memory_budget; /* bytes for training; 0 = 512 MiB */
-    const char *task;     /* take part in this task only; NULL = any */
+    size_t memory_budget;   /* bytes for training; 0 = 512 MiB */
+    const char *task;       /* take part in this task only; NULL = any */
+    const hearth_log *log;  /* may be NULL */
+    bool reference_kernels; /* the same bytes on every IEEE machine */
 } hearth_sync_config;
 
 /* What one tick did. */
@@ -76,7 +80,7 @@ typedef enum {
     HEARTH_SYNC_UPLOAD,    /* began or appended; sent, total */
     HEARTH_SYNC_COMMITTED, /* the coordinator has it, durably */
     HEARTH_SYNC_GAVE_UP,   /* this round is over for us; reason */
-    HEARTH_SYNC_RETRY      /* a request failed; tried again in wait_ms; reason */
+    HEARTH_SYNC_RETRY /* a request failed; tried again in wait_ms; reason */
 } hearth_sync_kind;
 
 /* Stays on the device: loss is a number about the user's data. */

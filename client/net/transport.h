@@ -12,7 +12,7 @@
  *     hearth_http_resp rp;
  *     hearth_http_resp_init(&rp, al);
  *     st = hearth_transport_request(tr, &rq, &rp, err);
- *     if (st == HEARTH_OK && rp.status == 200) use(rp.body.data, rp.body.n);
+ *     if (st == HEARTH_OK && rp.status == 200) use(rp.body.v, rp.body.n);
  *     hearth_http_resp_free(&rp);
  *
  * Threads: a transport belongs to one thread at a time; cancel alone may be
@@ -54,21 +54,25 @@ typedef struct {
     hearth_http_method method;
     const char *path;      /* starts with '/'; no host, no query, ASCII */
     const char *cookie;    /* session cookie to send, or NULL */
-    bool use_cert;         /* present the device's certificate when there is one */
+    bool use_cert;         /* must be asked as the device: check-in, renewal; a
+                              transport may always present the certificate */
     const uint8_t *body;   /* [n_body] for POST and PATCH */
     size_t n_body;         /* bytes */
     int64_t upload_offset; /* value of Upload-Offset, or -1 for none */
     uint64_t range_from;   /* first byte wanted */
     uint64_t range_n;      /* bytes wanted from there; 0 = no Range header */
     const char *if_range;  /* ETag that must still match, or NULL */
-    size_t max_body;       /* cap of the reply's body in bytes; 0 = the default */
+    size_t max_body; /* cap of the reply's body in bytes; 0 = the default */
     hearth_http_sink sink; /* NULL: into resp->body */
     void *sink_ud;
     uint32_t timeout_ms; /* whole request; 0 = 60 s without progress */
 } hearth_http_req;
 
 #define HEARTH_HTTP_REQ_INIT                                                   \
-    { HEARTH_HTTP_GET, NULL, NULL, false, NULL, 0, -1, 0, 0, NULL, 0, NULL, NULL, 0 }
+    {                                                                          \
+        HEARTH_HTTP_GET, NULL, NULL, false, NULL, 0, -1, 0, 0, NULL, 0, NULL,  \
+            NULL, 0                                                            \
+    }
 
 /* What came back. */
 typedef struct {
@@ -80,6 +84,14 @@ typedef struct {
 
 void hearth_http_resp_init(hearth_http_resp *rp, const hearth_alloc *al);
 void hearth_http_resp_free(hearth_http_resp *rp);
+
+/* Take note of one header line of a reply, [n] bytes with or without its line
+ * end: Upload-Offset and ETag are kept, others ignored, and of either a
+ * malformed or oversized one is ignored too.  For transports. */
+void hearth_http_resp_header(hearth_http_resp *rp, const char *line, size_t n);
+
+/* "GET", "POST", "HEAD" or "PATCH".  Static. */
+const char *hearth_http_method_name(hearth_http_method m);
 
 /* The table.  Any member but request may be NULL. */
 typedef struct {

@@ -16,8 +16,8 @@
 
 /* Copied at open.  Strings are NUL-terminated. */
 typedef struct {
-    const char *server; /* "https://host[:port]", nothing after it */
-    const char *pins;   /* "sha256//..;sha256//..", or NULL: keyset only */
+    const char *server;   /* "https://host[:port]", nothing after it */
+    const char *pins;     /* "sha256//..;sha256//..", or NULL: keyset only */
     const char *cert_pem; /* device certificate, or NULL */
     const char *key_pem;  /* its key, with cert_pem; never written to disk */
     uint32_t connect_timeout_ms; /* 0 = 15 s */
@@ -29,10 +29,10 @@ typedef struct {
  *         HEARTH_EUNSUPPORTED  built without libcurl (HEARTH_WITH_CURL=OFF)
  *         HEARTH_ENOMEM */
 HEARTH_MUST_CHECK
-hearth_status hearth_transport_curl_open(hearth_transport *tr,
-                                         const hearth_transport_curl_config *cfg,
-                                         const hearth_alloc *al,
-                                         hearth_error *err);
+hearth_status
+hearth_transport_curl_open(hearth_transport *tr,
+                           const hearth_transport_curl_config *cfg,
+                           const hearth_alloc *al, hearth_error *err);
 
 /* Close what hearth_transport_curl_open filled; zeroizes keys.  An all-zero
  * table is a no-op. */

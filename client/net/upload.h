@@ -19,10 +19,9 @@
 #ifndef HEARTH_CLIENT_NET_UPLOAD_H
 #define HEARTH_CLIENT_NET_UPLOAD_H
 
+#include "client/delta/prepare.h"
 #include "client/net/reply.h"
 #include "client/net/transport.h"
-
-struct hearth_prepared; /* client/delta/prepare.h */
 
 #define HEARTH_UPLOAD_CHUNK ((size_t)256 << 10) /* bytes in one append */
 
@@ -30,11 +29,8 @@ struct hearth_prepared; /* client/delta/prepare.h */
 typedef struct {
     const hearth_transport *tr;
     const hearth_alloc *al;
-    const char *cookie; /* of the last check-in */
-    const char *token;  /* one-use upload token of the offer, ASCII */
-    uint64_t round;
-    uint32_t cohort, stage;
-    const uint8_t *payload_digest; /* [32] of the offer */
+    const char *cookie;        /* of the last check-in */
+    const hearth_offer *offer; /* names the place, the layout and the token */
 } hearth_upload;
 
 /* Announce the upload: its length, digest and place.  offset receives the bytes
@@ -43,15 +39,16 @@ typedef struct {
  * Returns HEARTH_OK
  *         HEARTH_EPEERREFUSED  the round is full, closed, or took other bytes
  *                              from this token: give the round up
+ *         HEARTH_ENOTFOUND     the token is unknown: give the round up
+ *         HEARTH_ESTATE        bytes may not leave (hearth_prepared_sending)
  *         HEARTH_EAUTH         the cookie is no longer known: check in again
  *         HEARTH_EBUSY         asked to come back; rep->retry says when
  *         HEARTH_EFORMAT       the reply is not what the protocol says
  *         or what the transport returns */
 HEARTH_MUST_CHECK
 hearth_status hearth_upload_begin(const hearth_upload *u,
-                                  const struct hearth_prepared *p,
-                                  uint64_t *offset, hearth_reply_info *rep,
-                                  hearth_error *err);
+                                  const hearth_prepared *p, uint64_t *offset,
+                                  hearth_reply_info *rep, hearth_error *err);
 
 /* Ask how many bytes arrived (HEAD).  Returns as begin. */
 HEARTH_MUST_CHECK
@@ -59,26 +56,28 @@ hearth_status hearth_upload_ask(const hearth_upload *u, uint64_t *offset,
                                 hearth_reply_info *rep, hearth_error *err);
 
 /* Send one chunk from *offset and move *offset to what the coordinator then
- * has, which may be any value up to the length.  Returns as begin. */
+ * has, which may be any value up to the length, also below what was given when
+ * it asks to go on from there.  Returns as begin. */
 HEARTH_MUST_CHECK
 hearth_status hearth_upload_append(const hearth_upload *u,
-                                   const struct hearth_prepared *p,
-                                   uint64_t *offset, hearth_reply_info *rep,
-                                   hearth_error *err);
+                                   const hearth_prepared *p, uint64_t *offset,
+                                   hearth_reply_info *rep, hearth_error *err);
 
 /* Ask that the bytes count.  HEARTH_OK means: counted exactly once in a release,
  * or the round will be declared failed.  Returns as begin. */
 HEARTH_MUST_CHECK
 hearth_status hearth_upload_commit(const hearth_upload *u,
-                                   const struct hearth_prepared *p,
+                                   const hearth_prepared *p,
                                    hearth_reply_info *rep, hearth_error *err);
 
-/* Say that this device will not finish: an enumerated reason (proto/messages.h)
- * and the time spent, rounded up to a power of four seconds.  Returns as
- * begin; the caller may ignore it. */
+/* Coarse time spent: how hearth_upload_abort tells it. */
+hearth_time_bucket hearth_upload_bucket(int64_t spent_ms);
+
+/* Say that this device will not finish: one of few reasons and a coarse time,
+ * nothing else.  Returns as begin; the caller may ignore it. */
 HEARTH_MUST_CHECK
-hearth_status hearth_upload_abort(const hearth_upload *u, uint32_t reason,
-                                  int64_t spent_ms, hearth_reply_info *rep,
-                                  hearth_error *err);
+hearth_status hearth_upload_abort(const hearth_upload *u,
+                                  hearth_abort_reason reason, int64_t spent_ms,
+                                  hearth_reply_info *rep, hearth_error *err);
 
 #endif /* HEARTH_CLIENT_NET_UPLOAD_H */

@@ -19,6 +19,7 @@
 #ifndef HEARTH_CLIENT_PERSONAL_PERSONAL_H
 #define HEARTH_CLIENT_PERSONAL_PERSONAL_H
 
+#include "client/model/model.h"
 #include "common/adapter.h"
 #include "common/db.h"
 #include "proto/signed.h"
@@ -27,8 +28,9 @@
 typedef struct {
     hearth_db *db;
     const char *state_dir;       /* NULL: no PEFT folder is written */
+    const char *base_name;       /* the base as the user named it */
     const hearth_keyset *keyset; /* release keys */
-    const struct hearth_model *model;
+    const hearth_model *model;
     const uint8_t *tokenizer_digest; /* [32] */
     const uint8_t *template_digest;  /* [32] */
     const hearth_alloc *al;
@@ -53,9 +55,10 @@ typedef struct {
 HEARTH_MUST_CHECK
 hearth_status hearth_personal_install(const hearth_personal *p,
                                       const hearth_release *m,
-                                      const uint8_t *manifest, size_t n_manifest,
-                                      const uint8_t *payload, size_t n_payload,
-                                      int64_t now_ms, hearth_error *err);
+                                      const uint8_t *manifest,
+                                      size_t n_manifest, const uint8_t *payload,
+                                      size_t n_payload, int64_t now_ms,
+                                      hearth_error *err);
 
 /* What is installed; HEARTH_OK with sequence 0 when nothing is. */
 HEARTH_MUST_CHECK
@@ -64,8 +67,8 @@ hearth_status hearth_personal_info_get(hearth_personal_info *out, hearth_db *db,
 
 /* The task whose release was installed last; task[0] == '\0' when none. */
 HEARTH_MUST_CHECK
-hearth_status hearth_personal_newest(char task[64], hearth_db *db,
-                                     hearth_error *err);
+hearth_status hearth_personal_newest(char task[HEARTH_PROTO_TASK_CAP],
+                                     hearth_db *db, hearth_error *err);
 
 /* Read, verify and build the adapter to use for a task: the personal one when
  * `own` and there is one that is not stale, else the release.
@@ -73,8 +76,8 @@ hearth_status hearth_personal_newest(char task[64], hearth_db *db,
 HEARTH_MUST_CHECK
 hearth_status hearth_personal_adapter(hearth_adapter **out,
                                       const hearth_personal *p,
-                                      const char *task, bool own, int64_t now_ms,
-                                      hearth_error *err);
+                                      const char *task, bool own,
+                                      int64_t now_ms, hearth_error *err);
 
 /* Keep an adapter that was fine-tuned on this device only (never sent). */
 HEARTH_MUST_CHECK

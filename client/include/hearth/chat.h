@@ -25,14 +25,14 @@ typedef struct hearth_chat hearth_chat; /* opaque */
 /* Settings; all zero is greedy text of at most 128 tokens. */
 typedef struct {
     size_t struct_size;
-    const char *stop;      /* text ends before this; NULL = none */
-    uint64_t seed;         /* of sampling; the same seed gives the same text */
-    uint32_t max_tokens;   /* 0 = 128 */
-    uint32_t top_k;        /* 0 = off */
-    float temperature;     /* 0 = greedy */
-    float top_p;           /* 0 = 1 */
-    float repeat_penalty;  /* 0 = 1 */
-    int32_t base_only;     /* 1: without any adapter, to compare */
+    const char *stop;     /* text ends before this; NULL = none */
+    uint64_t seed;        /* of sampling; the same seed gives the same text */
+    uint32_t max_tokens;  /* 0 = 128 */
+    uint32_t top_k;       /* 0 = off */
+    float temperature;    /* 0 = greedy */
+    float top_p;          /* 0 = 1 */
+    float repeat_penalty; /* 0 = 1 */
+    int32_t base_only;    /* 1: without any adapter, to compare */
 } hearth_chat_config;
 
 #define HEARTH_CHAT_CONFIG_INIT                                                \

@@ -40,8 +40,8 @@ typedef struct hearth_client hearth_client; /* opaque */
  * leaves padding for a later one to hide in.  There is no privacy setting here:
  * the coordinator proposes, the policy of the device decides. */
 typedef struct {
-    size_t struct_size;        /* sizeof(hearth_client_config) in the caller */
-    const char *state_dir;     /* UTF-8 path, required; copied; made, mode 0700 */
+    size_t struct_size;    /* sizeof(hearth_client_config) in the caller */
+    const char *state_dir; /* UTF-8 path, required; copied; made, mode 0700 */
     const hearth_alloc *alloc; /* copied; NULL = malloc, realloc, free */
     size_t threads;            /* for compute; 0 = one per core */
     size_t memory_budget;      /* bytes for training; 0 = 512 MiB */
@@ -76,9 +76,9 @@ HEARTH_API void hearth_client_close(hearth_client *c);
 typedef struct {
     size_t struct_size;
     const char *server; /* "https://host:port" */
-    const char *token;  /* one-time token that the coordinator's operator gave */
-    const char *root;   /* "sha256//..": pin of the coordinator's root key */
-    const char *base;   /* folder of the base model on this device */
+    const char *token; /* one-time token that the coordinator's operator gave */
+    const char *root;  /* "sha256//..": pin of the coordinator's root key */
+    const char *base;  /* folder of the base model on this device */
 } hearth_client_join_config;
 
 #define HEARTH_CLIENT_JOIN_CONFIG_INIT                                         \
@@ -103,8 +103,8 @@ HEARTH_API HEARTH_MUST_CHECK hearth_status hearth_client_join(
     hearth_client *c, const hearth_client_join_config *cfg, hearth_error *err);
 
 /* Name the base model without joining (to chat, or to count tokens). */
-HEARTH_API HEARTH_MUST_CHECK hearth_status hearth_client_set_base(
-    hearth_client *c, const char *dir, hearth_error *err);
+HEARTH_API HEARTH_MUST_CHECK hearth_status
+hearth_client_set_base(hearth_client *c, const char *dir, hearth_error *err);
 
 /* End a request that is running in another thread; it returns at once and the
  * tick says so.  The one function that any thread may call. */

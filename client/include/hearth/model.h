@@ -42,22 +42,26 @@ typedef enum {
 /* Filled by hearth_client_sync; set struct_size first (the INIT does). */
 typedef struct {
     size_t struct_size;
-    int64_t wait_ms;    /* until the next tick has something to do; 0 = now */
-    uint64_t round;     /* 0 when about none */
-    uint64_t sequence;  /* of a release; 0 when about none */
-    uint64_t sent;      /* bytes */
-    uint64_t total;     /* bytes */
-    double loss;        /* about this device's records: keep it here */
-    int32_t kind;       /* hearth_tick_kind */
+    int64_t wait_ms;   /* until the next tick has something to do; 0 = now */
+    uint64_t round;    /* 0 when about none */
+    uint64_t sequence; /* of a release; 0 when about none */
+    uint64_t sent;     /* bytes */
+    uint64_t total;    /* bytes */
+    double loss;       /* about this device's records: keep it here */
+    int32_t kind;      /* hearth_tick_kind */
     uint32_t step;
     uint32_t n_steps;
     uint32_t n_offers;
     char task[64];
-    char reason[256];   /* words for a person, or "" */
+    char reason[256]; /* words for a person, or "" */
 } hearth_client_tick;
 
 #define HEARTH_CLIENT_TICK_INIT                                                \
-    { sizeof(hearth_client_tick), 0, 0, 0, 0, 0, 0.0, 0, 0, 0, 0, {0}, {0} }
+    {                                                                          \
+        sizeof(hearth_client_tick), 0, 0, 0, 0, 0, 0.0, 0, 0, 0, 0, {0}, {     \
+            0                                                                  \
+        }                                                                      \
+    }
 
 /* One bounded step of taking part.
  *
@@ -91,21 +95,25 @@ HEARTH_API HEARTH_MUST_CHECK hearth_status hearth_client_set_conditions(
 /* Where this device stands. */
 typedef struct {
     size_t struct_size;
-    uint64_t records;         /* kept */
-    uint64_t participations;  /* charged so far */
-    uint64_t sequence;        /* release in use; 0 = the base alone */
-    double epsilon_30_days;   /* epsilon_coordinator, at delta below */
+    uint64_t records;        /* kept */
+    uint64_t participations; /* charged so far */
+    uint64_t sequence;       /* release in use; 0 = the base alone */
+    double epsilon_30_days;  /* epsilon_coordinator, at delta below */
     double epsilon_lifetime;
     double delta;
-    int32_t joined;           /* 1, 0 */
-    int32_t phase;            /* 0 idle, 1 in a round, 2 delta waits to be sent */
-    char task[64];            /* of the release in use */
+    int32_t joined; /* 1, 0 */
+    int32_t phase;  /* 0 idle, 1 in a round, 2 delta waits to be sent */
+    char task[64];  /* of the release in use */
     char server[256];
     char device_id[64];
 } hearth_client_info;
 
 #define HEARTH_CLIENT_INFO_INIT                                                \
-    { sizeof(hearth_client_info), 0, 0, 0, 0.0, 0.0, 0.0, 0, 0, {0}, {0}, {0} }
+    {                                                                          \
+        sizeof(hearth_client_info), 0, 0, 0, 0.0, 0.0, 0.0, 0, 0, {0}, {0}, {  \
+            0                                                                  \
+        }                                                                      \
+    }
 
 HEARTH_API HEARTH_MUST_CHECK hearth_status hearth_client_status(
     hearth_client *c, hearth_client_info *out, hearth_error *err);
