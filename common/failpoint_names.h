@@ -9,6 +9,18 @@
 
 /* clang-format off */
 #define HEARTH_FAILPOINTS_DEVICE(X)                                           \
+    X("enroll.before_store")                                                  \
+    X("install.before_commit")                                                \
+    X("install.after_commit")                                                 \
+    X("sync.after_checkin")                                                   \
+    X("sync.after_accept")                                                    \
+    X("sync.after_train")                                                     \
+    X("sync.after_begin")                                                     \
+    X("sync.after_append")                                                    \
+    X("sync.before_commit")                                                   \
+    X("sync.after_commit")                                                    \
+    X("sync.after_done")                                                      \
+    X("sync.after_piece")                                                     \
     X("prepare.after_charge")                                                 \
     X("prepare.before_sending")                                               \
     X("prepare.after_sending")                                                \

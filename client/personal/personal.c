@@ -80,8 +80,9 @@ static void export_folder(const hearth_personal *p, const hearth_release *m,
     (void)snprintf(info.base, sizeof(info.base), "%s",
                    p->base_name ? p->base_name : "");
     hearth_hex_encode(info.base_id, m->space.base_digest, 32);
-    if (hearth_adapter_save(a, dir, &info, NULL) != HEARTH_OK)
-        (void)hearth_file_remove_tree(dir, NULL);
+    if (hearth_adapter_save(a, dir, &info, NULL) != HEARTH_OK &&
+        hearth_file_remove_tree(dir, NULL) != HEARTH_OK)
+        return;
 }
 
 hearth_status hearth_personal_install(const hearth_personal *p,
