@@ -140,3 +140,7 @@ hearth_status hearth_noise_draw(int32_t *out, size_t n, hearth_sigma_sq s,
     if (failed && n) hearth_zeroize(out, n * sizeof(out[0]));
     return failed ? HEARTH_ERNG : HEARTH_OK;
 }
+
+bool hearth_noise_is_private(void) {
+    return true;
+}

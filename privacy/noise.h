@@ -19,6 +19,7 @@
 #ifndef HEARTH_PRIVACY_NOISE_H
 #define HEARTH_PRIVACY_NOISE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,5 +41,11 @@
 HEARTH_MUST_CHECK
 hearth_status hearth_noise_draw(int32_t *out, size_t n, hearth_sigma_sq s,
                                 hearth_rng *rng);
+
+/* Does this program draw real noise from real entropy?  True here, always; the
+ * test seam (tests/support/privacy_seam.c), which takes the place of this
+ * object in tests and hearth-fleet, says false.  Programs that would refuse
+ * what is marked not_private, or must mark it, ask this. */
+bool hearth_noise_is_private(void);
 
 #endif /* HEARTH_PRIVACY_NOISE_H */

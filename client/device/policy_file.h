@@ -16,6 +16,7 @@
 #ifndef HEARTH_CLIENT_DEVICE_POLICY_FILE_H
 #define HEARTH_CLIENT_DEVICE_POLICY_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "client/device/policy.h"
