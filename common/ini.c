@@ -242,6 +242,7 @@ static hearth_status add_entry(hearth_ini *ini, const char *section,
 static int on_entry(void *ud, const char *section, const char *key,
                     const char *value) {
     hearth_ini *ini = ud;
+    if (ini->failed != HEARTH_OK) return 0; /* inih goes on after a failure */
     ini->failed = add_entry(ini, section, key, value);
     return ini->failed == HEARTH_OK;
 }
