@@ -187,6 +187,9 @@ void hearth_progress(hearth_cli *cli, uint64_t done, uint64_t total,
                      const char *text);
 void hearth_progress_end(hearth_cli *cli);
 
+/* Let Ctrl-C and SIGTERM set the flag below; a second one ends the process. */
+void hearth_cli_catch_signals(void);
+
 /* True after Ctrl-C or SIGTERM: stop at the next good place. */
 bool hearth_cli_interrupted(void);
 
