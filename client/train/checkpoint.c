@@ -188,7 +188,8 @@ static hearth_status check_file(const hearth_trainer *t, const hearth_file *f,
         return hearth_error_set(err, st, "cannot hash");
     if (hearth_load_le64(f->v + 16) != t->opt.n ||
         f->n != HEADER_BYTES + 12 * t->opt.n + DIGEST_BYTES ||
-        memcmp(digest, f->v + 64, 32) != 0)
+        memcmp(digest, f->v + 64, 32) != 0 ||
+        hearth_load_le64(f->v + 24) > t->schedule.total)
         return hearth_error_set(err, HEARTH_EMISMATCH,
                                 "%s: of a run with another model, records or "
                                 "settings; give the same flags, or start "

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "client/train/decoder.h"
+#include "client/train/evaluate_private.h"
 #include "client/train/kernels.h"
 #include "client/train/stream.h"
 #include "common/arena.h"
@@ -24,7 +25,7 @@ typedef struct {
     hearth_adapter adapter; /* a view: the decoder's shape wants it writable */
     hearth_alloc al;
     hearth_error *err;
-    hearth_arena arena;
+    hearth_arena arena; /* empty when the decoder is the caller's */
     hearth_decoder *dec;
     size_t batch, n_docs, max_tokens;
     uint64_t done;
@@ -47,14 +48,16 @@ static bool is_wrong_choice(const hearth_document *d) {
     return d->n_choices && d->choice != d->answer;
 }
 
-static hearth_status take(evaluation *e) {
-    size_t longest = 0;
-    for (size_t i = 0; i < e->n_docs; i++) {
-        size_t n = hearth_dataset_doc(e->ds, i).n;
-        if (n > longest) longest = n;
+static size_t longest(const hearth_dataset *ds) {
+    size_t most = 0, n = hearth_dataset_n_docs(ds);
+    for (size_t i = 0; i < n; i++) {
+        size_t len = hearth_dataset_doc(ds, i).n;
+        if (len > most) most = len;
     }
-    if (!hearth_size_mul(longest, e->batch, &e->max_tokens))
-        return HEARTH_ETOOBIG;
+    return most;
+}
+
+static hearth_status take(evaluation *e) {
     e->score = hearth_mem_array(&e->al, e->n_docs, sizeof(double));
     e->token = hearth_mem_array(&e->al, e->max_tokens, sizeof(int32_t));
     e->label = hearth_mem_array(&e->al, e->max_tokens, sizeof(int32_t));
@@ -135,10 +138,11 @@ static hearth_status pass(evaluation *e, bool wrong, hearth_loss *total) {
     for (size_t i = 0; i < e->n_docs; i++) {
         hearth_document d = hearth_dataset_doc(e->ds, i);
         if (is_wrong_choice(&d) != wrong || n_supervised(&d) == 0) continue;
-        lay(e, i, &d);
-        if (e->s.n_docs < e->batch) continue;
-        hearth_status st = flush(e, total);
+        hearth_status st = HEARTH_OK;
+        if (e->s.n_docs == e->batch || d.n > e->max_tokens - e->s.n)
+            st = flush(e, total);
         if (st != HEARTH_OK) return st;
+        lay(e, i, &d);
     }
     return flush(e, total);
 }
@@ -147,7 +151,7 @@ static hearth_status pass(evaluation *e, bool wrong, hearth_loss *total) {
 static void count_choices(const evaluation *e, hearth_eval_result *r) {
     for (size_t i = 0; i < e->n_docs;) {
         hearth_document d = hearth_dataset_doc(e->ds, i);
-        double best = INFINITY;
+        double best = (double)INFINITY;
         uint32_t chosen = UINT32_MAX, seen = 0;
         size_t j = i;
         for (; j < e->n_docs; j++) {
@@ -219,33 +223,73 @@ static hearth_status run(evaluation *e, hearth_eval_result *r) {
     return HEARTH_OK;
 }
 
+/* What both entries share, once the decoder and max_tokens are settled. */
+static hearth_status score(evaluation *e, hearth_eval_result *r) {
+    hearth_status st = take(e);
+    if (st != HEARTH_OK)
+        return hearth_error_set(e->err, st,
+                                "no memory to evaluate; use a smaller --batch");
+    for (size_t i = 0; i < e->n_docs; i++) e->score[i] = (double)NAN;
+    st = run(e, r);
+    if (st != HEARTH_OK) memset(r, 0, sizeof(*r));
+    return st;
+}
+
+static hearth_status start(evaluation *e, const hearth_dataset *ds,
+                           const hearth_evaluate_options *opt,
+                           const hearth_alloc *al, hearth_error *err) {
+    static const hearth_evaluate_options none = {0};
+    memset(e, 0, sizeof(*e));
+    e->ds = ds;
+    e->opt = opt ? opt : &none;
+    e->err = err;
+    e->al = *hearth_mem_or_default(al);
+    e->batch = e->opt->batch ? e->opt->batch : DEFAULT_BATCH;
+    e->n_docs = hearth_dataset_n_docs(ds);
+    if (e->n_docs > 0) return HEARTH_OK;
+    return hearth_error_set(err, HEARTH_EINVAL,
+                            "no records to evaluate; add some first");
+}
+
 hearth_status hearth_evaluate(const hearth_model *model,
                               const hearth_adapter *adapter,
                               const hearth_dataset *ds,
                               const hearth_evaluate_options *opt,
                               hearth_pool *pool, hearth_eval_result *r,
                               const hearth_alloc *al, hearth_error *err) {
-    static const hearth_evaluate_options none = {0};
+    evaluation e;
     if (!r) return HEARTH_EINVAL;
     memset(r, 0, sizeof(*r));
     if (!model || !ds) return HEARTH_EINVAL;
-    evaluation e = {.ds = ds, .opt = opt ? opt : &none, .err = err};
-    e.al = *hearth_mem_or_default(al);
-    e.batch = e.opt->batch ? e.opt->batch : DEFAULT_BATCH;
-    e.n_docs = hearth_dataset_n_docs(ds);
+    hearth_status st = start(&e, ds, opt, al, err);
+    if (st != HEARTH_OK) return st;
     if (adapter) e.adapter = *adapter;
-    if (e.n_docs == 0)
-        return hearth_error_set(err, HEARTH_EINVAL,
-                                "no records to evaluate; add some first");
-    hearth_status st = take(&e);
-    if (st != HEARTH_OK)
-        (void)hearth_error_set(err, st,
-                               "no memory to evaluate; use a smaller --batch");
-    for (size_t i = 0; st == HEARTH_OK && i < e.n_docs; i++)
-        e.score[i] = (double)NAN;
-    if (st == HEARTH_OK) st = open_decoder(&e, model, adapter != NULL, pool);
-    if (st == HEARTH_OK) st = run(&e, r);
+    if (!hearth_size_mul(longest(ds), e.batch, &e.max_tokens))
+        return hearth_error_set(err, HEARTH_ETOOBIG, "--batch is too large");
+    st = open_decoder(&e, model, adapter != NULL, pool);
+    if (st == HEARTH_OK) st = score(&e, r);
     give_back(&e);
-    if (st != HEARTH_OK) memset(r, 0, sizeof(*r));
+    return st;
+}
+
+hearth_status hearth_evaluate__with(hearth_decoder *dec, size_t max_tokens,
+                                    const hearth_dataset *ds,
+                                    const hearth_evaluate_options *opt,
+                                    hearth_eval_result *r,
+                                    const hearth_alloc *al, hearth_error *err) {
+    evaluation e;
+    memset(r, 0, sizeof(*r));
+    hearth_status st = start(&e, ds, opt, al, err);
+    if (st != HEARTH_OK) return st;
+    if (longest(ds) > max_tokens)
+        return hearth_error_set(err, HEARTH_ETOOBIG,
+                                "a record of %zu tokens is longer than the "
+                                "run's %zu; use a larger --batch or a shorter "
+                                "--seq",
+                                longest(ds), max_tokens);
+    e.dec = dec;
+    e.max_tokens = max_tokens;
+    st = score(&e, r);
+    give_back(&e);
     return st;
 }

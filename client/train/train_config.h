@@ -35,6 +35,8 @@ typedef struct {
     uint64_t seed;
     size_t memory_budget; /* private bytes; 0 = no limit */
     bool reference_kernels;
+    size_t eval_tokens; /* room for records of so many tokens, for
+                           hearth_trainer_evaluate; 0: never called */
 } hearth_train_config;
 
 #define HEARTH_TRAIN_CONFIG_INIT                                               \

@@ -11,6 +11,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "client/train/evaluate_private.h"
 #include "client/train/trainer_private.h"
 #include "common/mem.h"
 
@@ -23,9 +24,10 @@ static hearth_status commit_memory(hearth_trainer *t, hearth_error *err) {
         hearth_batcher_open(&t->batcher, t->ds, &bc, &t->al, err);
     if (st != HEARTH_OK) return st;
 
-    hearth_decoder_shape shape =
-        hearth_trainer__shape(t->model, t->adapter, &t->cfg,
-                              hearth_batch_max_tokens(t->ds, &bc), t->pool);
+    t->max_tokens = hearth_batch_max_tokens(t->ds, &bc);
+    if (t->max_tokens < t->cfg.eval_tokens) t->max_tokens = t->cfg.eval_tokens;
+    hearth_decoder_shape shape = hearth_trainer__shape(
+        t->model, t->adapter, &t->cfg, t->max_tokens, t->pool);
     size_t n = hearth_trainer__n_trained(t->model, t->adapter, &t->cfg);
     size_t moments = hearth_arena_need(n, sizeof(float)), bytes;
     (void)hearth_size_mul(moments, 2, &bytes);
@@ -246,6 +248,19 @@ hearth_status hearth_trainer_tick(hearth_trainer *t, hearth_train_event *ev,
     st = finish_step(t, &mb, ev, err);
     ev->step = t->step;
     return st;
+}
+
+hearth_status hearth_trainer_evaluate(hearth_trainer *t,
+                                      const hearth_dataset *ds,
+                                      const hearth_evaluate_options *opt,
+                                      hearth_eval_result *r,
+                                      hearth_error *err) {
+    if (!t || !ds || !r) return HEARTH_EINVAL;
+    if (t->step_records)
+        return hearth_error_set(err, HEARTH_ESTATE,
+                                "evaluation is between steps only");
+    return hearth_evaluate__with(t->dec, t->max_tokens, ds, opt, r, &t->al,
+                                 err);
 }
 
 hearth_status hearth_trainer_save_model(const hearth_trainer *t,

@@ -28,6 +28,7 @@
 
 #include "client/model/model.h"
 #include "client/train/dataset.h"
+#include "client/train/evaluate.h"
 #include "client/train/memplan.h"
 #include "client/train/train_config.h"
 #include "common/adapter.h"
@@ -98,6 +99,15 @@ hearth_trainer_open(hearth_trainer **out, const hearth_model *model,
 HEARTH_MUST_CHECK
 hearth_status hearth_trainer_tick(hearth_trainer *t, hearth_train_event *ev,
                                   hearth_error *err);
+
+/* Evaluate the values as they are now, between steps, with the run's own
+ * decoder (cfg->eval_tokens made room).  Errors as hearth_evaluate, and
+ * HEARTH_ETOOBIG for a record longer than the room. */
+HEARTH_MUST_CHECK
+hearth_status hearth_trainer_evaluate(hearth_trainer *t,
+                                      const hearth_dataset *ds,
+                                      const hearth_evaluate_options *opt,
+                                      hearth_eval_result *r, hearth_error *err);
 
 /* The plan that _open committed. */
 const hearth_memplan *hearth_trainer_memplan(const hearth_trainer *t);

@@ -63,10 +63,14 @@ static hearth_status plan_run(hearth_memplan *p, const hearth_model *model,
                               hearth_error *err) {
     hearth_decoder_sizes d;
     hearth_adapter view = {0}; /* the decoder's shape wants it writable */
+    size_t tokens = sz->max_tokens, eval_bytes = 0;
     *p = (hearth_memplan)HEARTH_MEMPLAN_INIT;
     if (adapter) view = *adapter;
+    if (tokens < cfg->eval_tokens) tokens = cfg->eval_tokens;
+    if (cfg->eval_tokens)
+        (void)hearth_size_mul(tokens, 3 * sizeof(int32_t), &eval_bytes);
     hearth_decoder_shape shape =
-        hearth_trainer__shape(model, &view, cfg, sz->max_tokens, pool);
+        hearth_trainer__shape(model, &view, cfg, tokens, pool);
     hearth_status st = hearth_decoder_plan(&shape, &d, err);
     if (st != HEARTH_OK) return st;
 
@@ -82,6 +86,8 @@ static hearth_status plan_run(hearth_memplan *p, const hearth_model *model,
     hearth_memplan_add(p, "tables", HEARTH_MEM_PRIVATE, d.tables, 1);
     hearth_memplan_add(p, "micro-batch", HEARTH_MEM_PRIVATE, sz->batch_bytes,
                        1);
+    if (eval_bytes)
+        hearth_memplan_add(p, "evaluation", HEARTH_MEM_PRIVATE, eval_bytes, 1);
     hearth_memplan_add(p, "records", HEARTH_MEM_PRIVATE, sz->record_bytes, 1);
     hearth_memplan_add(p, "program and libraries", HEARTH_MEM_PRIVATE,
                        FIXED_BYTES + hearth_pool_size(pool) * WORKER_BYTES, 1);

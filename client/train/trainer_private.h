@@ -20,6 +20,7 @@ struct hearth_trainer {
     hearth_memplan plan;
     hearth_arena arena; /* decoder, then the optimizer's moments */
     hearth_decoder *dec;
+    size_t max_tokens; /* of one stream through dec */
     const hearth_params *params;
     hearth_optimizer_span *span; /* [params->n_params] */
     hearth_optimizer opt;
