@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/fleet/test_fleet_scenario.c - tests/fleet/fleet_scenario.h */
+#include "tests/support/cmocka_all.h"
+
+#include "tests/fleet/fleet_scenario.h"
+#include "tests/support/fail_alloc.h"
+
+#define BASIC                                                                  \
+    "[run]\nname = t\n[model]\npath = /m\n[records]\npath = r.jsonl\n"         \
+    "partition = field:role\n[privacy]\nclip = 1\n"
+
+static hearth_status parse(hearth_fleet_scenario **sc, const char *text,
+                           const char *set, hearth_error *err) {
+    return hearth_fleet_scenario_parse(sc, "t.ini", "/dir", text, strlen(text),
+                                       &set, set != NULL, NULL, err);
+}
+
+static void scenario_fills_defaults_and_paths(void **state) {
+    hearth_fleet_scenario *sc;
+    (void)state;
+    assert_ok(parse(&sc, BASIC, NULL, NULL));
+    assert_string_equal(sc->records_path, "/dir/r.jsonl");
+    assert_string_equal(sc->model_path, "/m");
+    assert_string_equal(sc->field, "role");
+    assert_int_equal(sc->n_seeds, 1);
+    assert_int_equal(sc->n_classes, 1);
+    assert_string_equal(sc->device_class[0].name, "phone");
+    assert_int_equal(sc->epochs, 1);
+    assert_true(sc->base && sc->local && sc->central && !sc->control);
+    hearth_fleet_scenario_free(sc, NULL);
+    setenv("FLEET_TEST_ROOT", "/data", 1);
+    assert_ok(parse(&sc, BASIC, "records.path=$FLEET_TEST_ROOT/x", NULL));
+    assert_string_equal(sc->records_path, "/data/x");
+    hearth_fleet_scenario_free(sc, NULL);
+    assert_ok(parse(&sc, BASIC, "records.path=${FLEET_TEST_ROOT}x", NULL));
+    assert_string_equal(sc->records_path, "/datax");
+    hearth_fleet_scenario_free(sc, NULL);
+}
+
+static void scenario_sets_win_and_are_checked(void **state) {
+    hearth_fleet_scenario *sc;
+    hearth_error err = {0};
+    (void)state;
+    assert_ok(parse(&sc, BASIC "[device.slow]\nshare = 1\n",
+                    "device.slow.dropout=0.25", NULL));
+    assert_true(sc->device_class[0].dropout == 0.25);
+    hearth_fleet_scenario_free(sc, NULL);
+    const char *sets[] = {"run.rounds=3", "run.rounds=7"}; /* the last wins */
+    assert_ok(hearth_fleet_scenario_parse(&sc, "t", "/", BASIC, strlen(BASIC),
+                                          sets, 2, NULL, NULL));
+    assert_int_equal(sc->rounds, 7);
+    hearth_fleet_scenario_free(sc, NULL);
+    assert_int_equal(parse(&sc, BASIC, "rounds=3", &err), HEARTH_EINVAL);
+    assert_int_equal(parse(&sc, BASIC, "run.rounds", &err), HEARTH_EINVAL);
+    assert_int_equal(parse(&sc, BASIC, "run.rounds=1\n[x]", &err),
+                     HEARTH_EINVAL);
+    assert_int_equal(parse(&sc, BASIC, "run.ruonds=3", &err), HEARTH_EFORMAT);
+    assert_non_null(strstr(err.text, "did you mean 'rounds'"));
+}
+
+static void scenario_refuses_and_names_the_key(void **state) {
+    static const struct {
+        const char *set;
+        hearth_status st;
+        const char *says;
+    } BAD[] = {
+        {"run.seeds=1,x", HEARTH_EFORMAT, "seeds"},
+        {"run.seeds=1,1", HEARTH_EFORMAT, "twice"},
+        {"run.rounds=0", HEARTH_EFORMAT, "rounds"},
+        {"model.rule=flora", HEARTH_EUNSUPPORTED, "ffa"},
+        {"model.path=$NO_SUCH_VARIABLE_X/m", HEARTH_ENOTFOUND, "NO_SUCH"},
+        {"model.path=$/m", HEARTH_EFORMAT, "NAME"},
+        {"records.form=xml", HEARTH_EFORMAT, "form"},
+        {"records.partition=dirichlet:0.3:topic", HEARTH_EUNSUPPORTED, "later"},
+        {"records.partition=by", HEARTH_EFORMAT, "partition"},
+        {"records.partition=iid", HEARTH_EFORMAT, "devices"},
+        {"records.holdout=last:1.5", HEARTH_EFORMAT, "holdout"},
+        {"records.unseen_devices=-1", HEARTH_EFORMAT, "unseen"},
+        {"train.schedule=step", HEARTH_EFORMAT, "schedule"},
+        {"train.loss=some", HEARTH_EFORMAT, "loss"},
+        {"cohort.count=9,3", HEARTH_EFORMAT, "count"},
+        {"cohort.time=10m,60s", HEARTH_EFORMAT, "time"},
+        {"privacy.mode=distributed", HEARTH_EUNSUPPORTED, "secure"},
+        {"privacy.mode=local", HEARTH_EFORMAT, "noise"},
+        {"privacy.mode=maybe", HEARTH_EFORMAT, "mode"},
+        {"privacy.clip=0", HEARTH_EFORMAT, "clip"},
+        {"device.a.availability=diurnal", HEARTH_EUNSUPPORTED, "always"},
+        {"sweep.privacy.noise=0,1", HEARTH_EFORMAT, "sweep"},
+        {"baseline.central_trains=c", HEARTH_EFORMAT, "central_trains"},
+        {"run.name="
+         "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+         "xxxxxxxxxxxx",
+         HEARTH_ETOOBIG, "name"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(BAD) / sizeof(BAD[0]); i++) {
+        hearth_fleet_scenario *sc;
+        hearth_error err = {0};
+        hearth_status st = parse(&sc, BASIC, BAD[i].set, &err);
+        if (st != BAD[i].st || sc || !strstr(err.text, BAD[i].says))
+            fail_msg("%s: %d %s", BAD[i].set, st, err.text);
+    }
+    hearth_fleet_scenario *sc;
+    hearth_error err = {0};
+    assert_int_equal(parse(&sc, "[run]\nname = t\n", NULL, &err),
+                     HEARTH_ENOTFOUND); /* no model path */
+    assert_int_equal(
+        parse(&sc, BASIC "[train]\nsteps = 1\nepochs = 1\n", NULL, &err),
+        HEARTH_EFORMAT);
+    assert_int_equal(
+        parse(&sc, BASIC "[sweep]\nprivacy.noise = 0,1\n", NULL, &err),
+        HEARTH_EUNSUPPORTED);
+    assert_int_equal(hearth_fleet_scenario_load(&sc, "/nonexistent.ini", NULL,
+                                                0, NULL, NULL),
+                     HEARTH_ENOTFOUND);
+}
+
+static void scenario_reads_back_what_it_writes(void **state) {
+    hearth_fleet_scenario *a, *b;
+    hearth_buf text = HEARTH_BUF_INIT(NULL), again = HEARTH_BUF_INIT(NULL);
+    const char *ex = hearth_fleet_scenario_example();
+    (void)state;
+    setenv("HEARTH_TEST_DATA", "/data", 0);
+    assert_ok(parse(&a, ex, NULL, NULL));
+    assert_int_equal(a->n_seeds, 3);
+    assert_true(a->noise == 2.4 && a->clip == 0.07 && a->rank == 1);
+    assert_ok(hearth_fleet_scenario_write(&text, a));
+    assert_ok(hearth_fleet_scenario_parse(&b, "again", "/elsewhere",
+                                          hearth_buf_str(&text), text.n, NULL,
+                                          0, NULL, NULL));
+    assert_ok(hearth_fleet_scenario_write(&again, b));
+    assert_string_equal(hearth_buf_str(&text), hearth_buf_str(&again));
+    hearth_buf_free(&text);
+    hearth_buf_free(&again);
+    hearth_fleet_scenario_free(a, NULL);
+    hearth_fleet_scenario_free(b, NULL);
+}
+
+static void scenario_survives_every_failed_allocation(void **state) {
+    (void)state;
+    for (size_t k = 1;; k++) {
+        hearth_fail_alloc fa;
+        hearth_alloc al = hearth_fail_alloc_init(&fa, k);
+        const char *set = "run.rounds=3";
+        hearth_fleet_scenario *sc;
+        hearth_status st = hearth_fleet_scenario_parse(
+            &sc, "t", "/", BASIC, strlen(BASIC), &set, 1, &al, NULL);
+        hearth_fleet_scenario_free(sc, &al);
+        assert_int_equal(fa.live, 0);
+        if (st == HEARTH_OK) break;
+        assert_int_equal(st, HEARTH_ENOMEM);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(scenario_fills_defaults_and_paths),
+        cmocka_unit_test(scenario_sets_win_and_are_checked),
+        cmocka_unit_test(scenario_refuses_and_names_the_key),
+        cmocka_unit_test(scenario_reads_back_what_it_writes),
+        cmocka_unit_test(scenario_survives_every_failed_allocation),
+    };
+    return cmocka_run_group_tests_name("tests/fleet/fleet_scenario", tests,
+                                       NULL, NULL);
+}
