@@ -56,6 +56,7 @@ typedef struct {
     size_t max_tokens;  /* tokens of one stream, or of one extend */
     size_t max_context; /* positions of the key-value cache; 0: no cache */
     size_t n_workers;   /* >= hearth_pool_size of the pool used */
+    bool dropout;       /* hearth_decoder_grad may be given dropout */
     bool recompute;     /* keep only layer inputs and run each layer again in
                            the backward pass: same gradients, less memory */
 } hearth_decoder_shape;
@@ -78,8 +79,8 @@ size_t hearth_decoder_bytes(const hearth_decoder_shape *s);
  * HEARTH_EINVAL  no model, no tokens or workers, an adapter in full mode, no
  *                adapter in LoRA mode, or one that does not fit the model
  *                (err names the module)
- * HEARTH_ETOOBIG more than HEARTH_DECODER_MAX_TOKENS tokens or positions, or
- *                above the model's max_positions, or a size overflow */
+ * HEARTH_ETOOBIG more than HEARTH_DECODER_MAX_TOKENS tokens, a cache longer
+ *                than the model's max_positions, or a size overflow */
 HEARTH_MUST_CHECK hearth_status
 hearth_decoder_plan(const hearth_decoder_shape *s, hearth_decoder_sizes *out,
                     hearth_error *err);
@@ -107,7 +108,8 @@ typedef struct {
  * document.
  * HEARTH_EINVAL  the stream breaks its contract (positions, token or label
  *                out of range, documents empty or out of order)
- * HEARTH_ETOOBIG more than max_tokens tokens
+ * HEARTH_ETOOBIG more than max_tokens tokens, or a document longer than the
+ *                model's max_positions
  * HEARTH_ENONFINITE the loss is not a finite number */
 HEARTH_MUST_CHECK hearth_status hearth_decoder_loss(hearth_decoder *dec,
                                                     const hearth_stream *s,
@@ -125,8 +127,8 @@ typedef struct {
 } hearth_dropout;
 
 /* Forward and backward: adds the gradient of the SUM of token losses to the
- * gradient buffers.  dropout NULL: none.  Errors of hearth_decoder_loss, and
- * HEARTH_ESTATE in infer mode; after ENONFINITE the gradients are not to be
+ * gradient buffers.  dropout NULL: none.  Errors of hearth_decoder_loss, HEARTH_EINVAL
+ * for dropout that was not planned, HEARTH_ESTATE in infer mode; after ENONFINITE the gradients are not to be
  * used. */
 HEARTH_MUST_CHECK hearth_status hearth_decoder_grad(
     hearth_decoder *dec, const hearth_stream *s, const hearth_dropout *dropout,

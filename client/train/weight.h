@@ -15,6 +15,7 @@
 #ifndef HEARTH_CLIENT_TRAIN_WEIGHT_H
 #define HEARTH_CLIENT_TRAIN_WEIGHT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,12 +28,19 @@
 typedef struct hearth_weight hearth_weight;
 
 /* What every product needs: kernels, the pool (NULL: inline) and one tile of
- * scratch a worker, HEARTH_WEIGHT_TILE_BYTES apart. */
+ * scratch a worker.  tile may be NULL when hearth_weight_needs_tile is false
+ * for every weight used. */
 typedef struct {
     const hearth_kernels *kernels;
     hearth_pool *pool;
-    unsigned char *tile; /* [n_workers][HEARTH_WEIGHT_TILE_BYTES], aligned 64 */
+    hearth_real *tile; /* [n_workers][HEARTH_WEIGHT_TILE_BYTES], aligned 64 */
 } hearth_compute;
+
+/* The tile of one worker. */
+hearth_real *hearth_compute_tile(const hearth_compute *c, size_t worker);
+
+/* Must elements be converted before they can be multiplied? */
+bool hearth_weight_needs_tile(const hearth_weight *w);
 
 size_t hearth_weight_rows(const hearth_weight *w);
 size_t hearth_weight_cols(const hearth_weight *w);
@@ -48,10 +56,18 @@ void hearth_weight_backward(const hearth_compute *c, const hearth_weight *w,
                             size_t n_tokens, const hearth_real *dy, size_t lddy,
                             hearth_real *dx, size_t lddx, int add);
 
-/* dw[rows, cols] += dy[T, rows]^T x[T, cols]; for full mode. */
-void hearth_weight_gradient(const hearth_compute *c, size_t rows, size_t cols,
-                            size_t n_tokens, const hearth_real *dy, size_t lddy,
-                            const hearth_real *x, size_t ldx, hearth_real *dw);
+/* out[m, n] += scale a[T, m]^T b[T, n]: the gradient of a dense weight or of
+ * an adapter's factor. */
+void hearth_dense_gradient(const hearth_compute *c, size_t m, size_t n,
+                           size_t n_tokens, hearth_real scale,
+                           const hearth_real *a, size_t lda,
+                           const hearth_real *b, size_t ldb, hearth_real *out);
+
+/* Rows first .. first + n - 1 as a matrix [n, cols] (leading dimension cols):
+ * the weight itself, or a copy in scratch of n * cols elements.  For the
+ * cross-entropy, which walks the head block by block. */
+const hearth_real *hearth_weight_rows_at(const hearth_weight *w, size_t first,
+                                         size_t n, hearth_real *scratch);
 
 /* Copy row i, as an embedding look-up does, to out[cols]. */
 void hearth_weight_row(const hearth_weight *w, size_t i, hearth_real *out);

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/train/decoder_plan.c - sizes first, memory after, by the same code.
+ *
+ * hearth_decoder__layout runs twice: without an arena it counts, with one it
+ * takes; so the plan cannot differ from what is used.
+ */
+#include <string.h>
+
+#include "client/train/decoder_private.h"
+#include "common/error.h"
+#include "common/mem.h"
+
+#define TILE_REALS     (HEARTH_WEIGHT_TILE_BYTES / sizeof(hearth_real))
+#define SCORE_REALS    ((size_t)65536) /* scores of one block, at most */
+#define MAX_QUERY_ROWS ((size_t)64)
+#define MAX_VOCAB_ROWS ((size_t)512)
+#define MAX_WORKERS    ((size_t)HEARTH_POOL_MAX_THREADS)
+
+typedef struct {
+    hearth_arena *arena; /* NULL: count only */
+    size_t *bytes;       /* the purpose being counted */
+    bool failed;
+} layout;
+
+static size_t min_size(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+static size_t max_size(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+static void *take(layout *b, size_t n, size_t size) {
+    size_t need = hearth_arena_need(n ? n : 1, size);
+    if (!hearth_size_add(*b->bytes, need, b->bytes)) b->failed = true;
+    if (!b->arena || b->failed) return NULL;
+    void *p = hearth_arena_take(b->arena, n ? n : 1, size);
+    if (!p) b->failed = true;
+    return p;
+}
+
+/* rows x cols reals. */
+static hearth_real *reals(layout *b, size_t rows, size_t cols) {
+    size_t n;
+    if (!hearth_size_mul(rows, cols, &n)) b->failed = true;
+    return take(b, n, sizeof(hearth_real));
+}
+
+static hearth_status bad_pair(const hearth_adapter_pair *p, hearth_error *err) {
+    return hearth_error_set(err, HEARTH_EINVAL,
+                            "adapter module '%s' does not fit this model; use "
+                            "the base model that the adapter was made for",
+                            p->module);
+}
+
+static hearth_status check_adapter(const hearth_decoder_shape *s,
+                                   hearth_error *err) {
+    size_t n_modules, seen = SIZE_MAX;
+    const hearth_module_info *info = hearth_model_modules(s->model, &n_modules);
+    for (size_t i = 0; i < s->adapter->n_pairs; i++) {
+        const hearth_adapter_pair *p = &s->adapter->pair[i];
+        size_t at = (size_t)p->layer * HEARTH_TARGET_COUNT + p->target;
+        if (p->target >= HEARTH_TARGET_COUNT || at >= n_modules || !p->rank ||
+            p->rank > HEARTH_ADAPTER_MAX_RANK || p->in != info[at].in ||
+            p->out != info[at].out || strcmp(p->module, info[at].name) != 0 ||
+            (i && at <= seen)) /* canonical order, each once */
+            return bad_pair(p, err);
+        seen = at;
+    }
+    return HEARTH_OK;
+}
+
+static hearth_status check_mode(const hearth_decoder_shape *s,
+                                hearth_error *err) {
+    bool adapted = s->adapter && s->adapter->n_pairs;
+    if (s->mode == HEARTH_DECODER_FULL && s->adapter)
+        return hearth_error_set(err, HEARTH_EINVAL,
+                                "full mode takes no adapter; merge it first");
+    if (s->mode == HEARTH_DECODER_LORA && !adapted)
+        return hearth_error_set(err, HEARTH_EINVAL,
+                                "LoRA mode needs an adapter; make one first");
+    return adapted ? check_adapter(s, err) : HEARTH_OK;
+}
+
+/* Block sizes and counts that follow from shapes alone. */
+static void derive(hearth_decoder *d) {
+    const hearth_decoder_shape *s = &d->shape;
+    const hearth_model_config *c = d->c;
+    d->n_positions = min_size(s->max_tokens, c->max_positions);
+    d->n_positions = max_size(d->n_positions, s->max_context);
+    d->n_keys = d->n_positions;
+    d->query_rows =
+        min_size(max_size(SCORE_REALS / d->n_keys, 1), MAX_QUERY_ROWS);
+    d->vocab_rows = min_size(TILE_REALS / c->hidden_size, MAX_VOCAB_ROWS);
+    d->vocab_rows = min_size(d->vocab_rows, c->vocab_size);
+    d->lowest = s->mode == HEARTH_DECODER_FULL ? 0 : c->n_layers;
+    if (s->mode == HEARTH_DECODER_LORA)
+        d->lowest = s->adapter->pair[0].layer; /* canonical order */
+    d->n_slots = 1;
+    if (s->mode != HEARTH_DECODER_INFER && !s->recompute)
+        d->n_slots = c->n_layers - d->lowest;
+    d->aux_reals =
+        max_size(hearth_attention__aux(d), hearth_cross_entropy__aux(d));
+}
+
+/* How many parameters are trained. */
+static void count_params(hearth_decoder *d) {
+    const hearth_decoder_shape *s = &d->shape;
+    d->params = (hearth_params){0};
+    if (s->mode == HEARTH_DECODER_FULL) {
+        d->params.n_params = hearth_model_n_tensors(d->c);
+        d->params.n_elements = (size_t)hearth_model_config_parameters(d->c);
+    }
+    if (s->mode == HEARTH_DECODER_LORA) {
+        hearth_part part =
+            s->adapter->freeze_a ? HEARTH_PART_B : HEARTH_PART_AB;
+        d->params.n_elements = hearth_adapter_dim(s->adapter, part);
+        d->params.n_params =
+            s->adapter->n_pairs * (part == HEARTH_PART_AB ? 2u : 1u);
+    }
+}
+
+hearth_status hearth_decoder__check(hearth_decoder *d,
+                                    const hearth_decoder_shape *s,
+                                    hearth_error *err) {
+    hearth_status st;
+    *d = (hearth_decoder){.model = s->model, .shape = *s};
+    if (!s->model || !s->max_tokens || !s->n_workers ||
+        s->n_workers > MAX_WORKERS)
+        return hearth_error_set(err, HEARTH_EINVAL,
+                                "a decoder needs a model, tokens and workers; "
+                                "fix the call");
+    d->c = hearth_model_get_config(s->model);
+    if (s->max_tokens > HEARTH_DECODER_MAX_TOKENS ||
+        s->max_context > d->c->max_positions || d->c->hidden_size > TILE_REALS)
+        return hearth_error_set(err, HEARTH_ETOOBIG,
+                                "%zu tokens, or a context of %zu positions, is "
+                                "too long for this model (%u positions); use a "
+                                "shorter one",
+                                s->max_tokens, s->max_context,
+                                (unsigned)d->c->max_positions);
+    if ((st = check_mode(s, err)) != HEARTH_OK) return st;
+    derive(d);
+    count_params(d);
+    return HEARTH_OK;
+}
+
+static bool needs_tile(const hearth_decoder *d) {
+    if (d->shape.mode == HEARTH_DECODER_FULL) return false;
+    for (uint32_t l = 0; l < d->c->n_layers; l++)
+        for (int t = 0; t < HEARTH_TARGET_COUNT; t++)
+            if (hearth_weight_needs_tile(
+                    hearth_model_weight(d->model, (hearth_tensor_role)t, l)))
+                return true;
+    return hearth_weight_needs_tile(
+        hearth_model_weight(d->model, HEARTH_TENSOR_HEAD, 0));
+}
+
+static void layout_tables(hearth_decoder *d, layout *b) {
+    const hearth_model_config *c = d->c;
+    size_t n_layers = c->n_layers, d_model = c->hidden_size;
+    const hearth_adapter *a = d->shape.adapter;
+    d->layer = take(b, n_layers, sizeof(*d->layer));
+    d->slot = take(b, d->n_slots, sizeof(*d->slot));
+    d->input = take(b, n_layers + 1, sizeof(*d->input));
+    d->pair = take(b, a ? a->n_pairs : 0, sizeof(*d->pair));
+    d->cos = reals(b, d->n_positions, c->head_dim / 2);
+    d->sin = reals(b, d->n_positions, c->head_dim / 2);
+    if (d->shape.mode == HEARTH_DECODER_FULL)
+        d->own = take(b, d->params.n_params, sizeof(*d->own));
+    else
+        d->norm = reals(b, 2 * n_layers + 1, d_model);
+    d->params.param = take(b, d->params.n_params, sizeof(*d->params.param));
+    d->name = take(b, d->params.n_params, sizeof(*d->name));
+}
+
+static void layout_parameters(hearth_decoder *d, layout *b) {
+    if (d->shape.mode == HEARTH_DECODER_FULL)
+        d->value = reals(b, d->params.n_elements, 1);
+#ifdef HEARTH_FLOAT64
+    if (d->shape.adapter)
+        d->value =
+            reals(b, hearth_adapter_dim(d->shape.adapter, HEARTH_PART_AB), 1);
+#endif
+}
+
+/* Rank of the adapter of a target anywhere, 0 when it has none; one value for
+ * all layers keeps slots alike. */
+static size_t largest_rank(const hearth_decoder *d, uint32_t target) {
+    const hearth_adapter *a = d->shape.adapter;
+    size_t rank = 0;
+    for (size_t i = 0; a && i < a->n_pairs; i++)
+        if (a->pair[i].target == target) rank = max_size(rank, a->pair[i].rank);
+    return rank;
+}
+
+static void layout_slot(hearth_decoder *d, layout *b, hearth_slot *s) {
+    const hearth_model_config *c = d->c;
+    size_t n = d->shape.max_tokens, q = (size_t)c->n_heads * c->head_dim;
+    size_t kv = (size_t)c->n_kv_heads * c->head_dim;
+    s->q = reals(b, n, q);
+    s->k = reals(b, n, kv);
+    s->v = reals(b, n, kv);
+    s->o = reals(b, n, q);
+    if (d->shape.mode != HEARTH_DECODER_INFER) s->lse = reals(b, n, c->n_heads);
+    s->mid = reals(b, n, c->hidden_size);
+    s->g = reals(b, n, c->ffn_size);
+    s->u = reals(b, n, c->ffn_size);
+    for (uint32_t t = 0; t < HEARTH_TARGET_COUNT; t++) {
+        size_t rank = largest_rank(d, t);
+        s->t[t] = rank ? reals(b, n, rank) : NULL;
+    }
+}
+
+/* Inputs of differentiated layers are kept; the others share one buffer, which
+ * a layer may overwrite as soon as it has made mid. */
+static void layout_activations(hearth_decoder *d, layout *b) {
+    size_t n = d->shape.max_tokens, width = d->c->hidden_size;
+    size_t n_layers = d->c->n_layers;
+    hearth_real *turn = NULL;
+    for (size_t i = 0; i < d->n_slots; i++) {
+        hearth_slot s = {0};
+        layout_slot(d, b, &s);
+        if (d->slot) d->slot[i] = s;
+    }
+    if (d->lowest) turn = reals(b, n, width);
+    for (size_t l = 0; l <= n_layers; l++) {
+        bool shared = d->shape.mode == HEARTH_DECODER_INFER || l < d->lowest;
+        hearth_real *p = shared ? turn : reals(b, n, width);
+        if (d->input) d->input[l] = p;
+    }
+}
+
+static void layout_scratch(hearth_decoder *d, layout *b) {
+    const hearth_model_config *c = d->c;
+    const hearth_adapter *a = d->shape.adapter;
+    size_t n = d->shape.max_tokens, q = (size_t)c->n_heads * c->head_dim;
+    size_t kv = (size_t)c->n_kv_heads * c->head_dim, rank = 0, in = 0;
+    for (size_t i = 0; a && i < a->n_pairs; i++) {
+        rank = max_size(rank, a->pair[i].rank);
+        in = max_size(in, a->pair[i].in);
+    }
+    d->aux = reals(b, d->shape.n_workers, d->aux_reals);
+    if (needs_tile(d))
+        d->compute.tile = reals(b, d->shape.n_workers, TILE_REALS);
+    d->h = reals(b, n, c->hidden_size);
+    d->m = reals(b, n, c->ffn_size);
+    d->row = take(b, n, sizeof(*d->row));
+    d->row_loss = take(b, n, sizeof(*d->row_loss));
+    d->row_lse = reals(b, n, 1);
+    d->row_hit = take(b, n, 1);
+    if (d->shape.mode == HEARTH_DECODER_INFER) return;
+    d->dm = reals(b, n, c->ffn_size);
+    d->dx = reals(b, n, c->hidden_size);
+    d->dh = reals(b, n, c->hidden_size);
+    d->dq = reals(b, n, q);
+    d->dk = reals(b, n, kv);
+    d->dv = reals(b, n, kv);
+    d->d_o = reals(b, n, q);
+    if (rank) d->dt = reals(b, n, rank);
+    if (d->shape.dropout && in) d->xd = reals(b, n, in);
+}
+
+static void layout_cache(hearth_decoder *d, layout *b) {
+    size_t n, kv = (size_t)d->c->n_kv_heads * d->c->head_dim;
+    if (!d->shape.max_context) return;
+    if (!hearth_size_mul(d->shape.max_context, d->c->n_layers, &n))
+        b->failed = true;
+    d->cache_k = reals(b, n, kv);
+    d->cache_v = reals(b, n, kv);
+}
+
+bool hearth_decoder__layout(hearth_decoder *d, hearth_arena *arena,
+                            hearth_decoder_sizes *sizes) {
+    layout b = {arena, &sizes->tables, false};
+    *sizes = (hearth_decoder_sizes){0};
+    layout_tables(d, &b);
+    b.bytes = &sizes->parameters;
+    layout_parameters(d, &b);
+    b.bytes = &sizes->gradients;
+    d->grad = reals(&b, d->params.n_elements, 1);
+    b.bytes = &sizes->activations;
+    layout_activations(d, &b);
+    b.bytes = &sizes->scratch;
+    layout_scratch(d, &b);
+    b.bytes = &sizes->cache;
+    layout_cache(d, &b);
+    const size_t part[] = {sizes->tables,
+                           sizes->parameters,
+                           sizes->gradients,
+                           sizes->activations,
+                           sizes->scratch,
+                           sizes->cache,
+                           hearth_arena_need(1, sizeof(hearth_decoder))};
+    for (size_t i = 0; i < sizeof(part) / sizeof(part[0]); i++)
+        if (!hearth_size_add(sizes->total, part[i], &sizes->total))
+            b.failed = true;
+    return !b.failed;
+}
+
+hearth_status hearth_decoder_plan(const hearth_decoder_shape *s,
+                                  hearth_decoder_sizes *out,
+                                  hearth_error *err) {
+    hearth_decoder d;
+    *out = (hearth_decoder_sizes){0};
+    hearth_status st = hearth_decoder__check(&d, s, err);
+    if (st != HEARTH_OK) return st;
+    if (!hearth_decoder__layout(&d, NULL, out)) {
+        *out = (hearth_decoder_sizes){0};
+        return hearth_error_set(err, HEARTH_ETOOBIG,
+                                "this model and length need more memory than "
+                                "can be addressed; use a shorter one");
+    }
+    return HEARTH_OK;
+}
+
+size_t hearth_decoder_bytes(const hearth_decoder_shape *s) {
+    hearth_decoder_sizes sizes;
+    if (hearth_decoder_plan(s, &sizes, NULL) != HEARTH_OK) return SIZE_MAX;
+    return sizes.total;
+}

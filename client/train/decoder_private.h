@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/train/decoder_private.h - inside of a decoder: for the files that
+ * make one up (decoder, decoder_plan, decoder_layer, lora_layer, attention,
+ * cross_entropy), nobody else.
+ *
+ * Letters: T tokens of the pass, D hidden size, F feed-forward size, Q = heads
+ * * head_dim, KV = key-value heads * head_dim, H heads, L layers, V vocabulary.
+ */
+#ifndef HEARTH_CLIENT_TRAIN_DECODER_PRIVATE_H
+#define HEARTH_CLIENT_TRAIN_DECODER_PRIVATE_H
+
+#include "client/train/decoder.h"
+#include "client/train/weight.h"
+#include "client/train/weight_private.h"
+
+#define HEARTH_DECODER_ROWS ((size_t)64) /* tokens of one row-wise tile */
+
+/* One adapted module; grad_a NULL when A is frozen, both NULL in inference. */
+typedef struct {
+    uint32_t rank, in, out, layer, target;
+    hearth_real scale;
+    hearth_real *a, *b;           /* [rank, in], [out, rank] */
+    hearth_real *grad_a, *grad_b; /* the same shapes */
+} hearth_lora_pair;
+
+/* Weights of one layer. */
+typedef struct {
+    const hearth_weight *w[HEARTH_TARGET_COUNT];
+    hearth_lora_pair *lora[HEARTH_TARGET_COUNT]; /* NULL: not adapted */
+    hearth_real *norm_attn, *norm_mlp;           /* [D] */
+    /* full mode: gradients, the shapes of the above */
+    hearth_real *grad_w[HEARTH_TARGET_COUNT];
+    hearth_real *grad_norm_attn, *grad_norm_mlp;
+} hearth_layer;
+
+/* What a layer keeps from forward to backward. */
+typedef struct {
+    hearth_real *q;   /* [T, Q] rotated */
+    hearth_real *k;   /* [T, KV] rotated; in the cache when generating */
+    hearth_real *v;   /* [T, KV] */
+    hearth_real *o;   /* [T, Q] attention's output */
+    hearth_real *lse; /* [T, H] log of the sum of exponentials */
+    hearth_real *mid; /* [T, D] after attention */
+    hearth_real *g;   /* [T, F] gate, before silu */
+    hearth_real *u;   /* [T, F] up */
+    hearth_real *t[HEARTH_TARGET_COUNT]; /* [T, rank] x A^T of adapters */
+} hearth_slot;
+
+/* Where the pass is: the documents, and where they lie in the key-value
+ * rows. */
+typedef struct {
+    size_t n; /* tokens */
+    size_t n_docs;
+    const uint32_t *doc_start;     /* [n_docs + 1] */
+    const uint32_t *position;      /* [n]; NULL: past, past + 1, .. */
+    size_t past;                   /* cached positions before this pass */
+    bool cached;                   /* keys and values live in the cache */
+    const hearth_dropout *dropout; /* NULL: none */
+} hearth_pass;
+
+struct hearth_decoder {
+    const hearth_model *model;
+    const hearth_model_config *c;
+    hearth_decoder_shape shape;
+    hearth_compute compute;
+    hearth_real *aux; /* [n_workers][aux_reals] attention, cross-entropy */
+    size_t aux_reals;
+    size_t query_rows; /* rows of attention handled at once */
+    size_t n_keys;     /* longest row of keys */
+    size_t vocab_rows; /* rows of the head handled at once */
+
+    size_t lowest;       /* first layer that is differentiated; L: none */
+    size_t n_slots;      /* L - lowest when kept, else 1 */
+    hearth_layer *layer; /* [L] */
+    hearth_slot *slot;   /* [n_slots] */
+    hearth_real **input; /* [L + 1] residual stream into each layer, [T, D] */
+    hearth_lora_pair *pair; /* [n_pairs] */
+
+    hearth_real *norm_final;                               /* [D] */
+    const hearth_weight *embed, *head;                     /* [V, D] */
+    hearth_real *grad_norm_final, *grad_embed, *grad_head; /* full mode */
+    hearth_weight *own; /* full mode: [n_tensors] views of trained copies */
+
+    hearth_real *cos, *sin; /* [positions, head_dim / 2] */
+    size_t n_positions;
+    hearth_real *h;         /* [T, D] normed input; rows for the head */
+    hearth_real *m;         /* [T, F] silu(gate) up */
+    hearth_real *dm;        /* [T, F]; its first rows serve attention too */
+    hearth_real *dx;        /* [T, D] gradient of the residual stream */
+    hearth_real *dh;        /* [T, D] gradient of a normed input */
+    hearth_real *dq;        /* [T, Q] */
+    hearth_real *dk, *dv;   /* [T, KV] */
+    hearth_real *d_o;       /* [T, Q] */
+    hearth_real *dt;        /* [T, largest rank] */
+    hearth_real *xd;        /* [T, largest input] dropped-out input */
+    uint32_t *row;          /* [T] supervised rows */
+    double *row_loss;       /* [T] */
+    hearth_real *row_lse;   /* [T] */
+    unsigned char *row_hit; /* [T] */
+    uint32_t one_doc[2];    /* doc_start of extend */
+
+    hearth_real *cache_k, *cache_v; /* [L, max_context, KV] */
+    size_t context;                 /* positions in the cache */
+
+    hearth_params params;
+    char (*name)[HEARTH_LORA_NAME_MAX]; /* [params.n_params] */
+    hearth_real *value; /* full mode: [params.n_elements]; the float64 twin:
+                           copies of the adapter's factors */
+    hearth_real *grad;  /* [params.n_elements] */
+    hearth_real *norm;  /* [2 L + 1][D] converted norm weights */
+};
+
+/* decoder_plan.c: check the shape and fill what follows from it. */
+hearth_status hearth_decoder__check(hearth_decoder *d,
+                                    const hearth_decoder_shape *s,
+                                    hearth_error *err);
+/* Take every buffer from the arena; NULL: count only.  False: overflow or
+ * arena full. */
+bool hearth_decoder__layout(hearth_decoder *d, hearth_arena *arena,
+                            hearth_decoder_sizes *sizes);
+
+/* decoder_bind.c: point the laid-out decoder at its weights, convert what is
+ * kept converted, fill tables and the list of parameters. */
+void hearth_decoder__bind(hearth_decoder *d);
+
+/* decoder_layer.c: input[l] -> input[l + 1].  for_backward: what the backward
+ * pass reads is in the slot afterwards, and the output is left out. */
+void hearth_layer__forward(hearth_decoder *d, const hearth_pass *p, size_t l,
+                           bool for_backward);
+/* dx [T, D] in place: gradient of the layer's output -> of its input. */
+void hearth_layer__backward(hearth_decoder *d, const hearth_pass *p, size_t l);
+
+/* The slot of a layer. */
+hearth_slot *hearth_decoder__slot(const hearth_decoder *d, size_t l);
+
+/* lora_layer.c: y[T, out] = x[T, in] W^T (+ y when add) + adapter. */
+void hearth_linear__forward(hearth_decoder *d, const hearth_pass *p, size_t l,
+                            hearth_target target, const hearth_real *x,
+                            hearth_real *y, int add);
+/* Only t = x A^T into the slot, for a recomputed layer; no-op when the target
+ * is not adapted. */
+void hearth_linear__inner(hearth_decoder *d, const hearth_pass *p, size_t l,
+                          hearth_target target, const hearth_real *x);
+/* Gradients of the adapter or the weight, and dx (+)= ...; dx NULL: none. */
+void hearth_linear__backward(hearth_decoder *d, const hearth_pass *p, size_t l,
+                             hearth_target target, const hearth_real *x,
+                             const hearth_real *dy, hearth_real *dx, int add);
+
+/* attention.c: slot q, k, v -> o, lse; and d_o, o, lse -> dq, dk, dv. */
+void hearth_attention__forward(hearth_decoder *d, const hearth_pass *p,
+                               const hearth_slot *s);
+void hearth_attention__backward(hearth_decoder *d, const hearth_pass *p,
+                                const hearth_slot *s);
+
+/* cross_entropy.c: n rows of h against labels: row_loss, row_hit; with_grad:
+ * dh and, in full mode, the head's gradient. */
+void hearth_cross_entropy__run(hearth_decoder *d, size_t n,
+                               const int32_t *label, bool with_grad);
+
+/* Reals of aux scratch one worker needs. */
+size_t hearth_attention__aux(const hearth_decoder *d);
+size_t hearth_cross_entropy__aux(const hearth_decoder *d);
+
+/* Row-wise work over [T] in tiles of HEARTH_DECODER_ROWS: fn(ud, first, n). */
+typedef void (*hearth_rows_fn)(void *ud, size_t first, size_t n);
+void hearth_decoder__rows(const hearth_decoder *d, size_t n_tokens,
+                          hearth_rows_fn fn, void *ud);
+
+/* y = rmsnorm(x) for n rows; dx += of it; dw += of it (full mode). */
+void hearth_norm__forward(const hearth_decoder *d, size_t n,
+                          const hearth_real *x, const hearth_real *w,
+                          hearth_real *y);
+void hearth_norm__backward(const hearth_decoder *d, size_t n,
+                           const hearth_real *x, const hearth_real *w,
+                           const hearth_real *dy, hearth_real *dx,
+                           hearth_real *dw);
+
+#endif /* HEARTH_CLIENT_TRAIN_DECODER_PRIVATE_H */

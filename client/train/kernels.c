@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/train/kernels.c - choose a kernel set by name. */
+#include "client/train/kernels.h"
+
+#include <string.h>
+
+const hearth_kernels *hearth_kernels_default(void) {
+    const hearth_kernels *k = hearth_kernels_blas();
+    return k ? k : hearth_kernels_reference();
+}
+
+const hearth_kernels *hearth_kernels_find(const char *name) {
+    if (strcmp(name, "auto") == 0) return hearth_kernels_default();
+    if (strcmp(name, "reference") == 0) return hearth_kernels_reference();
+    if (strcmp(name, "blas") == 0) return hearth_kernels_blas();
+    return NULL;
+}

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/train/weight.c - three products over a weight view, in tiles.
+ *
+ * Letters: T tokens, N = rows of W (outputs), K = cols of W (inputs).
+ */
+#include "client/train/weight.h"
+
+#include <string.h>
+
+#include "client/train/weight_private.h"
+#include "common/safetensors.h"
+
+#define BLOCK      ((size_t)256) /* outputs (forward) or inputs (backward) */
+#define MIN_TOKENS ((size_t)64)  /* fewer tokens than this are not split */
+#define WANT_TILES ((size_t)8)   /* a grid below this is split by tokens too */
+#define TILE_REALS (HEARTH_WEIGHT_TILE_BYTES / sizeof(hearth_real))
+#define GRAD_BLOCK ((size_t)64) /* rows of dW in one tile */
+
+/* One product, cut by tokens and by outputs. */
+typedef struct {
+    const hearth_compute *c;
+    const hearth_weight *w;
+    size_t n_tokens, tokens; /* all, and those of one tile */
+    size_t n_blocks;         /* tiles along the output */
+    const hearth_real *in;
+    size_t ld_in;
+    hearth_real *out;
+    size_t ld_out;
+    int add;
+} product;
+
+static size_t min_size(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+static size_t ceil_div(size_t a, size_t b) {
+    return a / b + (a % b != 0);
+}
+
+hearth_real *hearth_compute_tile(const hearth_compute *c, size_t worker) {
+    return c->tile ? c->tile + worker * TILE_REALS : NULL;
+}
+
+size_t hearth_weight_rows(const hearth_weight *w) {
+    return w->rows;
+}
+
+size_t hearth_weight_cols(const hearth_weight *w) {
+    return w->cols;
+}
+
+static size_t element_bytes(hearth_weight_type t) {
+    switch (t) {
+    case HEARTH_WEIGHT_F32: return 4;
+    case HEARTH_WEIGHT_F16:
+    case HEARTH_WEIGHT_BF16: return 2;
+    case HEARTH_WEIGHT_REAL: break;
+    }
+    return sizeof(hearth_real);
+}
+
+static hearth_dtype stored_dtype(hearth_weight_type t) {
+    if (t == HEARTH_WEIGHT_F16) return HEARTH_DTYPE_F16;
+    if (t == HEARTH_WEIGHT_BF16) return HEARTH_DTYPE_BF16;
+    return HEARTH_DTYPE_F32;
+}
+
+void hearth_weight__convert(const hearth_weight *w, size_t r, size_t first,
+                            size_t n, hearth_real *out) {
+    const unsigned char *from =
+        w->data + (r * w->cols + first) * element_bytes(w->type);
+    if (w->type == HEARTH_WEIGHT_REAL) {
+        memcpy(out, from, n * sizeof(*out));
+        return;
+    }
+#ifdef HEARTH_FLOAT64
+    float part[256];
+    size_t size = element_bytes(w->type);
+    for (size_t i = 0; i < n; i += 256) {
+        size_t m = min_size(n - i, 256);
+        hearth_dtype_to_f32(stored_dtype(w->type), from + i * size, m, part);
+        for (size_t j = 0; j < m; j++) out[i + j] = (double)part[j];
+    }
+#else
+    hearth_dtype_to_f32(stored_dtype(w->type), from, n, out);
+#endif
+}
+
+#ifndef HEARTH_FLOAT64
+/* Little-endian floats on a little-endian machine need no conversion. */
+static bool host_is_little_endian(void) {
+    const uint16_t one = 1;
+    unsigned char first;
+    memcpy(&first, &one, 1);
+    return first == 1;
+}
+#endif
+
+const hearth_real *hearth_weight__direct(const hearth_weight *w, size_t r) {
+    const unsigned char *p = w->data + r * w->cols * element_bytes(w->type);
+    if (w->type == HEARTH_WEIGHT_REAL)
+        return (const hearth_real *)(const void *)p;
+#ifndef HEARTH_FLOAT64
+    if (w->type == HEARTH_WEIGHT_F32 && host_is_little_endian() &&
+        (uintptr_t)w->data % _Alignof(float) == 0)
+        return (const float *)(const void *)p;
+#endif
+    return NULL;
+}
+
+bool hearth_weight_needs_tile(const hearth_weight *w) {
+    return !hearth_weight__direct(w, 0);
+}
+
+/* Tokens of one tile: all, unless the output gives too few tiles. */
+static size_t split_tokens(size_t n_tokens, size_t n_blocks) {
+    size_t parts = ceil_div(WANT_TILES, n_blocks ? n_blocks : 1);
+    size_t tokens = ceil_div(ceil_div(n_tokens, parts), 16) * 16;
+    return tokens < MIN_TOKENS ? MIN_TOKENS : tokens;
+}
+
+static void run(product *p, hearth_pool_fn fn) {
+    size_t n = ceil_div(p->n_tokens, p->tokens) * p->n_blocks;
+    if (n) hearth_pool_run(p->c->pool, n, fn, p);
+}
+
+/* y[t0.., r0..] for one block of outputs: over all inputs at once, or over
+ * runs of inputs that fit a tile, in order. */
+static void forward_tile(void *ud, size_t i, size_t worker) {
+    const product *p = ud;
+    const hearth_kernels *k = p->c->kernels;
+    const hearth_weight *w = p->w;
+    size_t t0 = i / p->n_blocks * p->tokens, r0 = i % p->n_blocks * BLOCK;
+    size_t n_t = min_size(p->tokens, p->n_tokens - t0);
+    size_t n_r = min_size(BLOCK, w->rows - r0);
+    const hearth_real *x = p->in + t0 * p->ld_in;
+    hearth_real *y = p->out + t0 * p->ld_out + r0;
+    const hearth_real *direct = hearth_weight__direct(w, r0);
+    if (direct) {
+        k->gemm_nt(n_t, n_r, w->cols, 1, x, p->ld_in, direct, w->cols, p->add,
+                   y, p->ld_out);
+        return;
+    }
+    hearth_real *tile = hearth_compute_tile(p->c, worker);
+    size_t chunk = TILE_REALS / BLOCK;
+    for (size_t c0 = 0; c0 < w->cols; c0 += chunk) {
+        size_t n_c = min_size(chunk, w->cols - c0);
+        for (size_t r = 0; r < n_r; r++)
+            hearth_weight__convert(w, r0 + r, c0, n_c, tile + r * n_c);
+        k->gemm_nt(n_t, n_r, n_c, 1, x + c0, p->ld_in, tile, n_c, p->add || c0,
+                   y, p->ld_out);
+    }
+}
+
+void hearth_weight_forward(const hearth_compute *c, const hearth_weight *w,
+                           size_t n_tokens, const hearth_real *x, size_t ldx,
+                           hearth_real *y, size_t ldy, int add) {
+    product p = {.c = c,
+                 .w = w,
+                 .n_tokens = n_tokens,
+                 .n_blocks = ceil_div(w->rows, BLOCK),
+                 .in = x,
+                 .ld_in = ldx,
+                 .out = y,
+                 .ld_out = ldy,
+                 .add = add};
+    p.tokens = split_tokens(n_tokens, p.n_blocks);
+    run(&p, forward_tile);
+}
+
+/* dx[t0.., c0..] for one block of inputs, over all outputs. */
+static void backward_tile(void *ud, size_t i, size_t worker) {
+    const product *p = ud;
+    const hearth_kernels *k = p->c->kernels;
+    const hearth_weight *w = p->w;
+    size_t t0 = i / p->n_blocks * p->tokens, c0 = i % p->n_blocks * BLOCK;
+    size_t n_t = min_size(p->tokens, p->n_tokens - t0);
+    size_t n_c = min_size(BLOCK, w->cols - c0);
+    const hearth_real *dy = p->in + t0 * p->ld_in;
+    hearth_real *dx = p->out + t0 * p->ld_out + c0;
+    const hearth_real *direct = hearth_weight__direct(w, 0);
+    if (direct) {
+        k->gemm_nn(n_t, n_c, w->rows, 1, dy, p->ld_in, direct + c0, w->cols,
+                   p->add, dx, p->ld_out);
+        return;
+    }
+    hearth_real *tile = hearth_compute_tile(p->c, worker);
+    size_t chunk = TILE_REALS / BLOCK;
+    for (size_t r0 = 0; r0 < w->rows; r0 += chunk) {
+        size_t n_r = min_size(chunk, w->rows - r0);
+        for (size_t r = 0; r < n_r; r++)
+            hearth_weight__convert(w, r0 + r, c0, n_c, tile + r * n_c);
+        k->gemm_nn(n_t, n_c, n_r, 1, dy + r0, p->ld_in, tile, n_c, p->add || r0,
+                   dx, p->ld_out);
+    }
+}
+
+void hearth_weight_backward(const hearth_compute *c, const hearth_weight *w,
+                            size_t n_tokens, const hearth_real *dy, size_t lddy,
+                            hearth_real *dx, size_t lddx, int add) {
+    product p = {.c = c,
+                 .w = w,
+                 .n_tokens = n_tokens,
+                 .n_blocks = ceil_div(w->cols, BLOCK),
+                 .in = dy,
+                 .ld_in = lddy,
+                 .out = dx,
+                 .ld_out = lddx,
+                 .add = add};
+    p.tokens = split_tokens(n_tokens, p.n_blocks);
+    run(&p, backward_tile);
+}
+
+/* c[M, N] += scale a[T, M]^T b[T, N]: rows of c cut into tiles; all tokens in
+ * one product, so that no partial sums exist. */
+typedef struct {
+    const hearth_compute *c;
+    size_t m, n, n_tokens;
+    hearth_real scale;
+    const hearth_real *a, *b;
+    size_t lda, ldb;
+    hearth_real *out; /* leading dimension n */
+} gradient;
+
+static void gradient_tile(void *ud, size_t i, size_t worker) {
+    const gradient *g = ud;
+    size_t r0 = i * GRAD_BLOCK, n_r = min_size(GRAD_BLOCK, g->m - r0);
+    (void)worker;
+    g->c->kernels->gemm_tn(n_r, g->n, g->n_tokens, g->scale, g->a + r0, g->lda,
+                           g->b, g->ldb, 1, g->out + r0 * g->n, g->n);
+}
+
+void hearth_dense_gradient(const hearth_compute *c, size_t m, size_t n,
+                           size_t n_tokens, hearth_real scale,
+                           const hearth_real *a, size_t lda,
+                           const hearth_real *b, size_t ldb, hearth_real *out) {
+    gradient g = {c, m, n, n_tokens, scale, a, b, lda, ldb, out};
+    if (n_tokens)
+        hearth_pool_run(c->pool, ceil_div(m, GRAD_BLOCK), gradient_tile, &g);
+}
+
+const hearth_real *hearth_weight_rows_at(const hearth_weight *w, size_t first,
+                                         size_t n, hearth_real *scratch) {
+    const hearth_real *direct = hearth_weight__direct(w, first);
+    if (direct) return direct;
+    for (size_t r = 0; r < n; r++)
+        hearth_weight__convert(w, first + r, 0, w->cols, scratch + r * w->cols);
+    return scratch;
+}
+
+void hearth_weight_row(const hearth_weight *w, size_t i, hearth_real *out) {
+    hearth_weight__convert(w, i, 0, w->cols, out);
+}
+
+void hearth_weight_copy(const hearth_weight *w, hearth_real *out) {
+    for (size_t r = 0; r < w->rows; r++)
+        hearth_weight__convert(w, r, 0, w->cols, out + r * w->cols);
+}
