@@ -32,8 +32,26 @@
     X("prepare.after_commit")
 
 #define HEARTH_FAILPOINTS_COORDINATOR(X)                                      \
+    X("task.after_create")                                                    \
+    X("round.after_open")                                                     \
+    X("invite.after_row")                                                     \
+    X("begin.after_file")                                                     \
+    X("append.after_write")                                                   \
+    X("commit.before_sync")                                                   \
     X("commit.before_row")                                                    \
-    X("commit.after_row")
+    X("commit.after_row")                                                     \
+    X("fix.before_row")                                                       \
+    X("fix.after_row")                                                        \
+    X("fold.before_file")                                                     \
+    X("fold.after_file")                                                      \
+    X("fold.after_row")                                                       \
+    X("fold.after_delete")                                                    \
+    X("publish.before_content")                                               \
+    X("publish.before_row")                                                   \
+    X("publish.after_row")                                                    \
+    X("publish.after_delete")                                                 \
+    X("fail.before_row")                                                      \
+    X("fail.after_row")
 /* clang-format on */
 
 #endif /* HEARTH_COMMON_FAILPOINT_NAMES_H */
