@@ -24,6 +24,7 @@ static const hearth_ini_key KEYS[] = {
     {"model", "alpha"},
     {"model", "rslora"},
     {"model", "rule"},
+    {"model", "last_layers"},
     {"records", "path"},
     {"records", "form"},
     {"records", "partition"},
@@ -42,14 +43,13 @@ static const hearth_ini_key KEYS[] = {
     {"train", "schedule"},
     {"train", "warmup"},
     {"train", "weight_decay"},
-    {"train", "clip_grad"},
     {"train", "loss"},
     {"cohort", "count"},
     {"cohort", "time"},
     {"cohort", "over_select"},
     {"privacy", "mode"},
     {"privacy", "clip"},
-    {"privacy", "scale"},
+    {"privacy", "epsilon"},
     {"privacy", "noise"},
     {"privacy", "delta"},
     {"device.*", "share"},
@@ -224,6 +224,7 @@ static void read_model(reader *r, hearth_fleet_scenario *sc) {
     get_text(r, "model", "rule", "ffa", sc->rule, sizeof(sc->rule));
     sc->rank = get_u32(r, "model", "rank", 1, 1024, 8);
     sc->alpha = get_f64(r, "model", "alpha", 1e-3, 1e6, &alpha);
+    sc->last_layers = get_u32(r, "model", "last_layers", 0, 1024, 0);
     sc->rslora = get_bool(r, "model", "rslora", false);
     if (r->st == HEARTH_OK && strcmp(sc->rule, "ffa") != 0)
         fail(r, HEARTH_EUNSUPPORTED, "model", "rule",
@@ -321,7 +322,6 @@ static void read_train(reader *r, hearth_fleet_scenario *sc) {
     sc->lr = get_f64(r, "train", "lr", 1e-9, 10.0, &lr);
     sc->server_lr = get_f64(r, "train", "server_lr", 1e-6, 100.0, &one);
     sc->weight_decay = get_f64(r, "train", "weight_decay", 0.0, 1.0, &zero);
-    sc->clip_grad = get_f64(r, "train", "clip_grad", 0.0, 1e6, &one);
     get_text(r, "train", "schedule", "constant", sc->schedule,
              sizeof(sc->schedule));
     get_text(r, "train", "loss", "answer", sc->loss, sizeof(sc->loss));
@@ -371,7 +371,7 @@ static void read_cohort(reader *r, hearth_fleet_scenario *sc) {
 }
 
 static void read_privacy(reader *r, hearth_fleet_scenario *sc) {
-    const double z = 0.0, delta = 1e-5, scale = 0.0;
+    const double z = 0.0, delta = 1e-5, epsilon = 0.0;
     char v[32];
     get_text(r, "privacy", "mode", "none", v, sizeof(v));
     if (r->st != HEARTH_OK) return;
@@ -386,13 +386,14 @@ static void read_privacy(reader *r, hearth_fleet_scenario *sc) {
         fail(r, HEARTH_EFORMAT, "privacy", "mode", "none or local");
     sc->clip = get_f64(r, "privacy", "clip", 1e-12, 1e12, NULL);
     sc->noise = get_f64(r, "privacy", "noise", 0.0, 1e4, &z);
-    sc->scale = get_f64(r, "privacy", "scale", 0.0, 1e9, &scale);
+    sc->epsilon = get_f64(r, "privacy", "epsilon", 0.0, 1e6, &epsilon);
     sc->delta = get_f64(r, "privacy", "delta", 1e-15, 0.1, &delta);
-    if (sc->privacy == HEARTH_FLEET_PRIVACY_LOCAL && !(sc->noise > 0.0))
+    if (sc->privacy == HEARTH_FLEET_PRIVACY_LOCAL &&
+        (sc->noise > 0.0) == (sc->epsilon > 0.0))
         fail(r, HEARTH_EFORMAT, "privacy", "noise",
-             "mode = local needs a noise above 0");
+             "mode = local needs a noise above 0, or an epsilon, not both");
     if (r->st == HEARTH_OK && sc->privacy == HEARTH_FLEET_PRIVACY_NONE)
-        sc->noise = 0.0;
+        sc->noise = sc->epsilon = 0.0;
 }
 
 static void read_class(reader *r, hearth_fleet_scenario *sc,

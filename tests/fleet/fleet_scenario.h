@@ -63,7 +63,7 @@ typedef struct {
     uint32_t rounds, jobs, threads, eval_every;
     /* [model] */
     char model_path[1024], targets[256], rule[16];
-    uint32_t rank;
+    uint32_t rank, last_layers; /* last_layers 0 = all */
     double alpha;
     bool rslora;
     /* [records] */
@@ -80,7 +80,7 @@ typedef struct {
     /* [train] */
     uint32_t steps, epochs; /* exactly one of them is > 0 */
     uint32_t batch, seq, warmup;
-    double lr, weight_decay, clip_grad;
+    double lr, weight_decay;
     char schedule[16], loss[8];
     double server_lr;
     /* [cohort] */
@@ -90,7 +90,7 @@ typedef struct {
     /* [privacy] */
     hearth_fleet_privacy privacy;
     double clip, noise, delta; /* noise = z = sigma / Delta2 */
-    double scale;              /* integer steps a unit of weight; 0 = chosen */
+    double epsilon;            /* > 0: noise is chosen for it (fleet_run.c) */
     /* [device.NAME] */
     hearth_fleet_class device_class[HEARTH_FLEET_MAX_CLASSES];
     size_t n_classes;

@@ -87,9 +87,10 @@ static void write_run(hearth_buf *b, const hearth_fleet_scenario *sc) {
         sc->rounds, sc->jobs, sc->threads, sc->eval_every);
     (void)hearth_buf_printf(b,
                             "\n[model]\npath = %s\ntargets = %s\nrank = %u\n"
-                            "alpha = %.9g\nrslora = %s\nrule = %s\n",
+                            "alpha = %.9g\nrslora = %s\nrule = %s\n"
+                            "last_layers = %u\n",
                             sc->model_path, sc->targets, sc->rank, sc->alpha,
-                            yes(sc->rslora), sc->rule);
+                            yes(sc->rslora), sc->rule, sc->last_layers);
 }
 
 static void write_records(hearth_buf *b, const hearth_fleet_scenario *sc) {
@@ -126,9 +127,9 @@ static void write_train(hearth_buf *b, const hearth_fleet_scenario *sc) {
         b,
         "batch = %u\nseq = %u\nlr = %.9g\nserver_lr = %.9g\n"
         "schedule = %s\nwarmup = %u\nweight_decay = %.9g\n"
-        "clip_grad = %.9g\nloss = %s\n",
+        "loss = %s\n",
         sc->batch, sc->seq, sc->lr, sc->server_lr, sc->schedule, sc->warmup,
-        sc->weight_decay, sc->clip_grad, sc->loss);
+        sc->weight_decay, sc->loss);
     (void)hearth_buf_printf(
         b,
         "\n[cohort]\ncount = %u,%u\ntime = %lldms,%lldms\nover_select = %.9g\n",
@@ -136,10 +137,10 @@ static void write_train(hearth_buf *b, const hearth_fleet_scenario *sc) {
         (long long)sc->time_max_ms, sc->over_select);
     (void)hearth_buf_printf(
         b,
-        "\n[privacy]\nmode = %s\nclip = %.9g\nnoise = %.9g\nscale = %.9g\n"
+        "\n[privacy]\nmode = %s\nclip = %.9g\nnoise = %.9g\n"
         "delta = %.9g\n",
         sc->privacy == HEARTH_FLEET_PRIVACY_LOCAL ? "local" : "none", sc->clip,
-        sc->noise, sc->scale, sc->delta);
+        sc->noise, sc->delta);
 }
 
 hearth_status hearth_fleet_scenario_write(hearth_buf *b,
