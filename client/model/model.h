@@ -94,8 +94,8 @@ const hearth_module_info *hearth_model_modules(const hearth_model *m,
 
 /* client/model/model_create.c: write a folder with random weights: every
  * linear and the embedding normal(0, initializer_range), norms 1; the same
- * bytes for the same seed and config.  out_dir is made when absent; config and
- * tokenizer are copied into it (tokenizer_path NULL: none).  Fails with
+ * bytes for the same seed and config.  out_dir is made when absent; the config
+ * is written and the tokenizer copied into it (tokenizer_path NULL: none).  Fails with
  * HEARTH_EEXISTS when out_dir already has a model.safetensors. */
 HEARTH_MUST_CHECK hearth_status hearth_model_create(
     const char *config_path, const char *tokenizer_path, uint64_t seed,

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/model/model_create.c - a new model with random weights.
+ *
+ * As Hugging Face initialises this family: matrices normal(0,
+ * initializer_range), norm weights 1.  Element e of tensor i is the draw
+ * (i, e) of the seed, so the bytes depend on seed and config alone.
+ */
+#include "client/model/model.h"
+#include "client/model/model_write.h"
+#include "common/error.h"
+#include "common/file.h"
+#include "common/philox.h"
+
+#define MAX_PATH_BYTES 1024
+#define BLOCK_FLOATS   ((size_t)512)
+
+typedef struct {
+    hearth_philox_key key;
+    double sigma;
+} init_job;
+
+static hearth_status init_tensor(void *ud, hearth_safetensors_writer *w,
+                                 size_t i, const hearth_model_tensor *t,
+                                 hearth_error *err) {
+    const init_job *j = ud;
+    float block[BLOCK_FLOATS];
+    uint64_t n = (uint64_t)t->rows * t->cols;
+    for (uint64_t e = 0; e < n; e += BLOCK_FLOATS) {
+        size_t m = n - e < BLOCK_FLOATS ? (size_t)(n - e) : BLOCK_FLOATS;
+        for (size_t k = 0; k < m; k++)
+            block[k] = t->cols == 1
+                           ? 1.0f
+                           : (float)(j->sigma *
+                                     hearth_philox_normal(j->key, i, e + k));
+        hearth_status st =
+            hearth_safetensors_writer_write_f32(w, block, m, err);
+        if (st != HEARTH_OK) return st;
+    }
+    return HEARTH_OK;
+}
+
+hearth_status hearth_model_create(const char *config_path,
+                                  const char *tokenizer_path, uint64_t seed,
+                                  const char *out_dir, const hearth_alloc *al,
+                                  hearth_error *err) {
+    char path[MAX_PATH_BYTES];
+    hearth_model_config c;
+    hearth_status st = hearth_model_config_load(&c, config_path, al, err);
+    if (st != HEARTH_OK) return st;
+    st = hearth_file_join(path, sizeof(path), out_dir, "model.safetensors");
+    if (st != HEARTH_OK)
+        return hearth_error_set(err, st, "path is too long; use a shorter one");
+    if (hearth_file_exists(path))
+        return hearth_error_set(err, HEARTH_EEXISTS,
+                                "%s: there is a model already; choose another "
+                                "folder",
+                                out_dir);
+    init_job j = {hearth_philox_key_make(seed, HEARTH_PHILOX_INIT),
+                  c.initializer_range};
+    if ((st = hearth_file_mkdirs(out_dir, err)) != HEARTH_OK) return st;
+    if (tokenizer_path)
+        st = hearth_model__copy_file(tokenizer_path, out_dir, "tokenizer.json",
+                                     al, err);
+    if (st == HEARTH_OK) st = hearth_model__write_config(&c, out_dir, al, err);
+    if (st == HEARTH_OK)
+        st = hearth_model__write_tensors(&c, out_dir, init_tensor, &j, al, err);
+    return st;
+}

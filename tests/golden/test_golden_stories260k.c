@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/golden/test_golden_stories260k.c - a real model against float64
+ * goldens: logits, loss, every gradient, LoRA logits and gradients.
+ *
+ * Built twice: on float (limits 1e-4, normwise per tensor) and, with
+ * HEARTH_FLOAT64, on double (1e-9).  The golden tensors are stored as F32, so
+ * the double build rounds its results to float before comparing: what is left
+ * is the difference of the computations.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "client/train/decoder.h"
+#include "common/file.h"
+#include "common/json.h"
+#include "common/safetensors.h"
+
+#ifdef HEARTH_FLOAT64
+#define LIMIT 1e-9
+#else
+#define LIMIT 1e-4
+#endif
+
+#define MAX_TOKENS 64
+
+typedef struct {
+    hearth_model *model;
+    hearth_safetensors *golden;
+    hearth_json *json;
+    int32_t token[MAX_TOKENS], label[MAX_TOKENS];
+    uint32_t position[MAX_TOKENS], doc_start[2];
+    hearth_stream stream;
+    double loss, loss_lora;
+} fixture;
+
+static fixture fx;
+
+static const char *data_path(char *out, size_t cap, const char *name) {
+    const char *dir = getenv("HEARTH_TEST_DATA");
+    (void)snprintf(out, cap, "%s/models/stories260K/%s", dir ? dir : "", name);
+    return out;
+}
+
+static void read_golden_json(void) {
+    char path[1024];
+    hearth_error err = {HEARTH_OK, ""};
+    assert_int_equal(
+        hearth_json_load(&fx.json,
+                         data_path(path, sizeof(path), "golden/golden.json"),
+                         1 << 20, NULL, &err),
+        HEARTH_OK);
+    const hearth_json_value *root = hearth_json_root(fx.json);
+    const hearth_json_value *v =
+        hearth_json_first(hearth_json_get(root, "input_ids"));
+    size_t n = 0;
+    for (; v; v = hearth_json_next(v), n++) {
+        int64_t id = 0;
+        assert_true(n < MAX_TOKENS);
+        assert_int_equal(hearth_json_i64(v, &id), HEARTH_OK);
+        fx.token[n] = (int32_t)id;
+        fx.position[n] = (uint32_t)n;
+    }
+    for (size_t i = 0; i < n; i++)
+        fx.label[i] = i + 1 < n ? fx.token[i + 1] : -1;
+    fx.doc_start[1] = (uint32_t)n;
+    fx.stream =
+        (hearth_stream){n, 1, fx.token, fx.doc_start, fx.position, fx.label};
+    assert_int_equal(hearth_json_f64(hearth_json_get(root, "loss"), &fx.loss),
+                     HEARTH_OK);
+    assert_int_equal(
+        hearth_json_f64(hearth_json_get(root, "loss_lora"), &fx.loss_lora),
+        HEARTH_OK);
+}
+
+static int set_up(void **state) {
+    char path[1024];
+    hearth_error err = {HEARTH_OK, ""};
+    (void)state;
+    if (!hearth_file_exists(data_path(path, sizeof(path), "config.json"))) {
+        print_message("SKIPPED: %s is not there; set HEARTH_TEST_DATA\n", path);
+        return 0;
+    }
+    if (hearth_model_open(&fx.model, data_path(path, sizeof(path), "."), NULL,
+                          &err) != HEARTH_OK) {
+        print_message("%s\n", err.text);
+        return -1;
+    }
+    if (hearth_safetensors_open(
+            &fx.golden,
+            data_path(path, sizeof(path), "golden/golden.safetensors"), NULL,
+            &err) != HEARTH_OK) {
+        print_message("%s\n", err.text);
+        return -1;
+    }
+    read_golden_json();
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    hearth_model_close(fx.model);
+    hearth_safetensors_close(fx.golden);
+    hearth_json_free(fx.json);
+    return 0;
+}
+
+/* The golden tensor as floats, to be freed. */
+static float *golden(const char *name, size_t n) {
+    const hearth_tensor *t = hearth_safetensors_find(fx.golden, name);
+    if (!t) fail_msg("no golden tensor %s", name);
+    assert_int_equal(t->n_elements, n);
+    float *v = malloc(n * sizeof(*v));
+    assert_non_null(v);
+    assert_int_equal(hearth_tensor_read_f32(t, 0, n, v), HEARTH_OK);
+    return v;
+}
+
+/* ||got * scale - want|| / ||want||, got rounded to float as want was. */
+static double distance(const hearth_real *got, double scale, const float *want,
+                       size_t n) {
+    double diff = 0, norm = 0;
+    for (size_t i = 0; i < n; i++) {
+        double g = (double)(float)((double)got[i] * scale), w = (double)want[i];
+        diff += (g - w) * (g - w);
+        norm += w * w;
+    }
+    return norm > 0 ? sqrt(diff / norm) : sqrt(diff);
+}
+
+/* Compare with the golden called prefix + name; returns the distance. */
+static double compare(const char *prefix, const char *name,
+                      const hearth_real *got, double scale, size_t n) {
+    char key[256];
+    (void)snprintf(key, sizeof(key), "%s%s", prefix, name);
+    float *want = golden(key, n);
+    double d = distance(got, scale, want, n);
+    free(want);
+    if (!(d <= LIMIT)) fail_msg("%s: distance %.3g above %.1g", key, d, LIMIT);
+    return d;
+}
+
+/* A decoder in its own arena. */
+typedef struct {
+    hearth_arena arena;
+    hearth_pool *pool;
+    hearth_decoder *dec;
+} engine;
+
+static void engine_open(engine *e, hearth_decoder_shape s, size_t n_threads,
+                        const hearth_kernels *k) {
+    hearth_error err = {HEARTH_OK, ""};
+    *e = (engine){0};
+    s.model = fx.model;
+    s.n_workers = n_threads;
+    if (!s.max_tokens) s.max_tokens = MAX_TOKENS;
+    assert_int_equal(hearth_pool_open(&e->pool, n_threads, NULL, &err),
+                     HEARTH_OK);
+    size_t bytes = hearth_decoder_bytes(&s);
+    assert_true(bytes < SIZE_MAX);
+    assert_int_equal(hearth_arena_init(&e->arena, NULL, bytes), HEARTH_OK);
+    if (hearth_decoder_new(&e->dec, &s, e->pool, k, &e->arena, &err) !=
+        HEARTH_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(e->arena.used, bytes); /* the plan is exact */
+}
+
+static void engine_close(engine *e) {
+    hearth_pool_close(e->pool);
+    hearth_arena_free(&e->arena);
+}
+
+static const hearth_kernels *kernel_set(size_t i) {
+    if (i == 0) return hearth_kernels_reference();
+    return i == 1 ? hearth_kernels_blas() : NULL;
+}
+
+static hearth_adapter *golden_adapter(void) {
+    hearth_lora_spec spec = {4, 8.0f, HEARTH_TARGETS_QV, 0, false, false};
+    hearth_adapter *a = NULL;
+    size_t n;
+    char key[256];
+    const hearth_module_info *m = hearth_model_modules(fx.model, &n);
+    assert_int_equal(hearth_adapter_new(&a, &spec, m, n, NULL, NULL),
+                     HEARTH_OK);
+    for (size_t i = 0; i < a->n_pairs; i++) {
+        hearth_adapter_pair *p = &a->pair[i];
+        size_t n_a = (size_t)p->rank * p->in, n_b = (size_t)p->rank * p->out;
+        (void)snprintf(key, sizeof(key), "lora.%s.lora_A.weight", p->module);
+        float *v = golden(key, n_a);
+        memcpy(p->a, v, n_a * sizeof(*v));
+        free(v);
+        (void)snprintf(key, sizeof(key), "lora.%s.lora_B.weight", p->module);
+        v = golden(key, n_b);
+        memcpy(p->b, v, n_b * sizeof(*v));
+        free(v);
+    }
+    return a;
+}
+
+static void check_logits(hearth_adapter *a, const char *name) {
+    for (size_t set = 0; set < 2; set++) {
+        const hearth_kernels *k = kernel_set(set);
+        if (!k) continue;
+        engine e;
+        engine_open(
+            &e,
+            (hearth_decoder_shape){.adapter = a, .mode = HEARTH_DECODER_INFER},
+            1, k);
+        size_t n = fx.stream.n * 512;
+        hearth_real *logits = malloc(n * sizeof(*logits));
+        assert_non_null(logits);
+        assert_int_equal(hearth_decoder_logits(e.dec, &fx.stream, logits, NULL),
+                         HEARTH_OK);
+        double d = compare("", name, logits, 1, n);
+        print_message("%s, %s: distance %.2g\n", name, k->name, d);
+        free(logits);
+        engine_close(&e);
+    }
+}
+
+/* Loss and every gradient, mean over tokens as in the golden file. */
+static void check_gradients(hearth_adapter *a, const char *prefix, double loss,
+                            bool recompute) {
+    for (size_t set = 0; set < 2; set++) {
+        const hearth_kernels *k = kernel_set(set);
+        if (!k) continue;
+        hearth_loss got;
+        engine e;
+        double worst = 0;
+        engine_open(&e,
+                    (hearth_decoder_shape){.adapter = a,
+                                           .mode = a ? HEARTH_DECODER_LORA
+                                                     : HEARTH_DECODER_FULL,
+                                           .recompute = recompute},
+                    1, k);
+        hearth_decoder_zero_grad(e.dec);
+        assert_int_equal(
+            hearth_decoder_grad(e.dec, &fx.stream, NULL, &got, NULL),
+            HEARTH_OK);
+        assert_int_equal(got.n_supervised, fx.stream.n - 1);
+        double mean = got.loss_sum / (double)got.n_supervised;
+        if (!(fabs(mean - loss) <= LIMIT * loss))
+            fail_msg("loss %.12g, golden %.12g", mean, loss);
+        const hearth_params *p = hearth_decoder_params(e.dec);
+        assert_true(p->n_params > 0);
+        for (size_t i = 0; i < p->n_params; i++) {
+            double d = compare(prefix, p->param[i].name, p->param[i].grad,
+                               1.0 / (double)got.n_supervised, p->param[i].n);
+            worst = d > worst ? d : worst;
+        }
+        print_message("%s %s%s: %zu tensors, loss %.12f, worst %.2g\n", prefix,
+                      k->name, recompute ? " recompute" : "", p->n_params, mean,
+                      worst);
+        engine_close(&e);
+    }
+}
+
+#define NEED_DATA                                                              \
+    if (!fx.model) skip()
+
+static void logits_match(void **state) {
+    (void)state;
+    NEED_DATA;
+    check_logits(NULL, "logits");
+}
+
+static void full_gradients_match(void **state) {
+    (void)state;
+    NEED_DATA;
+    check_gradients(NULL, "grad.", fx.loss, false);
+    check_gradients(NULL, "grad.", fx.loss, true);
+}
+
+static void lora_logits_match(void **state) {
+    (void)state;
+    NEED_DATA;
+    hearth_adapter *a = golden_adapter();
+    check_logits(a, "logits_lora");
+    hearth_adapter_free(a);
+}
+
+static void lora_gradients_match(void **state) {
+    (void)state;
+    NEED_DATA;
+    hearth_adapter *a = golden_adapter();
+    check_gradients(a, "loragrad.", fx.loss_lora, false);
+    check_gradients(a, "loragrad.", fx.loss_lora, true);
+    hearth_adapter_free(a);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(logits_match),
+        cmocka_unit_test(full_gradients_match),
+        cmocka_unit_test(lora_logits_match),
+        cmocka_unit_test(lora_gradients_match),
+    };
+    return cmocka_run_group_tests_name("golden/stories260k", tests, set_up,
+                                       tear_down);
+}
