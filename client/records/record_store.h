@@ -68,10 +68,12 @@ typedef struct {
 
 typedef struct {
     uint64_t n_records;
-    uint64_t n_adapters, n_optimizers, n_checkpoints; /* files destroyed */
-    uint64_t n_prepared;    /* unsent prepared deltas destroyed */
-    bool retrain;           /* the personal adapter was marked */
-    bool database_scrubbed; /* false: another process held the database */
+    uint64_t n_files;    /* registered files destroyed */
+    uint64_t n_rows;     /* registered rows deleted */
+    uint64_t n_adapters; /* personal adapters erased */
+    uint64_t n_prepared; /* prepared deltas whose bytes were erased */
+    uint64_t n_sent;     /* of those, begun to be sent: the charge stays */
+    int64_t since_ms;    /* when the oldest of the records was added */
 } hearth_forget_report;
 
 typedef enum {
@@ -160,16 +162,19 @@ hearth_status hearth_record_store_consent(hearth_record_store *rs,
 
 /* Forget one record, or all (id NULL), and destroy what was trained on it:
  * registered files are overwritten, fsynced and removed, registered rows are
- * deleted, the personal adapter is marked for retraining, and the database is
- * scrubbed so that no byte of it stays in any file of the state directory.
- * What went into a release already can not be withdrawn.
+ * deleted, personal adapters and the bytes of prepared deltas are erased, the
+ * personal adapter is marked for retraining, and the database is scrubbed so
+ * that no byte of it stays in any file of the state directory.  The charges of
+ * the ledger stay.  What went into a release already can not be withdrawn.
+ *
+ *   report  may be NULL.
  *
  * Returns HEARTH_OK
  *         HEARTH_ENOTFOUND  no such record; nothing changed
  *         HEARTH_EIO        a file could not be destroyed: the record is kept,
  *                           so that a second call tries again
- *         HEARTH_EBUSY      another process holds the database: rows are gone,
- *                           but bytes may remain in its files; call _scrub
+ *         HEARTH_EBUSY      another process reads the database: rows are gone,
+ *                           bytes may remain in its files; call _scrub
  *         or as common/db.h
  */
 HEARTH_MUST_CHECK
@@ -177,6 +182,12 @@ hearth_status hearth_record_store_forget(hearth_record_store *rs,
                                          const char *id,
                                          hearth_forget_report *report,
                                          hearth_error *err);
+
+/* Clean the database's files of deleted bytes; forget does it by itself.
+ * HEARTH_EBUSY while another process reads the database. */
+HEARTH_MUST_CHECK
+hearth_status hearth_record_store_scrub(hearth_record_store *rs,
+                                        hearth_error *err);
 
 /* Forget the records past their expiry, in the same way.  Called by sync before
  * it reads records. */
@@ -189,8 +200,7 @@ hearth_status hearth_record_store_expire(hearth_record_store *rs,
 typedef enum {
     HEARTH_ARTIFACT_ADAPTER = 1,
     HEARTH_ARTIFACT_OPTIMIZER = 2,
-    HEARTH_ARTIFACT_CHECKPOINT = 3,
-    HEARTH_ARTIFACT_PREPARED = 4 /* unsent prepared delta */
+    HEARTH_ARTIFACT_CHECKPOINT = 3
 } hearth_artifact_kind;
 
 /* Register a file or folder under the state directory that is about to be
@@ -212,16 +222,19 @@ hearth_status hearth_record_store_register_file(hearth_record_store *rs,
 
 /* Register rows of a table of the same database: forgetting any record runs
  * DELETE FROM table WHERE column = value.  Kept in the database, so that every
- * process that forgets knows it.  Names are [a-z_][a-z0-9_]*; a table that does
- * not exist (yet) is passed over.  Call it when the table is made.
+ * process that forgets knows it.  Names are [a-z_][a-z0-9_]{0,31}; a table that
+ * does not exist is passed over.  Call it when the table is made.  The tables of
+ * ledger and personal adapters are known and need no registration.
  *
- *     hearth_record_store_register_rows(rs, HEARTH_ARTIFACT_PREPARED,
- *                                       "prepared", "sent", 0, err);
+ *     st = hearth_record_store_register_rows(rs, "sync_training", "kept", 0,
+ *                                            err);
  */
 HEARTH_MUST_CHECK
-hearth_status hearth_record_store_register_rows(
-    hearth_record_store *rs, hearth_artifact_kind kind, const char *table,
-    const char *column, int64_t value, hearth_error *err);
+hearth_status hearth_record_store_register_rows(hearth_record_store *rs,
+                                                const char *table,
+                                                const char *column,
+                                                int64_t value,
+                                                hearth_error *err);
 
 /* Whether forgetting asked for the personal adapter to be trained anew. */
 HEARTH_MUST_CHECK
