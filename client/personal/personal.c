@@ -97,8 +97,7 @@ hearth_status hearth_personal_install(const hearth_personal *p,
     if (st == HEARTH_OK) st = hearth_buf_append(&mf, manifest, n_manifest);
     if (st == HEARTH_OK) st = hearth_buf_append(&pl, payload, n_payload);
     if (st == HEARTH_OK)
-        st = hearth_personal_store_put(p->db, m->task, m->sequence, &mf, &pl,
-                                       m->content_sha256, now_ms, err);
+        st = hearth_personal_store_put(p->db, m, &mf, &pl, now_ms, err);
     if (st == HEARTH_OK) export_folder(p, m, a);
     hearth_adapter_free(a);
     hearth_buf_free(&mf);

@@ -11,6 +11,7 @@ static const char *const steps[] = {
     "CREATE TABLE personal_release("
     " task TEXT PRIMARY KEY, sequence INTEGER NOT NULL,"
     " manifest BLOB NOT NULL, payload BLOB NOT NULL, digest BLOB NOT NULL,"
+    " space BLOB NOT NULL,"
     " installed_ms INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE personal_own("
     " task TEXT PRIMARY KEY, sequence INTEGER NOT NULL,"
@@ -22,46 +23,44 @@ hearth_status hearth_personal_store_init(hearth_db *db, hearth_error *err) {
     return hearth_db_migrate(db, "personal", steps, 1, err);
 }
 
-static hearth_status insert(hearth_db *db, const char *task, uint64_t sequence,
+static hearth_status insert(hearth_db *db, const hearth_release *m,
                             const hearth_buf *manifest,
-                            const hearth_buf *payload, const uint8_t *digest,
-                            int64_t now_ms, hearth_error *err) {
+                            const hearth_buf *payload, int64_t now_ms,
+                            hearth_error *err) {
     hearth_stmt *q = NULL;
     hearth_status st =
         hearth_db_prepare(db, &q,
                           "INSERT OR REPLACE INTO personal_release"
-                          " VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+                          " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                           err);
     if (st != HEARTH_OK) return st;
-    hearth_stmt_bind_str(q, 1, task);
-    hearth_stmt_bind_i64(q, 2, (int64_t)sequence);
+    hearth_stmt_bind_str(q, 1, m->task);
+    hearth_stmt_bind_i64(q, 2, (int64_t)m->sequence);
     hearth_stmt_bind_blob(q, 3, manifest->v, manifest->n);
     hearth_stmt_bind_blob(q, 4, payload->v, payload->n);
-    hearth_stmt_bind_blob(q, 5, digest, 32);
-    hearth_stmt_bind_i64(q, 6, now_ms);
+    hearth_stmt_bind_blob(q, 5, m->content_sha256, 32);
+    hearth_stmt_bind_blob(q, 6, m->space.space_digest, 32);
+    hearth_stmt_bind_i64(q, 7, now_ms);
     st = hearth_stmt_run(q, err);
     hearth_stmt_free(q);
     return st;
 }
 
-hearth_status hearth_personal_store_put(hearth_db *db, const char *task,
-                                        uint64_t sequence,
+hearth_status hearth_personal_store_put(hearth_db *db, const hearth_release *m,
                                         const hearth_buf *manifest,
                                         const hearth_buf *payload,
-                                        const uint8_t digest[32],
                                         int64_t now_ms, hearth_error *err) {
     hearth_personal_info info;
     hearth_status st = hearth_db_begin(db, err);
     if (st != HEARTH_OK) return st;
-    st = hearth_personal_info_get(&info, db, task, err);
-    if (st == HEARTH_OK && info.sequence > sequence)
+    st = hearth_personal_info_get(&info, db, m->task, err);
+    if (st == HEARTH_OK && info.sequence > m->sequence)
         st = hearth_error_set(err, HEARTH_EREPLAY,
                               "release %llu of %s is older than the installed "
                               "%llu; it is not used",
-                              (unsigned long long)sequence, task,
+                              (unsigned long long)m->sequence, m->task,
                               (unsigned long long)info.sequence);
-    if (st == HEARTH_OK)
-        st = insert(db, task, sequence, manifest, payload, digest, now_ms, err);
+    if (st == HEARTH_OK) st = insert(db, m, manifest, payload, now_ms, err);
     if (st == HEARTH_OK) HEARTH_FAILPOINT("install.before_commit");
     if (st == HEARTH_OK)
         st = hearth_db_commit(db, err);
@@ -188,6 +187,33 @@ hearth_status hearth_personal_newest(char task[HEARTH_PROTO_TASK_CAP],
         size_t n = 0;
         const char *t = hearth_stmt_text(q, 0, &n);
         if (n < HEARTH_PROTO_TASK_CAP) memcpy(task, t, n + 1);
+    }
+    hearth_stmt_free(q);
+    return st;
+}
+
+hearth_status hearth_personal_store_list(hearth_db *db,
+                                         hearth_checkin_task *out, size_t cap,
+                                         uint32_t *n, hearth_error *err) {
+    hearth_stmt *q = NULL;
+    bool row = false;
+    *n = 0;
+    hearth_status st =
+        hearth_db_prepare(db, &q,
+                          "SELECT task, sequence, space FROM personal_release"
+                          " ORDER BY installed_ms DESC, task",
+                          err);
+    if (st != HEARTH_OK) return st;
+    while (*n < cap && (st = hearth_stmt_step(q, &row, err)) == HEARTH_OK &&
+           row) {
+        size_t n_task = 0, n_space = 0;
+        const char *task = hearth_stmt_text(q, 0, &n_task);
+        const void *space = hearth_stmt_blob(q, 2, &n_space);
+        if (n_task >= HEARTH_PROTO_TASK_CAP || n_space != 32) continue;
+        out[*n] = (hearth_checkin_task){{0}, {0}, 0};
+        memcpy(out[*n].task, task, n_task);
+        memcpy(out[*n].space_digest, space, 32);
+        out[(*n)++].have_sequence = (uint64_t)hearth_stmt_i64(q, 1);
     }
     hearth_stmt_free(q);
     return st;

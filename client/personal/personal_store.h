@@ -14,15 +14,19 @@
 HEARTH_MUST_CHECK
 hearth_status hearth_personal_store_init(hearth_db *db, hearth_error *err);
 
-/* Replace the release of a task, drop the pieces it came in, in one
- * transaction.  HEARTH_EREPLAY when a higher sequence is installed. */
+/* Replace the release of a task in one transaction.  HEARTH_EREPLAY when a
+ * higher sequence is installed. */
 HEARTH_MUST_CHECK
-hearth_status hearth_personal_store_put(hearth_db *db, const char *task,
-                                        uint64_t sequence,
+hearth_status hearth_personal_store_put(hearth_db *db, const hearth_release *m,
                                         const hearth_buf *manifest,
                                         const hearth_buf *payload,
-                                        const uint8_t digest[32],
                                         int64_t now_ms, hearth_error *err);
+
+/* What is installed, newest first, at most cap, as a check-in tells it. */
+HEARTH_MUST_CHECK
+hearth_status hearth_personal_store_list(hearth_db *db,
+                                         hearth_checkin_task *out, size_t cap,
+                                         uint32_t *n, hearth_error *err);
 
 /* Manifest and payload of a task, appended.  HEARTH_ENOTFOUND when none. */
 HEARTH_MUST_CHECK
