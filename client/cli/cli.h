@@ -45,6 +45,7 @@
 
 #include "common/error.h"
 #include "common/status.h"
+#include "hearth_commands.h" /* made by the build: HEARTH_COMMANDS(X) */
 
 #define HEARTH_EXIT_OK    0
 #define HEARTH_EXIT_FAIL  1
@@ -65,6 +66,12 @@ typedef struct hearth_cli {
 } hearth_cli;
 
 typedef int (*hearth_cmd_fn)(hearth_cli *cli, int argc, char **argv);
+
+/* hearth_cmd_train() and so on, one for each cmd_*.c. */
+#define HEARTH_CLI_DECLARE(name)                                               \
+    int hearth_cmd_##name(hearth_cli *cli, int argc, char **argv);
+HEARTH_COMMANDS(HEARTH_CLI_DECLARE)
+#undef HEARTH_CLI_DECLARE
 
 /* ---- flags ---- */
 

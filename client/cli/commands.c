@@ -10,15 +10,10 @@
 
 #include "client/cli/cli_private.h"
 #include "common/file.h"
-#include "hearth_commands.h" /* made by CMake: HEARTH_COMMANDS(X) */
 
 #ifndef HEARTH_VERSION_TEXT
 #define HEARTH_VERSION_TEXT "0.0.0"
 #endif
-
-#define X(name) int hearth_cmd_##name(hearth_cli *cli, int argc, char **argv);
-HEARTH_COMMANDS(X)
-#undef X
 
 static const struct {
     const char *name;

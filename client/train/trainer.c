@@ -128,6 +128,12 @@ const hearth_memplan *hearth_trainer_memplan(const hearth_trainer *t) {
     return &t->plan;
 }
 
+void hearth_trainer_progress(const hearth_trainer *t, uint64_t *steps,
+                             uint64_t *tokens) {
+    *steps = t->step;
+    *tokens = t->total_tokens;
+}
+
 /* Records that the step in progress takes in all. */
 static uint64_t step_size(const hearth_trainer *t) {
     uint64_t per_step = (uint64_t)t->cfg.batch * t->cfg.accum;

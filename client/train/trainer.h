@@ -100,6 +100,10 @@ HEARTH_MUST_CHECK
 hearth_status hearth_trainer_tick(hearth_trainer *t, hearth_train_event *ev,
                                   hearth_error *err);
 
+/* Steps complete and tokens seen, e.g. after a checkpoint was loaded. */
+void hearth_trainer_progress(const hearth_trainer *t, uint64_t *steps,
+                             uint64_t *tokens);
+
 /* Evaluate the values as they are now, between steps, with the run's own
  * decoder (cfg->eval_tokens made room).  Errors as hearth_evaluate, and
  * HEARTH_ETOOBIG for a record longer than the room. */

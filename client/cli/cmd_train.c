@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/cli/cmd_train.c - `hearth train`. */
+#include <math.h>
+#include <string.h>
+
+#include "client/cli/meminfo.h"
+#include "client/cli/train_flags.h"
+#include "client/train/checkpoint.h"
+#include "client/train/trainer.h"
+#include "common/clock.h"
+#include "common/file.h"
+
+typedef struct {
+    hearth_cli *cli;
+    hearth_train_flags f;
+    const char *data, *out, *valid_path;
+    uint64_t checkpoint_every, eval_every, early_stop, max_seconds;
+    bool resume, keep_best;
+
+    hearth_train_config cfg;
+    hearth_dataset *ds, *valid;
+    hearth_trainer *t;
+    hearth_meminfo mem;
+    hearth_clock clock;
+    int64_t started_ms;
+    uint64_t start_tokens; /* of the run before --resume */
+    uint64_t tokens;       /* of the run */
+    uint64_t steps;        /* complete */
+    double best;           /* lowest validation loss */
+    uint64_t bad_evals;    /* in a row without a new best */
+    bool saved;            /* --out holds what it should */
+    char checkpoint[1024];
+} training;
+
+/* ---- records ---- */
+
+/* --data FILE, or DIR with train.jsonl and perhaps valid.jsonl. */
+static hearth_status open_data(training *r, hearth_error *err) {
+    char train[1024], valid[1024];
+    const char *v = r->valid_path;
+    hearth_status st;
+    if (hearth_file_join(train, sizeof(train), r->data, "train.jsonl") !=
+            HEARTH_OK ||
+        hearth_file_join(valid, sizeof(valid), r->data, "valid.jsonl") !=
+            HEARTH_OK)
+        return hearth_error_set(err, HEARTH_ETOOBIG,
+                                "the path of --data is too long");
+    bool folder = hearth_file_is_dir(r->data);
+    if (folder && !v && hearth_file_exists(valid)) v = valid;
+    st = hearth_workbench_dataset(&r->f.wb, r->cli, folder ? train : r->data,
+                                  false, &r->ds, err);
+    if (st == HEARTH_OK && v)
+        st = hearth_workbench_dataset(&r->f.wb, r->cli, v, false, &r->valid,
+                                      err);
+    hearth_tokenizer_close(r->f.wb.tokenizer); /* not needed any more */
+    r->f.wb.tokenizer = NULL;
+    return st;
+}
+
+static size_t longest(const hearth_dataset *ds) {
+    size_t most = 0;
+    for (size_t i = 0; ds && i < hearth_dataset_n_docs(ds); i++) {
+        size_t n = hearth_dataset_doc(ds, i).n;
+        if (n > most) most = n;
+    }
+    return most;
+}
+
+/* ---- events ---- */
+
+static double seconds_since(const training *r) {
+    return (double)(hearth_clock_mono(&r->clock) - r->started_ms) / 1000.0;
+}
+
+static void show_step(training *r, const hearth_train_event *ev) {
+    double s = seconds_since(r);
+    double rate = s > 0 ? (double)(r->tokens - r->start_tokens) / s : 0.0;
+    char text[64];
+    hearth_event_begin(r->cli, "step");
+    hearth_event_u64(r->cli, "step", ev->step);
+    hearth_event_u64(r->cli, "steps", ev->steps);
+    hearth_event_f64(r->cli, "loss", ev->loss);
+    hearth_event_f64(r->cli, "lr", ev->lr);
+    hearth_event_f64(r->cli, "grad_norm", ev->grad_norm);
+    hearth_event_u64(r->cli, "tokens", ev->tokens);
+    hearth_event_u64(r->cli, "records", ev->records);
+    hearth_event_f64(r->cli, "seconds", s);
+    hearth_event_f64(r->cli, "tokens_per_second", rate);
+    hearth_event_end(r->cli);
+    (void)snprintf(text, sizeof(text), "loss %.4f, %.0f tokens/s", ev->loss,
+                   rate);
+    hearth_progress(r->cli, ev->step, ev->steps, text);
+}
+
+static void show_eval(training *r, const hearth_eval_result *e) {
+    hearth_event_begin(r->cli, "eval");
+    hearth_event_u64(r->cli, "step", r->steps);
+    hearth_event_f64(r->cli, "loss", e->loss);
+    hearth_event_f64(r->cli, "perplexity", e->perplexity);
+    hearth_event_f64(r->cli, "token_accuracy", e->token_accuracy);
+    hearth_event_u64(r->cli, "tokens", e->tokens);
+    hearth_event_u64(r->cli, "records", e->records);
+    hearth_event_end(r->cli);
+    hearth_cli_say(r->cli,
+                   "step %llu: validation loss %.4f, perplexity %.2f, token "
+                   "accuracy %.1f %%",
+                   (unsigned long long)r->steps, e->loss, e->perplexity,
+                   100.0 * e->token_accuracy);
+}
+
+static void show_done(training *r) {
+    double s = seconds_since(r);
+    double rate = s > 0 ? (double)(r->tokens - r->start_tokens) / s : 0.0;
+    char peak[32], plan[32];
+    hearth_meminfo_sample(&r->mem, 1);
+    size_t planned = hearth_trainer_memplan(r->t)->private_bytes;
+    hearth_event_begin(r->cli, "done");
+    hearth_event_u64(r->cli, "steps", r->steps);
+    hearth_event_u64(r->cli, "tokens", r->tokens);
+    hearth_event_f64(r->cli, "seconds", s);
+    hearth_event_f64(r->cli, "tokens_per_second", rate);
+    hearth_event_u64(r->cli, "private_peak", r->mem.private_peak);
+    hearth_event_u64(r->cli, "file_resident_peak", r->mem.file_peak);
+    hearth_event_u64(r->cli, "rss_peak", r->mem.rss_peak);
+    hearth_event_u64(r->cli, "plan_bytes", planned);
+    hearth_event_str(r->cli, "out", r->out);
+    hearth_event_end(r->cli);
+    hearth_cli_say(
+        r->cli,
+        "%s: %llu steps, %llu tokens in %.1f s (%.0f tokens/s), %s of %s "
+        "planned",
+        r->out, (unsigned long long)r->steps, (unsigned long long)r->tokens, s,
+        rate,
+        hearth_memplan_format((size_t)r->mem.private_peak, peak, sizeof(peak)),
+        hearth_memplan_format(planned, plan, sizeof(plan)));
+}
+
+/* ---- the run ---- */
+
+static hearth_status save(training *r, hearth_error *err) {
+    hearth_peft_info info = {0};
+    hearth_status st;
+    if (r->cfg.mode == HEARTH_TRAIN_FULL) {
+        st = hearth_trainer_save_model(r->t, r->out, err);
+    } else {
+        size_t n = strlen(r->f.wb.model_dir);
+        if (n < sizeof(info.base)) memcpy(info.base, r->f.wb.model_dir, n + 1);
+        hearth_workbench_base_id(&r->f.wb, info.base_id);
+        st = hearth_adapter_save(r->f.wb.adapter, r->out, &info, err);
+    }
+    if (st == HEARTH_OK) r->saved = true;
+    return st;
+}
+
+/* Evaluate; with --keep-best, save when it is the best so far. */
+static hearth_status validate(training *r, hearth_error *err) {
+    hearth_eval_result e;
+    hearth_evaluate_options opt = {.batch = (size_t)r->f.batch};
+    hearth_status st = hearth_trainer_evaluate(r->t, r->valid, &opt, &e, err);
+    if (st != HEARTH_OK) return st;
+    show_eval(r, &e);
+    bool better = e.loss < r->best;
+    r->bad_evals = better ? 0 : r->bad_evals + 1;
+    if (better) r->best = e.loss;
+    if (better && r->keep_best && r->steps) return save(r, err);
+    return HEARTH_OK;
+}
+
+static hearth_status after_step(training *r, bool *stop, hearth_error *err) {
+    hearth_status st = HEARTH_OK;
+    if (r->valid && r->eval_every && r->steps % r->eval_every == 0)
+        st = validate(r, err);
+    if (st == HEARTH_OK && r->checkpoint_every &&
+        r->steps % r->checkpoint_every == 0)
+        st = hearth_checkpoint_save(r->t, r->checkpoint, err);
+    if (r->early_stop && r->bad_evals >= r->early_stop) {
+        hearth_cli_say(r->cli, "step %llu: no better for %llu evaluations",
+                       (unsigned long long)r->steps,
+                       (unsigned long long)r->early_stop);
+        *stop = true;
+    }
+    if (r->max_seconds && seconds_since(r) * 1000.0 >= (double)r->max_seconds)
+        *stop = true;
+    return st;
+}
+
+static hearth_status stop_early(training *r, hearth_error *err) {
+    hearth_status st = hearth_checkpoint_save(r->t, r->checkpoint, err);
+    if (st != HEARTH_OK) return st;
+    return hearth_error_set(err, HEARTH_ECANCELLED,
+                            "stopped after step %llu; go on with the same "
+                            "command and --resume",
+                            (unsigned long long)r->steps);
+}
+
+static hearth_status run(training *r, hearth_error *err) {
+    hearth_train_event ev;
+    bool stop = false;
+    hearth_status st = HEARTH_OK;
+    r->started_ms = hearth_clock_mono(&r->clock);
+    if (r->valid && r->steps == 0) st = validate(r, err);
+    while (st == HEARTH_OK && !stop) {
+        st = hearth_trainer_tick(r->t, &ev, err);
+        if (st != HEARTH_OK) break;
+        r->tokens = ev.total_tokens;
+        hearth_meminfo_sample(&r->mem, 0);
+        if (ev.kind == HEARTH_TRAIN_MICRO) continue;
+        r->steps = ev.step;
+        stop = ev.kind == HEARTH_TRAIN_DONE;
+        show_step(r, &ev);
+        st = after_step(r, &stop, err);
+        if (st == HEARTH_OK && !stop && hearth_cli_interrupted())
+            return stop_early(r, err);
+    }
+    hearth_progress_end(r->cli);
+    if (st != HEARTH_OK) return st;
+    hearth_cli_say(r->cli, "step %llu: loss %.4f", (unsigned long long)r->steps,
+                   ev.loss);
+    if (r->valid && (!r->eval_every || r->steps % r->eval_every != 0))
+        st = validate(r, err);
+    if (st == HEARTH_OK && !(r->keep_best && r->saved)) st = save(r, err);
+    if (st == HEARTH_OK && (r->resume || r->checkpoint_every))
+        st = hearth_file_remove(r->checkpoint, err);
+    return st;
+}
+
+static hearth_status resume(training *r, hearth_error *err) {
+    if (!r->resume || !hearth_file_exists(r->checkpoint)) return HEARTH_OK;
+    hearth_status st = hearth_checkpoint_load(r->t, r->checkpoint, err);
+    if (st != HEARTH_OK) return st;
+    hearth_trainer_progress(r->t, &r->steps, &r->start_tokens);
+    r->tokens = r->start_tokens;
+    hearth_cli_say(r->cli, "going on after step %llu",
+                   (unsigned long long)r->steps);
+    return HEARTH_OK;
+}
+
+static hearth_status prepare(training *r, hearth_error *err) {
+    hearth_memplan plan = HEARTH_MEMPLAN_INIT;
+    hearth_workbench *wb = &r->f.wb;
+    hearth_status st =
+        hearth_workbench_open(wb, HEARTH_WORKBENCH_TOKENIZER, err);
+    if (st != HEARTH_OK) return st;
+    if ((st = hearth_train_flags_config(&r->f, &r->cfg, err)) != HEARTH_OK)
+        return st;
+    if ((st = hearth_train_flags_adapter(&r->f, err)) != HEARTH_OK) return st;
+    if ((st = open_data(r, err)) != HEARTH_OK) return st;
+    r->cfg.eval_tokens = longest(r->valid);
+    st = hearth_trainer_plan(&plan, wb->model, wb->adapter, r->ds, &r->cfg,
+                             wb->pool, err);
+    if (plan.n)
+        hearth_train_flags_show_plan(r->cli, &plan, r->f.memory_budget, false);
+    if (st != HEARTH_OK) return st;
+    st = hearth_trainer_open(&r->t, wb->model, wb->adapter, r->ds, &r->cfg,
+                             wb->pool, NULL, err);
+    if (st != HEARTH_OK) return st;
+    if ((st = hearth_file_mkdirs(r->out, err)) != HEARTH_OK) return st;
+    return resume(r, err);
+}
+
+static int check_flags(training *r) {
+    if (hearth_file_join(r->checkpoint, sizeof(r->checkpoint), r->out,
+                         "checkpoint.bin") != HEARTH_OK)
+        return hearth_cli_usage_error(r->cli, "the path of --out is too long");
+    bool has_valid = r->valid_path || hearth_file_is_dir(r->data);
+    if ((r->eval_every || r->keep_best || r->early_stop) && !has_valid)
+        return hearth_cli_usage_error(r->cli, "--eval-every, --keep-best and "
+                                              "--early-stop need --valid FILE");
+    if (r->early_stop && !r->eval_every)
+        return hearth_cli_usage_error(r->cli,
+                                      "--early-stop needs --eval-every");
+    return HEARTH_EXIT_OK;
+}
+
+static int execute(training *r) {
+    hearth_error err = {0};
+    int rc = check_flags(r);
+    if (rc != HEARTH_EXIT_OK) return rc;
+    r->clock = hearth_clock_system();
+    r->best = (double)INFINITY;
+    hearth_status st = prepare(r, &err);
+    if (st == HEARTH_OK) st = run(r, &err);
+    if (st == HEARTH_OK)
+        show_done(r);
+    else
+        rc = hearth_cli_fail(r->cli, st, &err, NULL);
+    hearth_trainer_close(r->t);
+    hearth_dataset_free(r->ds);
+    hearth_dataset_free(r->valid);
+    hearth_workbench_close(&r->f.wb);
+    return rc;
+}
+
+int hearth_cmd_train(hearth_cli *cli, int argc, char **argv) {
+    training r = {.cli = cli, .f = HEARTH_TRAIN_FLAGS_INIT};
+    const hearth_flag flags[] = {
+        HEARTH_TRAIN_FLAGS(r.f),
+        HEARTH_FLAG_STR("data", "FILE|DIR",
+                        "JSON lines, or a folder with "
+                        "train.jsonl and valid.jsonl",
+                        &r.data),
+        HEARTH_FLAG_STR("out", "DIR", "where the adapter (or model) goes",
+                        &r.out),
+        HEARTH_FLAG_STR("valid", "FILE", "records to validate on",
+                        &r.valid_path),
+        HEARTH_FLAG_U64("eval-every", "N", "steps between validations",
+                        &r.eval_every, 1, UINT32_MAX),
+        HEARTH_FLAG_BOOL("keep-best", "keep the best by validation loss",
+                         &r.keep_best),
+        HEARTH_FLAG_U64("early-stop", "N", "stop after N evals without a best",
+                        &r.early_stop, 1, UINT32_MAX),
+        HEARTH_FLAG_U64("checkpoint-every", "N", "steps between checkpoints",
+                        &r.checkpoint_every, 1, UINT32_MAX),
+        HEARTH_FLAG_BOOL("resume", "go on from the checkpoint in --out",
+                         &r.resume),
+        HEARTH_FLAG_DURATION("max-seconds", "S", "stop after this time",
+                             &r.max_seconds),
+    };
+    const hearth_usage u = {
+        .command = "train",
+        .summary = "fine-tune a model on records",
+        .arguments = "--model DIR --data FILE|DIR --out DIR [flags]",
+        .example = "hearth train --model base --data diary.jsonl --out "
+                   "my-adapter --rank 8 --steps 100 --lr 1e-3",
+        .flags = flags,
+        .n_flags = sizeof(flags) / sizeof(*flags),
+        .required = "model data out"};
+    int rc;
+    if (!hearth_cli_parse(cli, &u, argc, argv, &rc)) return rc;
+    return execute(&r);
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/cli/train_flags.c - from words to settings. */
+#include "client/cli/train_flags.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+hearth_status hearth_train_flags_config(const hearth_train_flags *f,
+                                        hearth_train_config *cfg,
+                                        hearth_error *err) {
+    *cfg = (hearth_train_config)HEARTH_TRAIN_CONFIG_INIT;
+    bool full = strcmp(f->mode, "full") == 0;
+    cfg->mode = full ? HEARTH_TRAIN_FULL : HEARTH_TRAIN_LORA;
+    cfg->steps = f->steps;
+    cfg->epochs = f->epochs;
+    cfg->batch = (size_t)f->batch;
+    cfg->accum = (size_t)f->accum;
+    cfg->seq = (size_t)f->wb.seq;
+    cfg->lr = f->lr;
+    cfg->warmup = f->warmup;
+    cfg->weight_decay = f->weight_decay;
+    cfg->clip_grad = f->clip_grad;
+    cfg->dropout = f->dropout;
+    cfg->shuffle = f->shuffle;
+    cfg->pack = f->pack;
+    cfg->seed = f->seed;
+    cfg->memory_budget = (size_t)f->memory_budget;
+    cfg->reference_kernels = hearth_workbench_is_reference(&f->wb);
+    if (hearth_schedule_parse(f->schedule, &cfg->schedule) != HEARTH_OK)
+        return hearth_error_set(err, HEARTH_EINVAL,
+                                "--schedule takes constant, linear or cosine");
+    return hearth_train_config_check(cfg, err);
+}
+
+static hearth_status parse_layers(const char *text, uint32_t *last,
+                                  hearth_error *err) {
+    char *end;
+    *last = 0;
+    if (!text || strcmp(text, "all") == 0) return HEARTH_OK;
+    if (strncmp(text, "last:", 5) == 0 && text[5] >= '1' && text[5] <= '9') {
+        unsigned long k = strtoul(text + 5, &end, 10);
+        if (!*end && k <= HEARTH_LORA_MAX_LAYERS) {
+            *last = (uint32_t)k;
+            return HEARTH_OK;
+        }
+    }
+    return hearth_error_set(err, HEARTH_EINVAL,
+                            "--layers %.40s: give last:K with K from 1", text);
+}
+
+static hearth_status fresh_adapter(hearth_train_flags *f, hearth_error *err) {
+    hearth_lora_spec spec = {.rank = (uint32_t)f->rank,
+                             .alpha = (float)f->alpha,
+                             .rslora = f->rslora,
+                             .freeze_a = f->freeze_a};
+    uint8_t seed[HEARTH_ADAPTER_SEED_BYTES];
+    size_t n = 0;
+    if (hearth_targets_parse(f->targets, &spec.targets) != HEARTH_OK)
+        return hearth_error_set(err, HEARTH_EINVAL,
+                                "--targets %.60s: give auto, attn, all-linear "
+                                "or names such as q_proj,v_proj",
+                                f->targets);
+    hearth_status st = parse_layers(f->layers, &spec.last_layers, err);
+    if (st != HEARTH_OK) return st;
+    const hearth_module_info *m = hearth_model_modules(f->wb.model, &n);
+    st = hearth_adapter_new(&f->wb.adapter, &spec, m, n, NULL, err);
+    if (st != HEARTH_OK) return st;
+    st = hearth_adapter_seed_from_number(f->seed, seed);
+    if (st == HEARTH_OK)
+        st = hearth_adapter_init_a_from_seed(f->wb.adapter, seed);
+    if (st != HEARTH_OK)
+        return hearth_error_set(err, st, "cannot make A from the seed");
+    return HEARTH_OK;
+}
+
+hearth_status hearth_train_flags_adapter(hearth_train_flags *f,
+                                         hearth_error *err) {
+    float weight;
+    if (strcmp(f->mode, "full") == 0) {
+        if (!f->adapter_dir) return HEARTH_OK;
+        return hearth_error_set(err, HEARTH_EINVAL,
+                                "--adapter is not for --mode full");
+    }
+    if (!f->adapter_dir) return fresh_adapter(f, err);
+    hearth_status st = hearth_workbench_load(
+        &f->wb, f->adapter_dir, &f->wb.adapter, &weight, &f->wb.info, err);
+    if (st != HEARTH_OK) return st;
+    if (f->freeze_a) f->wb.adapter->freeze_a = true;
+    return HEARTH_OK;
+}
+
+void hearth_train_flags_show_plan(hearth_cli *cli, const hearth_memplan *p,
+                                  uint64_t budget, bool table) {
+    char text[32], items[2048];
+    size_t n = 0;
+    items[0] = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        int w =
+            snprintf(items + n, sizeof(items) - n,
+                     "%s{\"name\":\"%s\",\"kind\":\"%s\",\"bytes\":%llu}",
+                     i ? "," : "[", p->item[i].name,
+                     p->item[i].kind == HEARTH_MEM_FILE ? "file" : "private",
+                     (unsigned long long)p->item[i].bytes);
+        if (w < 0 || (size_t)w >= sizeof(items) - n) break;
+        n += (size_t)w;
+    }
+    if (n && n + 1 < sizeof(items)) memcpy(items + n, "]", 2);
+    hearth_event_begin(cli, "plan");
+    hearth_event_u64(cli, "private_bytes", p->private_bytes);
+    hearth_event_u64(cli, "file_bytes", p->file_bytes);
+    hearth_event_u64(cli, "memory_budget", budget);
+    hearth_event_raw(cli, "items", n ? items : "[]");
+    hearth_event_end(cli);
+    for (size_t i = 0; table && i < p->n; i++)
+        hearth_cli_say(
+            cli, "  %-24s %12s%s", p->item[i].name,
+            hearth_memplan_format(p->item[i].bytes, text, sizeof(text)),
+            p->item[i].kind == HEARTH_MEM_FILE ? "  (mapped file)" : "");
+    hearth_cli_say(cli, "plan: %s private",
+                   hearth_memplan_format(p->private_bytes, text, sizeof(text)));
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/cli/workbench.c - open what the flags name, in the order in which
+ * errors are cheapest to find. */
+#include "client/cli/workbench.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/tokenizer/chat_template.h"
+#include "common/adapter_combine.h"
+#include "common/bytes.h"
+#include "common/file.h"
+
+#define DEFAULT_SEQ 256u
+
+static hearth_status load_adapters(hearth_workbench *wb, hearth_error *err) {
+    hearth_adapter *part[HEARTH_CLI_LIST_MAX] = {0};
+    float weight[HEARTH_CLI_LIST_MAX];
+    size_t n = wb->adapters.n;
+    hearth_status st = HEARTH_OK;
+    if (n == 0) return HEARTH_OK;
+    for (size_t i = 0; i < n && st == HEARTH_OK; i++) {
+        hearth_peft_info info;
+        st = hearth_workbench_load(wb, wb->adapters.v[i], &part[i], &weight[i],
+                                   &info, err);
+        if (i == 0) wb->info = info;
+    }
+    if (st == HEARTH_OK && n == 1 && !(weight[0] < 1.0f || weight[0] > 1.0f)) {
+        wb->adapter = part[0];
+        part[0] = NULL;
+    } else if (st == HEARTH_OK) {
+        st = hearth_adapter_combine(&wb->adapter,
+                                    (const hearth_adapter *const *)part, weight,
+                                    n, NULL, err);
+    }
+    for (size_t i = 0; i < n; i++) hearth_adapter_free(part[i]);
+    return st;
+}
+
+hearth_status hearth_workbench_open(hearth_workbench *wb, unsigned parts,
+                                    hearth_error *err) {
+    wb->kernels = hearth_kernels_find(wb->kernels_name);
+    if (!wb->kernels)
+        return hearth_error_set(err, HEARTH_EUNSUPPORTED,
+                                "kernels '%s' are not in this build; use "
+                                "--kernels auto",
+                                wb->kernels_name);
+    hearth_status st =
+        hearth_pool_open(&wb->pool, (size_t)wb->threads, NULL, err);
+    if (st != HEARTH_OK) return st;
+    st = hearth_model_open(&wb->model, wb->model_dir, NULL, err);
+    if (st != HEARTH_OK) return st;
+    uint64_t most = hearth_model_get_config(wb->model)->max_positions;
+    if (wb->seq == 0) wb->seq = most < DEFAULT_SEQ ? most : DEFAULT_SEQ;
+    if (parts & HEARTH_WORKBENCH_ADAPTERS) st = load_adapters(wb, err);
+    if (st == HEARTH_OK && parts & HEARTH_WORKBENCH_TOKENIZER)
+        st = hearth_tokenizer_open(&wb->tokenizer, wb->model_dir, NULL, err);
+    return st;
+}
+
+void hearth_workbench_close(hearth_workbench *wb) {
+    hearth_tokenizer_close(wb->tokenizer);
+    hearth_adapter_free(wb->adapter);
+    hearth_model_close(wb->model);
+    hearth_pool_close(wb->pool);
+    wb->tokenizer = NULL;
+    wb->adapter = NULL;
+    wb->model = NULL;
+    wb->pool = NULL;
+}
+
+/* Split "DIR:weight" when what follows the last colon is a number. */
+static hearth_status split_weight(const char *text, char *dir, size_t cap,
+                                  float *weight, hearth_error *err) {
+    const char *colon = strrchr(text, ':');
+    size_t n = strlen(text);
+    char *end;
+    *weight = 1.0f;
+    if (colon && colon[1]) {
+        double w = strtod(colon + 1, &end);
+        if (!*end && isfinite(w)) {
+            *weight = (float)w;
+            n = (size_t)(colon - text);
+        }
+    }
+    if (n >= cap)
+        return hearth_error_set(err, HEARTH_ETOOBIG,
+                                "the adapter's path is too long");
+    memcpy(dir, text, n);
+    dir[n] = 0;
+    return HEARTH_OK;
+}
+
+hearth_status hearth_workbench_load(hearth_workbench *wb, const char *text,
+                                    hearth_adapter **out, float *weight,
+                                    hearth_peft_info *info, hearth_error *err) {
+    char dir[1024], base[65];
+    size_t n_modules = 0;
+    *out = NULL;
+    hearth_status st = split_weight(text, dir, sizeof(dir), weight, err);
+    if (st != HEARTH_OK) return st;
+    const hearth_module_info *modules =
+        hearth_model_modules(wb->model, &n_modules);
+    st = hearth_adapter_load(out, dir, modules, n_modules, info, NULL, err);
+    if (st != HEARTH_OK || !info->base_id[0]) return st;
+    hearth_workbench_base_id(wb, base);
+    if (strcmp(base, info->base_id) == 0) return HEARTH_OK;
+    hearth_adapter_free(*out);
+    *out = NULL;
+    return hearth_error_set(err, HEARTH_EMISMATCH,
+                            "%s was trained on base %.16s.., %s is %.16s..; "
+                            "give that base with --model",
+                            dir, info->base_id, wb->model_dir, base);
+}
+
+void hearth_workbench_base_id(const hearth_workbench *wb, char out[65]) {
+    hearth_hex_encode(out, hearth_model_digest(wb->model), 32);
+}
+
+bool hearth_workbench_is_reference(const hearth_workbench *wb) {
+    return wb->kernels == hearth_kernels_reference();
+}
+
+static void note_report(hearth_cli *cli, const char *path,
+                        const hearth_dataset_report *r, uint64_t seq) {
+    if (r->n_truncated)
+        hearth_cli_note(cli,
+                        "%s: %llu of %llu records are longer than %llu tokens "
+                        "and lost %llu; use a larger --seq to keep them whole",
+                        path, (unsigned long long)r->n_truncated,
+                        (unsigned long long)r->n_records,
+                        (unsigned long long)seq,
+                        (unsigned long long)r->n_tokens_cut);
+    if (r->n_skipped)
+        hearth_cli_note(cli, "%s: %llu records hold nothing to learn from",
+                        path, (unsigned long long)r->n_skipped);
+}
+
+hearth_status hearth_workbench_dataset(hearth_workbench *wb, hearth_cli *cli,
+                                       const char *path, bool all_choices,
+                                       hearth_dataset **out,
+                                       hearth_error *err) {
+    hearth_dataset_config cfg = HEARTH_DATASET_CONFIG_INIT;
+    const hearth_model_config *mc = hearth_model_get_config(wb->model);
+    cfg.max_tokens = (size_t)wb->seq;
+    cfg.all_choices = all_choices;
+    cfg.loss_on =
+        strcmp(wb->loss_on, "all") == 0 ? HEARTH_LOSS_ALL : HEARTH_LOSS_ANSWER;
+    *out = NULL;
+    hearth_status st =
+        hearth_chat_template_parse(&cfg.tmpl, wb->template_name, err);
+    if (st != HEARTH_OK) return st;
+    if (wb->seq > mc->max_positions)
+        return hearth_error_set(err, HEARTH_ETOOBIG,
+                                "--seq %llu is above the model's %lu "
+                                "positions; use a shorter --seq",
+                                (unsigned long long)wb->seq,
+                                (unsigned long)mc->max_positions);
+    st = hearth_dataset_from_jsonl(out, path, wb->tokenizer, &cfg, NULL, err);
+    if (st == HEARTH_OK)
+        note_report(cli, path, hearth_dataset_get_report(*out), wb->seq);
+    return st;
+}
