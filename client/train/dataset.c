@@ -186,7 +186,7 @@ static hearth_status append_cut(hearth_dataset *ds, bool has_begin,
     size_t from;
     if (end == 0)
         from = n - (max - head); /* nothing marked: the end of the text */
-    else if (end - last + context <= max)
+    else if (end - last + head + 1 <= max)
         from = end < max - head ? head : end - (max - head);
     else /* the answer alone is too long: a quarter is left for the prompt */
         from = last > context - head ? last - (context - head) : head;
@@ -194,6 +194,7 @@ static hearth_status append_cut(hearth_dataset *ds, bool has_begin,
     size_t len = n - from < max - head ? n - from : max - head;
     uint64_t before = count_answers(mark, 0, n);
     uint64_t after = count_answers(mark, from, from + len);
+    bool first_cut = from > head && mark->id[from] && mark->id[from - 1];
     if (head && from > head) { /* move the begin token next to the window */
         ids->id[from - 1] = ids->id[0];
         mark->id[from - 1] = mark->id[0];
@@ -201,7 +202,6 @@ static hearth_status append_cut(hearth_dataset *ds, bool has_begin,
     hearth_status st = append(ds, ids->id + from - head, mark->id + from - head,
                               len + head, d);
     if (st != HEARTH_OK) return st;
-    bool first_cut = from > head && mark->id[from] && from < n && last < from;
     bool end_cut = from + len < end;
     ds->report.n_truncated++;
     ds->report.n_tokens_cut += n - len - head;
