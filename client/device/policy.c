@@ -49,11 +49,11 @@ void hearth_policy_defaults(hearth_policy *p) {
                                     .n_participations = 8}};
 }
 
-static void say(char text[48], const char *fmt, ...) HEARTH_PRINTF(2, 3);
-static void say(char text[48], const char *fmt, ...) {
+static void say(char text[64], const char *fmt, ...) HEARTH_PRINTF(2, 3);
+static void say(char text[64], const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
-    int n = vsnprintf(text, 48, fmt, ap);
+    int n = vsnprintf(text, 64, fmt, ap);
     va_end(ap);
     if (n < 0) text[0] = 0;
 }
@@ -100,9 +100,10 @@ static bool check_sigma(const exam *x, hearth_refusal *r) {
 static bool check_terms(const exam *x, hearth_refusal *r) {
     const char *text = x->terms_error.text;
     if (strncmp(text, "offer: ", 7) == 0) text += 7;
-    return is_true(x->terms_status == HEARTH_OK ||
-                       x->terms_status == HEARTH_EUNSUPPORTED,
-                   text, "numbers that fit each other", r);
+    say(r->offered, "%.*s", (int)strcspn(text, ";"), text);
+    say(r->allowed, "numbers that fit each other");
+    return x->terms_status == HEARTH_OK ||
+           x->terms_status == HEARTH_EUNSUPPORTED;
 }
 
 static bool check_relation(const exam *x, hearth_refusal *r) {
@@ -200,8 +201,9 @@ static bool check_noise_to_signal(const exam *x, hearth_refusal *r) {
 }
 
 static bool check_examples(const exam *x, hearth_refusal *r) {
-    say(r->offered, "needs %lu", (unsigned long)x->o->min_examples);
-    say(r->allowed, "this device has %llu",
+    say(r->offered, "a task for %lu records",
+        (unsigned long)x->o->min_examples);
+    say(r->allowed, "at most the %llu it has",
         (unsigned long long)x->f->n_examples);
     return x->f->n_examples >= x->o->min_examples;
 }

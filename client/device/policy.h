@@ -80,8 +80,8 @@ typedef struct {
 /* Words of one refusal. */
 typedef struct {
     hearth_policy_field field;
-    char offered[48]; /* the offer's value, or what the device is doing */
-    char allowed[48]; /* the policy's, e.g. "at least 32" */
+    char offered[64]; /* the offer's value, or what the device is doing */
+    char allowed[64]; /* the policy's, e.g. "at least 32" */
 } hearth_refusal;
 
 /* All refusals of one offer, in the order of the fields. */
