@@ -70,14 +70,17 @@ typedef struct {
 typedef bool (*hearth_generate_fn)(void *ud, const char *utf8, size_t n);
 
 /* max_context: positions at most (prompt and text), 0: the model's maximum, at
- * most 4096.  adapter and tokenizer may be NULL (then no text, ids only, by
- * hearth_generator_next).  Everything given must outlive the generator.
+ * most 4096.  adapter and tokenizer may be NULL (without a tokenizer there is
+ * no text and stop strings are refused).  Everything given must outlive the generator.
  * Errors: those of hearth_decoder_plan, HEARTH_ENOMEM. */
 HEARTH_MUST_CHECK hearth_status hearth_generator_open(
     hearth_generator **out, const hearth_model *model, hearth_adapter *adapter,
     const hearth_tokenizer *tokenizer, size_t max_context, hearth_pool *pool,
     const hearth_kernels *kernels, const hearth_alloc *al, hearth_error *err);
 void hearth_generator_close(hearth_generator *g); /* NULL is a no-op */
+
+/* Forget the cached context: needed after the adapter's values changed. */
+void hearth_generator_forget(hearth_generator *g);
 
 /* Continue the prompt [n].  A prefix that the cache holds already is not
  * computed again.  on_text may be NULL.
@@ -91,11 +94,5 @@ HEARTH_MUST_CHECK hearth_status hearth_generator_run(
 
 /* Ids of the last run: prompt, then new tokens.  Borrowed until the next. */
 const int32_t *hearth_generator_tokens(const hearth_generator *g, size_t *n);
-
-/* client/infer/sample.c: choose a token from logits [n], which are changed.
- * draw in [0, 1).  -1 when a logit is NaN or none is finite. */
-int32_t hearth_sample_token(float *logits, size_t n, uint32_t *order,
-                            double temperature, uint32_t top_k, double top_p,
-                            double draw);
 
 #endif /* HEARTH_CLIENT_INFER_GENERATE_H */

@@ -291,6 +291,131 @@ static void check_gradients(hearth_adapter *a, const char *prefix, double loss,
     }
 }
 
+/* Six documents: cuts of the golden text, one a single token. */
+#define PACKED 260
+
+typedef struct {
+    int32_t token[PACKED], label[PACKED];
+    uint32_t position[PACKED], doc_start[7];
+    hearth_stream stream;
+} packed;
+
+static void make_packed(packed *p) {
+    static const struct {
+        size_t first, n;
+    } cut[6] = {{0, 62}, {5, 40}, {0, 1}, {10, 52}, {0, 62}, {3, 33}};
+    size_t at = 0;
+    for (size_t d = 0; d < 6; d++) {
+        p->doc_start[d] = (uint32_t)at;
+        for (size_t i = 0; i < cut[d].n; i++, at++) {
+            p->token[at] = fx.token[cut[d].first + i];
+            p->position[at] = (uint32_t)i;
+            p->label[at] =
+                i + 1 < cut[d].n ? fx.token[cut[d].first + i + 1] : -1;
+        }
+    }
+    p->doc_start[6] = (uint32_t)at;
+    assert_true(at <= PACKED);
+    p->stream =
+        (hearth_stream){at, 6, p->token, p->doc_start, p->position, p->label};
+}
+
+/* Document d alone, with its own doc_start. */
+static hearth_stream one_document(const packed *p, size_t d, uint32_t *start) {
+    size_t first = p->doc_start[d];
+    start[0] = 0;
+    start[1] = p->doc_start[d + 1] - p->doc_start[d];
+    return (hearth_stream){
+        start[1],        1, p->token + first, start, p->position + first,
+        p->label + first};
+}
+
+/* Gradients of the packed stream, to be freed; *loss is its loss sum. */
+static hearth_real *packed_gradient(const packed *p, hearth_adapter *a,
+                                    size_t n_threads, const hearth_kernels *k,
+                                    bool one_by_one, double *loss, size_t *n) {
+    engine e;
+    hearth_loss got;
+    uint32_t start[2];
+    engine_open(&e,
+                (hearth_decoder_shape){.adapter = a,
+                                       .mode = a ? HEARTH_DECODER_LORA
+                                                 : HEARTH_DECODER_FULL,
+                                       .max_tokens = PACKED},
+                n_threads, k);
+    hearth_decoder_zero_grad(e.dec);
+    *loss = 0;
+    for (size_t d = 0; d < (one_by_one ? 6u : 1u); d++) {
+        hearth_stream s = one_by_one ? one_document(p, d, start) : p->stream;
+        assert_int_equal(hearth_decoder_grad(e.dec, &s, NULL, &got, NULL),
+                         HEARTH_OK);
+        *loss += got.loss_sum;
+    }
+    const hearth_params *params = hearth_decoder_params(e.dec);
+    hearth_real *copy = malloc(params->n_elements * sizeof(*copy));
+    assert_non_null(copy);
+    *n = 0;
+    for (size_t i = 0; i < params->n_params; i++) {
+        memcpy(copy + *n, params->param[i].grad,
+               params->param[i].n * sizeof(*copy));
+        *n += params->param[i].n;
+    }
+    engine_close(&e);
+    return copy;
+}
+
+static void check_threads(hearth_adapter *a) {
+    static const size_t threads[] = {1, 2, 3, 7};
+    packed p;
+    make_packed(&p);
+    for (size_t set = 0; set < 2; set++) {
+        hearth_real *first = NULL;
+        double loss0 = 0, loss;
+        size_t n;
+        if (!kernel_set(set)) continue;
+        for (size_t i = 0; i < 4; i++) {
+            hearth_real *g = packed_gradient(&p, a, threads[i], kernel_set(set),
+                                             false, &loss, &n);
+            if (i == 0) {
+                first = g;
+                loss0 = loss;
+                continue;
+            }
+            assert_memory_equal(&loss, &loss0, sizeof(loss));
+            if (memcmp(g, first, n * sizeof(*g)) != 0)
+                fail_msg("%zu threads give other bytes", threads[i]);
+            free(g);
+        }
+        free(first);
+    }
+}
+
+static void check_packing(hearth_adapter *a) {
+    packed p;
+    make_packed(&p);
+    for (size_t set = 0; set < 2; set++) {
+        double loss, alone, diff = 0, norm = 0;
+        size_t n, m;
+        if (!kernel_set(set)) continue;
+        hearth_real *g =
+            packed_gradient(&p, a, 2, kernel_set(set), false, &loss, &n);
+        hearth_real *h =
+            packed_gradient(&p, a, 2, kernel_set(set), true, &alone, &m);
+        assert_int_equal(n, m);
+        for (size_t i = 0; i < n; i++) {
+            double d = (double)g[i] - (double)h[i];
+            diff += d * d;
+            norm += (double)h[i] * (double)h[i];
+        }
+        print_message("packed against alone: loss %.2g, gradient %.2g\n",
+                      fabs(loss - alone) / alone, sqrt(diff / norm));
+        assert_true(fabs(loss - alone) <= 1e-5 * alone);
+        assert_true(sqrt(diff) <= 1e-5 * sqrt(norm));
+        free(g);
+        free(h);
+    }
+}
+
 #define NEED_DATA                                                              \
     if (!fx.model) skip()
 
@@ -324,12 +449,32 @@ static void lora_gradients_match(void **state) {
     hearth_adapter_free(a);
 }
 
+static void threads_give_the_same_bytes(void **state) {
+    (void)state;
+    NEED_DATA;
+    hearth_adapter *a = golden_adapter();
+    check_threads(NULL);
+    check_threads(a);
+    hearth_adapter_free(a);
+}
+
+static void packing_changes_nothing(void **state) {
+    (void)state;
+    NEED_DATA;
+    hearth_adapter *a = golden_adapter();
+    check_packing(NULL);
+    check_packing(a);
+    hearth_adapter_free(a);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_match),
         cmocka_unit_test(full_gradients_match),
         cmocka_unit_test(lora_logits_match),
         cmocka_unit_test(lora_gradients_match),
+        cmocka_unit_test(threads_give_the_same_bytes),
+        cmocka_unit_test(packing_changes_nothing),
     };
     return cmocka_run_group_tests_name("golden/stories260k", tests, set_up,
                                        tear_down);
