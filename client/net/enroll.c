@@ -20,27 +20,6 @@
 #include "common/sign.h"
 #include "common/x509.h"
 
-static hearth_status curl_open(void *ud, const char *server, const char *pins,
-                               const char *cert_pem, const char *key_pem,
-                               hearth_transport *out, hearth_error *err) {
-    hearth_transport_curl_config cfg = {server, pins, cert_pem, key_pem, 0, 0};
-    return hearth_transport_curl_open(out, &cfg, ud, err);
-}
-
-static void curl_close(void *ud, hearth_transport *tr) {
-    (void)ud;
-    hearth_transport_curl_close(tr);
-}
-
-hearth_dialer hearth_dialer_curl(const hearth_alloc *al) {
-    /* The table hands al back unchanged; it is only read. */
-    union {
-        const void *in;
-        void *out;
-    } ud = {al};
-    return (hearth_dialer){curl_open, curl_close, ud.out};
-}
-
 /* Wipe and free a setting. */
 static void drop(char **s, const hearth_alloc *al) {
     if (*s) hearth_zeroize(*s, strlen(*s));

@@ -48,9 +48,6 @@ typedef struct {
     void *ud;
 } hearth_dialer;
 
-/* The dialer over libcurl. */
-hearth_dialer hearth_dialer_curl(const hearth_alloc *al);
-
 /* What hearth_enroll needs; all borrowed. */
 typedef struct {
     const char *server, *token, *root_pin, *base;

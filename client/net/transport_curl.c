@@ -73,6 +73,8 @@ typedef struct {
     CURL *easy;
     char *server, *pins, *cert, *key;
     uint32_t connect_ms, stall_ms;
+    bool (*stop)(void *ud);
+    void *stop_ud;
     atomic_bool cancelled;
     char words[CURL_ERROR_SIZE];
 } curl_transport;
@@ -231,9 +233,10 @@ static hearth_status drive(curl_transport *c, CURLcode *result) {
     int running = 1;
     while (running) {
         if (atomic_exchange(&c->cancelled, false)) return HEARTH_ECANCELLED;
+        if (c->stop && c->stop(c->stop_ud)) return HEARTH_ECANCELLED;
         CURLMcode m = curl_multi_perform(c->multi, &running);
         if (m == CURLM_OK && running)
-            m = curl_multi_poll(c->multi, NULL, 0, 1000, NULL);
+            m = curl_multi_poll(c->multi, NULL, 0, 200, NULL);
         if (m == CURLM_OUT_OF_MEMORY) return HEARTH_ENOMEM;
         if (m != CURLM_OK) return HEARTH_ENET;
     }
@@ -391,6 +394,8 @@ hearth_transport_curl_open(hearth_transport *tr,
     c->al = &c->alloc;
     c->connect_ms = cfg->connect_timeout_ms ? cfg->connect_timeout_ms : 15000;
     c->stall_ms = cfg->stall_timeout_ms ? cfg->stall_timeout_ms : 60000;
+    c->stop = cfg->stop;
+    c->stop_ud = cfg->stop_ud;
     atomic_init(&c->cancelled, false);
     bool ok =
         copy(&c->server, al, cfg->server) && copy(&c->pins, al, cfg->pins);

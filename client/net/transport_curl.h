@@ -22,6 +22,9 @@ typedef struct {
     const char *key_pem;  /* its key, with cert_pem; never written to disk */
     uint32_t connect_timeout_ms; /* 0 = 15 s */
     uint32_t stall_timeout_ms;   /* no byte for so long ends it; 0 = 60 s */
+    bool (*stop)(void *ud);      /* asked several times a second while a request
+                                    runs: true ends it; NULL = never */
+    void *stop_ud;
 } hearth_transport_curl_config;
 
 /* Open a transport.  On HEARTH_OK tr is filled; hearth_transport_curl_close.

@@ -3,8 +3,8 @@
  *
  * A client is the state of one device in one directory: its records, its
  * ledger of what was sent, its key, the adapters it received.  Nothing of it is
- * global; two processes must not open the same directory at once (the second
- * gets HEARTH_EBUSY).
+ * global.  Several processes may open one directory; only one at a time may
+ * take part in rounds (hearth_client_sync, HEARTH_EBUSY).
  *
  * Threads: a client belongs to one thread at a time; hearth_client_stop alone
  *          may be called from another.
@@ -61,9 +61,9 @@ typedef struct {
  *         HEARTH_EINVAL   out or cfg is NULL, bad struct_size, no state_dir
  *         HEARTH_EFORMAT  state_dir holds something that is not our state
  *         HEARTH_EVERSION state of a newer library; untouched
- *         HEARTH_EBUSY    another process has it open
- *         HEARTH_EUNSUPPORTED  built without SQLite
  *         HEARTH_EIO, HEARTH_ENOSPACE, HEARTH_ENOMEM, HEARTH_ERNG
+ * Built without SQLite, a client can chat and nothing else: every function that
+ * needs the state returns HEARTH_EUNSUPPORTED.
  */
 HEARTH_API HEARTH_MUST_CHECK hearth_status hearth_client_open(
     hearth_client **out, const hearth_client_config *cfg, hearth_error *err);

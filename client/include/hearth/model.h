@@ -68,6 +68,7 @@ typedef struct {
  * Returns HEARTH_OK         whatever the network or the coordinator did: kind
  *         HEARTH_EINVAL     a NULL, or a bad struct_size
  *         HEARTH_ESTATE     not joined
+ *         HEARTH_EBUSY      another process takes part with this state
  *         HEARTH_ENOTFOUND, HEARTH_EFORMAT  the base model is gone or changed
  *         HEARTH_EIO, HEARTH_ENOSPACE, HEARTH_ENOMEM, HEARTH_ERNG
  * After an error the state on disk is sound; call again later. */
@@ -91,6 +92,43 @@ typedef struct {
  * accepted and while training. */
 HEARTH_API HEARTH_MUST_CHECK hearth_status hearth_client_set_conditions(
     hearth_client *c, const hearth_client_conditions *now, hearth_error *err);
+
+/* What this device agrees to.  Start from the INIT, which asks the library for
+ * its default everywhere.  Anything may be tightened; a smaller cohort, spacing,
+ * a delta up to 1e-5 and the conditions may be loosened (for tests, and for
+ * studies whose people agreed); the caps of epsilon and the least noise may not,
+ * and nothing sends a delta without clipping and noise. */
+typedef struct {
+    size_t struct_size;
+    uint64_t dimension_max;     /* numbers of one upload; 0 = default */
+    int64_t spacing_ms;         /* between two rounds of a task; -1 = default */
+    double noise_min;           /* sigma over sensitivity; 0 = default 1.2 */
+    double noise_to_signal_max; /* 0 = default 32 */
+    double delta;               /* of the epsilons; 0 = default 1e-6 */
+    double epsilon_task;        /* at most; 0 = default 10 */
+    double epsilon_30_days;     /* at most; 0 = default 10 */
+    double epsilon_lifetime;    /* at most; 0 = default 30 */
+    uint32_t cohort_min;        /* devices of a round; 0 = default 32 */
+    uint32_t participations;    /* rounds of one task; 0 = default 8 */
+    int32_t need_unmetered;     /* 1, 0; -1 = default 1 */
+    int32_t need_charging;      /* 1, 0; -1 = default 1 */
+    int32_t battery_min;        /* percent; -1 = default 50 */
+    int32_t temperature_max;    /* degrees Celsius; -1 = default 40 */
+} hearth_client_policy;
+
+#define HEARTH_CLIENT_POLICY_INIT                                              \
+    {                                                                          \
+        sizeof(hearth_client_policy), 0, -1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0,  \
+            0, -1, -1, -1, -1                                                  \
+    }
+
+/* Set the policy of this handle (it is not stored).  Before the first sync.
+ * Returns HEARTH_OK
+ *         HEARTH_EINVAL    a value out of range
+ *         HEARTH_EREFUSED  loosens what may only be tightened; nothing changed
+ *         HEARTH_ESTATE    a sync has begun */
+HEARTH_API HEARTH_MUST_CHECK hearth_status hearth_client_set_policy(
+    hearth_client *c, const hearth_client_policy *policy, hearth_error *err);
 
 /* Where this device stands. */
 typedef struct {

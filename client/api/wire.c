@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/api/wire.c - how a client reaches its coordinator, and how another
+ * thread stops it.
+ *
+ * hearth_client_stop may come at any moment, also while the transport is opened
+ * or closed.  So the transport in use and "a request runs" change under the
+ * client's lock, and stop cancels only while one runs: a stop that comes
+ * between two requests ends nothing and is not kept for the next.
+ */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "client/api/client_private.h"
+#include "client/net/transport_curl.h"
+#include "client/net/trust.h"
+#include "common/file.h"
+#include "common/mem.h"
+
+static hearth_status ask(void *ud, const hearth_http_req *rq,
+                         hearth_http_resp *rp, hearth_error *err) {
+    hearth_client *c = ud;
+    (void)pthread_mutex_lock(&c->lock);
+    if (c->wire.rearm) c->wire.rearm(c->wire.ud);
+    c->asking = true;
+    (void)pthread_mutex_unlock(&c->lock);
+    hearth_status st = c->wire.request(c->wire.ud, rq, rp, err);
+    (void)pthread_mutex_lock(&c->lock);
+    c->asking = false;
+    (void)pthread_mutex_unlock(&c->lock);
+    return st;
+}
+
+void hearth_client_stop(hearth_client *c) {
+    if (!c) return;
+    (void)pthread_mutex_lock(&c->lock);
+    if (c->asking) hearth_transport_cancel(&c->wire);
+    (void)pthread_mutex_unlock(&c->lock);
+}
+
+hearth_transport hearth_client__stoppable(hearth_client *c) {
+    return (hearth_transport){ask, NULL, NULL, c};
+}
+
+static hearth_status dial(void *ud, const char *server, const char *pins,
+                          const char *cert_pem, const char *key_pem,
+                          hearth_transport *out, hearth_error *err) {
+    hearth_client *c = ud;
+    hearth_transport_curl_config cfg = {.server = server,
+                                        .pins = pins,
+                                        .cert_pem = cert_pem,
+                                        .key_pem = key_pem,
+                                        .stop = c->stop_check,
+                                        .stop_ud = c->stop_ud};
+    hearth_status st =
+        hearth_transport_curl_open(&c->wire, &cfg, &c->alloc, err);
+    if (st == HEARTH_OK) *out = hearth_client__stoppable(c);
+    return st;
+}
+
+static void hang_up(void *ud, hearth_transport *tr) {
+    hearth_client *c = ud;
+    hearth_transport_curl_close(&c->wire);
+    *tr = (hearth_transport){0};
+}
+
+hearth_dialer hearth_client__dialer(hearth_client *c) {
+    return (hearth_dialer){dial, hang_up, c};
+}
+
+void hearth_client__hang_up(hearth_client *c) {
+    hearth_sync_close(c->sync);
+    c->sync = NULL;
+    if (c->transport.request) c->dialer.close(c->dialer.ud, &c->transport);
+    c->transport = (hearth_transport){0};
+    hearth_enrolment_free(&c->enrolment, &c->alloc);
+    c->joined = false;
+    if (c->lock_fd >= 0) (void)close(c->lock_fd);
+    c->lock_fd = -1;
+}
+
+hearth_status hearth_client__take_lock(hearth_client *c, hearth_error *err) {
+    char path[1024];
+    if (c->lock_fd >= 0) return HEARTH_OK;
+    hearth_status st =
+        hearth_file_join(path, sizeof(path), c->state_dir, "sync.lock");
+    if (st != HEARTH_OK) return st;
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return hearth_error_set(err, HEARTH_EIO, "%s cannot be opened", path);
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        (void)close(fd);
+        return hearth_error_set(err, HEARTH_EBUSY,
+                                "another process takes part with %s; stop it "
+                                "or use another state folder",
+                                c->state_dir);
+    }
+    c->lock_fd = fd;
+    return HEARTH_OK;
+}
+
+/* What an app said, or what Linux says. */
+static hearth_status read_said(void *ud, hearth_conditions *out,
+                               hearth_error *err) {
+    hearth_client *c = ud;
+    (void)err;
+    *out = c->said;
+    return HEARTH_OK;
+}
+
+hearth_status hearth_client_set_conditions(hearth_client *c,
+                                           const hearth_client_conditions *now,
+                                           hearth_error *err) {
+    size_t n;
+    if (!c || !now) return HEARTH_EINVAL;
+    memcpy(&n, now, sizeof(n));
+    if (n < sizeof(*now) || now->battery_percent > 100)
+        return hearth_error_set(err, HEARTH_EINVAL,
+                                "start from HEARTH_CLIENT_CONDITIONS_INIT; "
+                                "battery_percent is at most 100");
+    hearth_conditions_worst(&c->said); /* what is not known counts as bad */
+    c->said.charging = now->charging > 0;
+    c->said.metered = now->unmetered <= 0;
+    if (now->battery_percent >= 0)
+        c->said.battery_percent = (double)now->battery_percent;
+    c->said.has_battery = true;
+    c->said.has_temperature = now->temperature_c >= 0;
+    c->said.temperature_c =
+        now->temperature_c >= 0 ? (double)now->temperature_c : 0.0;
+    if (c->linux_conditions) hearth_conditions_linux_free(&c->conditions);
+    c->linux_conditions = false;
+    c->conditions = (hearth_conditions_source){read_said, c};
+    /* An open sync holds a copy of the table: it is opened anew. */
+    if (c->sync) {
+        hearth_sync_close(c->sync);
+        c->sync = NULL;
+    }
+    return HEARTH_OK;
+}
+
+static hearth_status need_conditions(hearth_client *c) {
+    if (c->conditions.read) return HEARTH_OK;
+    hearth_status st =
+        hearth_conditions_linux(&c->conditions, "/sys", &c->alloc);
+    c->linux_conditions = st == HEARTH_OK;
+    if (st == HEARTH_ENOTFOUND) { /* no such system: the app has to say */
+        c->conditions = (hearth_conditions_source){read_said, c};
+        st = HEARTH_OK;
+    }
+    return st;
+}
+
+hearth_status hearth_client__personal(hearth_client *c, hearth_personal *p,
+                                      hearth_keyset *ks, hearth_error *err) {
+    hearth_status st = hearth_client__need_enrolment(c, err);
+    if (st == HEARTH_OK) st = hearth_client__need_model(c, err);
+    if (st == HEARTH_OK)
+        st = hearth_trust_keyset(ks, c->enrolment.keyset, c->enrolment.n_keyset,
+                                 c->enrolment.root_pin, 0, err);
+    if (st != HEARTH_OK) return st;
+    *p = (hearth_personal){c->db,
+                           c->state_dir,
+                           c->base,
+                           ks,
+                           c->model,
+                           hearth_tokenizer_digest(c->tokenizer),
+                           c->template_digest,
+                           &c->alloc};
+    return HEARTH_OK;
+}
+
+hearth_status hearth_client__open_sync(hearth_client *c, hearth_error *err) {
+    if (c->sync) return HEARTH_OK;
+    hearth_status st = hearth_client__need_enrolment(c, err);
+    if (st == HEARTH_OK) st = hearth_client__take_lock(c, err);
+    if (st == HEARTH_OK) st = hearth_client__need_model(c, err);
+    if (st == HEARTH_OK) st = need_conditions(c);
+    if (st == HEARTH_OK && !c->transport.request)
+        st = c->dialer.open(c->dialer.ud, c->enrolment.server,
+                            c->enrolment.pins, c->enrolment.cert_pem,
+                            c->enrolment.key_pem, &c->transport, err);
+    if (st != HEARTH_OK) return st;
+    hearth_sync_config cfg = {.db = c->db,
+                              .records = c->records,
+                              .model = c->model,
+                              .tokenizer = c->tokenizer,
+                              .policy = &c->policy,
+                              .conditions = c->conditions,
+                              .transport = &c->transport,
+                              .clock = c->clock,
+                              .rng = c->rng,
+                              .pool = c->pool,
+                              .al = &c->alloc,
+                              .state_dir = c->state_dir,
+                              .base_name = c->base,
+                              .server = c->enrolment.server,
+                              .root_pin = c->enrolment.root_pin,
+                              .keyset = c->enrolment.keyset,
+                              .n_keyset = c->enrolment.n_keyset,
+                              .memory_budget = c->memory_budget,
+                              .log = &c->logger,
+                              .reference_kernels = c->reference_kernels};
+    return hearth_sync_open(&c->sync, &cfg, err);
+}
