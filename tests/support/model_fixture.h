@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/support/model_fixture.h - tiny random models and token streams. */
+#ifndef HEARTH_TESTS_MODEL_FIXTURE_H
+#define HEARTH_TESTS_MODEL_FIXTURE_H
+
+#include "tests/support/cmocka_all.h"
+
+#include "client/model/model.h"
+#include "client/train/decoder.h"
+#include "common/arena.h"
+#include "common/file.h"
+#include "common/philox.h"
+
+/* Sizes of a tiny Llama; odd ones on purpose. */
+typedef struct {
+    unsigned vocab, hidden, ffn, layers, heads, kv_heads, head_dim;
+    bool tied;
+    double sigma; /* of the random weights */
+} tiny_spec;
+
+#define TINY_SPEC                                                              \
+    { 67, 24, 40, 3, 6, 2, 4, false, 0.3 }
+
+/* config.json text of a spec. */
+static inline int tiny_config(const tiny_spec *s, char *out, size_t cap) {
+    return snprintf(
+        out, cap,
+        "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\","
+        "\"vocab_size\":%u,\"hidden_size\":%u,\"intermediate_size\":%u,"
+        "\"num_hidden_layers\":%u,\"num_attention_heads\":%u,"
+        "\"num_key_value_heads\":%u,\"head_dim\":%u,"
+        "\"max_position_embeddings\":128,\"rms_norm_eps\":1e-5,"
+        "\"rope_theta\":10000.0,\"tie_word_embeddings\":%s,"
+        "\"initializer_range\":%.3f,\"bos_token_id\":1,\"eos_token_id\":2}",
+        s->vocab, s->hidden, s->ffn, s->layers, s->heads, s->kv_heads,
+        s->head_dim, s->tied ? "true" : "false", s->sigma);
+}
+
+/* A random model in a fresh folder dir [64]; remove both with tiny_drop. */
+static inline hearth_model *tiny_model(const tiny_spec *s, uint64_t seed,
+                                       char dir[64]) {
+    char config[1024], path[128];
+    hearth_model *m = NULL;
+    hearth_error err = {HEARTH_OK, ""};
+    assert_non_null(hearth_test_dir(dir));
+    int n = tiny_config(s, config, sizeof(config));
+    (void)snprintf(path, sizeof(path), "%s/in.json", dir);
+    assert_ok(hearth_file_write(path, config, (size_t)n, 0644, &err));
+    if (hearth_model_create(path, NULL, seed, dir, NULL, &err) != HEARTH_OK ||
+        hearth_model_open(&m, dir, NULL, &err) != HEARTH_OK)
+        fail_msg("%s", err.text);
+    return m;
+}
+
+static inline void tiny_drop(hearth_model *m, const char *dir) {
+    hearth_model_close(m);
+    assert_ok(hearth_file_remove_tree(dir, NULL));
+}
+
+/* A stream of n_docs documents of random tokens; about one label in five is
+ * left out. */
+#define TINY_TOKENS 96
+typedef struct {
+    int32_t token[TINY_TOKENS], label[TINY_TOKENS];
+    uint32_t position[TINY_TOKENS], doc_start[16];
+    hearth_stream stream;
+} tiny_stream;
+
+static inline void tiny_stream_make(tiny_stream *t, const uint32_t *length,
+                                    size_t n_docs, uint32_t vocab,
+                                    uint64_t seed) {
+    hearth_philox_key k = hearth_philox_key_make(seed, HEARTH_PHILOX_DATA);
+    uint32_t at = 0;
+    for (size_t d = 0; d < n_docs; d++) {
+        t->doc_start[d] = at;
+        for (uint32_t i = 0; i < length[d]; i++, at++) {
+            assert_true(at < TINY_TOKENS);
+            t->token[at] = (int32_t)hearth_philox_below(k, at, 0, vocab);
+            t->position[at] = i;
+            t->label[at] = (int32_t)hearth_philox_below(k, at, 1, vocab);
+            if (i + 1 == length[d] || hearth_philox_below(k, at, 2, 5) == 0)
+                t->label[at] = HEARTH_STREAM_UNSUPERVISED;
+        }
+    }
+    t->doc_start[n_docs] = at;
+    t->stream = (hearth_stream){at,           n_docs,      t->token,
+                                t->doc_start, t->position, t->label};
+}
+
+/* A decoder with its arena. */
+typedef struct {
+    hearth_arena arena;
+    hearth_decoder *dec;
+} tiny_engine;
+
+static inline void tiny_engine_open(tiny_engine *e, hearth_decoder_shape s,
+                                    hearth_pool *pool,
+                                    const hearth_kernels *k) {
+    hearth_error err = {HEARTH_OK, ""};
+    *e = (tiny_engine){.dec = NULL};
+    s.n_workers = hearth_pool_size(pool);
+    if (!s.max_tokens) s.max_tokens = TINY_TOKENS;
+    size_t bytes = hearth_decoder_bytes(&s);
+    assert_true(bytes < SIZE_MAX);
+    assert_ok(hearth_arena_init(&e->arena, NULL, bytes));
+    if (hearth_decoder_new(&e->dec, &s, pool, k, &e->arena, &err) != HEARTH_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(e->arena.used, bytes); /* the plan is exact */
+}
+
+static inline void tiny_engine_close(tiny_engine *e) {
+    hearth_arena_free(&e->arena);
+}
+
+/* An adapter whose A and B are all random, so that every gradient differs
+ * from zero. */
+static inline hearth_adapter *tiny_adapter(const hearth_model *m,
+                                           const hearth_lora_spec *spec,
+                                           uint64_t seed) {
+    hearth_adapter *a = NULL;
+    size_t n;
+    hearth_philox_key k = hearth_philox_key_make(seed, HEARTH_PHILOX_INIT);
+    const hearth_module_info *info = hearth_model_modules(m, &n);
+    assert_ok(hearth_adapter_new(&a, spec, info, n, NULL, NULL));
+    for (size_t i = 0; i < a->n_values; i++)
+        a->values[i] = (float)(0.3 * hearth_philox_normal(k, 0, i));
+    return a;
+}
+
+#endif /* HEARTH_TESTS_MODEL_FIXTURE_H */
