@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/cli/cmd_doctor.c - `hearth doctor`: what this build and machine are,
+ * and what would stand in the way. */
+#include <string.h>
+#include <unistd.h>
+
+#include "client/cli/workbench.h"
+#include "client/train/memplan.h"
+#include "common/file.h"
+#include "common/hash.h"
+
+typedef struct {
+    hearth_cli *cli;
+    unsigned problems;
+} checkup;
+
+static void report(checkup *c, const char *what, bool ok, const char *detail) {
+    hearth_event_begin(c->cli, "check");
+    hearth_event_str(c->cli, "name", what);
+    hearth_event_bool(c->cli, "ok", ok);
+    hearth_event_str(c->cli, "detail", detail);
+    hearth_event_end(c->cli);
+    hearth_cli_say(c->cli, "%-4s %-16s %s", ok ? "ok" : "BAD", what, detail);
+    if (!ok) c->problems++;
+}
+
+static void check_kernels(checkup *c) {
+    const hearth_kernels *k = hearth_kernels_default();
+    char text[160];
+    (void)snprintf(text, sizeof(text), "%s: %s", k->name,
+                   hearth_kernels_describe(k));
+    report(c, "kernels", true, text);
+}
+
+static void check_machine(checkup *c) {
+    long page = sysconf(_SC_PAGESIZE), pages = sysconf(_SC_PHYS_PAGES);
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    char text[96], size[32] = "?";
+    if (page > 0 && pages > 0)
+        (void)hearth_memplan_format((size_t)page * (size_t)pages, size,
+                                    sizeof(size));
+    (void)snprintf(text, sizeof(text), "%ld cores, %s of memory", cores, size);
+    report(c, "machine", cores > 0, text);
+}
+
+static void check_build(checkup *c) {
+    char text[128] = "";
+#ifdef HEARTH_WITH_OPENBLAS
+    (void)snprintf(text + strlen(text), sizeof(text) - strlen(text),
+                   "OpenBLAS ");
+#endif
+#ifdef HEARTH_WITH_SQLITE
+    (void)snprintf(text + strlen(text), sizeof(text) - strlen(text), "SQLite ");
+#endif
+#ifdef HEARTH_WITH_CURL
+    (void)snprintf(text + strlen(text), sizeof(text) - strlen(text),
+                   "libcurl ");
+#endif
+    report(c, "built with", true, text[0] ? text : "no optional library");
+}
+
+static void check_crypto(checkup *c) {
+    bool ok = hearth_hash_start() == HEARTH_OK;
+    report(c, "cryptography", ok,
+           ok ? "mbedTLS works"
+              : "mbedTLS cannot start: is /dev/urandom readable?");
+}
+
+static void check_state(checkup *c, const char *flag) {
+    char dir[1024], text[1200], size[32];
+    hearth_error err = {0};
+    if (hearth_cli_state_dir(flag, dir, sizeof(dir), &err) != HEARTH_OK) {
+        report(c, "state", false, err.text);
+        return;
+    }
+    if (!hearth_file_is_dir(dir)) {
+        (void)snprintf(text, sizeof(text),
+                       "%s: none yet; hearth init or hearth records makes it",
+                       dir);
+        report(c, "state", true, text);
+        return;
+    }
+    bool ok = access(dir, R_OK | W_OK | X_OK) == 0;
+    uint64_t free_bytes = hearth_file_free_bytes(dir);
+    (void)snprintf(
+        text, sizeof(text), "%s: %s, %s free", dir,
+        ok ? "writable" : "not writable; change its owner",
+        hearth_memplan_format((size_t)free_bytes, size, sizeof(size)));
+    report(c, "state", ok, text);
+}
+
+static void check_model(checkup *c, hearth_workbench *wb) {
+    hearth_error err = {0};
+    char text[320];
+    hearth_status st =
+        hearth_workbench_open(wb, HEARTH_WORKBENCH_TOKENIZER, &err);
+    if (st != HEARTH_OK) {
+        report(c, "model", false, err.text);
+    } else {
+        size_t ids = hearth_tokenizer_vocab_size(wb->tokenizer);
+        uint32_t rows = hearth_model_get_config(wb->model)->vocab_size;
+        bool ok = ids <= rows;
+        (void)snprintf(text, sizeof(text), "%s: %lu rows, tokenizer %zu ids%s",
+                       hearth_model_get_config(wb->model)->architecture,
+                       (unsigned long)rows, ids,
+                       ok ? "" : "; they do not fit each other");
+        report(c, "model", ok, text);
+    }
+    hearth_workbench_close(wb);
+}
+
+int hearth_cmd_doctor(hearth_cli *cli, int argc, char **argv) {
+    checkup c = {cli, 0};
+    hearth_workbench wb = HEARTH_WORKBENCH_INIT;
+    const char *state = NULL;
+    const hearth_flag flags[] = {
+        HEARTH_FLAG_STR("model", "DIR", "look at this model too",
+                        &wb.model_dir),
+        HEARTH_FLAG_STR("state", "DIR", "the state directory", &state)};
+    const hearth_usage u = {
+        .command = "doctor",
+        .summary = "kernels, libraries, and why something does not work",
+        .arguments = "[--model DIR] [--state DIR]",
+        .example = "hearth doctor --model base",
+        .flags = flags,
+        .n_flags = sizeof(flags) / sizeof(*flags)};
+    int rc;
+    if (!hearth_cli_parse(cli, &u, argc, argv, &rc)) return rc;
+    check_machine(&c);
+    check_kernels(&c);
+    check_build(&c);
+    check_crypto(&c);
+    check_state(&c, state);
+    if (wb.model_dir) check_model(&c, &wb);
+    return c.problems ? HEARTH_EXIT_FAIL : HEARTH_EXIT_OK;
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/cli/cmd_plan.c - `hearth plan`: what a run holds and how long it
+ * takes, before it runs.
+ *
+ * Time is an estimate: floating-point operations of a step over the speed of
+ * the kernels, measured here for a moment on a product of the model's shape. */
+#include <string.h>
+
+#include "client/cli/train_flags.h"
+#include "client/train/trainer.h"
+#include "common/clock.h"
+#include "common/file.h"
+#include "common/mem.h"
+
+typedef struct {
+    hearth_cli *cli;
+    hearth_train_flags f;
+    const char *data;
+    uint64_t records;
+    hearth_train_config cfg;
+} planning;
+
+/* Operations a second of one thread on [M, K] x [K, N]. */
+static double measure_speed(const hearth_kernels *k, size_t hidden) {
+    const size_t m = 64, side = hidden < 1024 ? hidden : 1024;
+    hearth_clock clock = hearth_clock_system();
+    float *x = hearth_mem_array(NULL, side * (side + 2 * m), sizeof(float));
+    uint64_t runs = 0;
+    if (!x) return 0.0;
+    int64_t from = hearth_clock_mono(&clock), now;
+    do {
+        k->gemm_nt(m, side, side, 1.0f, x, side, x + m * side, side, 0,
+                   x + (m + side) * side, side);
+        runs++;
+        now = hearth_clock_mono(&clock);
+    } while (now - from < 60);
+    hearth_mem_free(NULL, x);
+    return 2.0 * (double)m * (double)side * (double)side * (double)runs /
+           ((double)(now - from) / 1000.0);
+}
+
+/* 2 operations a weight and token forward, 2 for dx, 2 more for dW in mode
+ * full. */
+static double seconds_per_epoch(const planning *p, uint64_t tokens) {
+    const hearth_model_config *c = hearth_model_get_config(p->f.wb.model);
+    double weights = (double)hearth_model_config_parameters(c);
+    double speed = measure_speed(p->f.wb.kernels, c->hidden_size) *
+                   (double)hearth_pool_size(p->f.wb.pool);
+    double per_token = weights * (p->cfg.mode == HEARTH_TRAIN_FULL ? 6.0 : 4.0);
+    return speed > 0 ? per_token * (double)tokens / speed : 0.0;
+}
+
+static bool fits(const planning *p, size_t seq, size_t budget) {
+    hearth_memplan m;
+    hearth_train_config cfg = p->cfg;
+    cfg.seq = seq;
+    cfg.memory_budget = budget;
+    return hearth_trainer_plan_sizes(&m, p->f.wb.model, p->f.wb.adapter,
+                                     (size_t)p->records, &cfg, p->f.wb.pool,
+                                     NULL) == HEARTH_OK;
+}
+
+/* The longest --seq whose plan is within the budget; 0: none is. */
+static size_t longest_seq(const planning *p, size_t budget) {
+    size_t lo = 8, hi = hearth_model_get_config(p->f.wb.model)->max_positions;
+    if (!fits(p, lo, budget)) return 0;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo + 1) / 2;
+        if (fits(p, mid, budget))
+            lo = mid;
+        else
+            hi = mid - 1;
+    }
+    return lo;
+}
+
+static void show(planning *p, const hearth_memplan *plan, uint64_t tokens) {
+    size_t budget = (size_t)p->f.memory_budget;
+    size_t seq = longest_seq(p, budget);
+    double s = seconds_per_epoch(p, tokens);
+    char text[32];
+    hearth_train_flags_show_plan(p->cli, plan, budget, true);
+    hearth_event_begin(p->cli, "estimate");
+    hearth_event_u64(p->cli, "tokens_per_epoch", tokens);
+    hearth_event_f64(p->cli, "seconds_per_epoch", s);
+    hearth_event_u64(p->cli, "longest_seq", seq);
+    hearth_event_end(p->cli);
+    hearth_cli_say(p->cli, "an epoch of %llu tokens: about %.1f s",
+                   (unsigned long long)tokens, s);
+    hearth_cli_say(p->cli, "longest --seq that fits %s: %zu",
+                   budget ? hearth_memplan_format(budget, text, sizeof(text))
+                          : "without a budget",
+                   seq);
+}
+
+/* With --data the records are read; without, --records of --seq tokens. */
+static hearth_status make_plan(planning *p, hearth_memplan *plan,
+                               uint64_t *tokens, hearth_error *err) {
+    hearth_workbench *wb = &p->f.wb;
+    hearth_dataset *ds = NULL;
+    hearth_status st = hearth_workbench_open(
+        wb, p->data ? HEARTH_WORKBENCH_TOKENIZER : 0, err);
+    if (st != HEARTH_OK) return st;
+    if ((st = hearth_train_flags_config(&p->f, &p->cfg, err)) != HEARTH_OK)
+        return st;
+    if ((st = hearth_train_flags_adapter(&p->f, err)) != HEARTH_OK) return st;
+    if (!p->data) {
+        *tokens = p->records * p->cfg.seq;
+        return hearth_trainer_plan_sizes(plan, wb->model, wb->adapter,
+                                         (size_t)p->records, &p->cfg, wb->pool,
+                                         err);
+    }
+    st = hearth_workbench_dataset(wb, p->cli, p->data, false, &ds, err);
+    if (st == HEARTH_OK) {
+        *tokens = hearth_dataset_get_report(ds)->n_tokens;
+        p->records = hearth_dataset_n_docs(ds);
+        st = hearth_trainer_plan(plan, wb->model, wb->adapter, ds, &p->cfg,
+                                 wb->pool, err);
+    }
+    hearth_dataset_free(ds);
+    return st;
+}
+
+static int execute(planning *p) {
+    hearth_error err = {0};
+    hearth_memplan plan = HEARTH_MEMPLAN_INIT;
+    uint64_t tokens = 0;
+    int rc = HEARTH_EXIT_OK;
+    hearth_status st = make_plan(p, &plan, &tokens, &err);
+    if (plan.n) show(p, &plan, tokens);
+    if (st != HEARTH_OK) rc = hearth_cli_fail(p->cli, st, &err, NULL);
+    hearth_workbench_close(&p->f.wb);
+    return rc;
+}
+
+int hearth_cmd_plan(hearth_cli *cli, int argc, char **argv) {
+    planning p = {.cli = cli, .f = HEARTH_TRAIN_FLAGS_INIT, .records = 1000};
+    const hearth_flag flags[] = {
+        HEARTH_TRAIN_FLAGS(p.f),
+        HEARTH_FLAG_STR("data", "FILE", "JSON lines to count", &p.data),
+        HEARTH_FLAG_U64("records", "N", "without --data: records of --seq",
+                        &p.records, 1, UINT32_MAX),
+    };
+    const hearth_usage u = {
+        .command = "plan",
+        .summary = "what a training run needs, before it runs",
+        .arguments = "--model DIR [--data FILE] [flags of train]",
+        .example = "hearth plan --model base --rank 8 --seq 256 "
+                   "--memory-budget 512M",
+        .flags = flags,
+        .n_flags = sizeof(flags) / sizeof(*flags),
+        .required = "model"};
+    int rc;
+    if (!hearth_cli_parse(cli, &u, argc, argv, &rc)) return rc;
+    return execute(&p);
+}
