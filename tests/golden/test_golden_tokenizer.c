@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/golden/test_golden_tokenizer.c - real tokenizers against ids that other
+ * programs made: the test data's stories260K, Llama 2 and GPT-2. */
+#include "tests/support/cmocka_all.h"
+
+#include "client/tokenizer/tokenizer.h"
+#include "common/file.h"
+#include "common/json.h"
+
+static hearth_tokenizer *open_data(const char *name, size_t *file_bytes) {
+    char path[512];
+    hearth_tokenizer *t = NULL;
+    hearth_file f = HEARTH_FILE_INIT;
+    hearth_error err = {HEARTH_OK, ""};
+    if (!hearth_test_data(path, sizeof(path), name)) skip();
+    assert_ok(hearth_file_map(&f, path, NULL));
+    *file_bytes = f.n;
+    hearth_file_unmap(&f);
+    if (hearth_tokenizer_open(&t, path, NULL, &err) != HEARTH_OK)
+        fail_msg("%s", err.text);
+    return t;
+}
+
+static void expect_round_trip(const hearth_tokenizer *t, const char *text,
+                              size_t n, const hearth_ids *ids) {
+    hearth_buf out = HEARTH_BUF_INIT(NULL);
+    assert_ok(hearth_tokenizer_decode(t, ids->id, ids->n, true, &out, NULL));
+    if (out.n != n || (n && memcmp(out.v, text, n) != 0))
+        fail_msg("'%.*s' decodes to '%s'", (int)n, text, hearth_buf_str(&out));
+    hearth_buf_free(&out);
+}
+
+/* tokenizer_vectors.json: [{"text": s, "ids": [..]}] */
+static void stories260k_gives_its_vectors(void **state) {
+    (void)state;
+    char path[512];
+    size_t bytes = 0, count = 0;
+    hearth_json *j = NULL;
+    hearth_ids ids;
+    hearth_tokenizer *t =
+        open_data("models/stories260K/tokenizer.json", &bytes);
+    assert_true(hearth_tokenizer_bytes(t) <= bytes + bytes / 2);
+    if (!hearth_test_data(path, sizeof(path),
+                          "models/stories260K/tokenizer_vectors.json"))
+        skip();
+    assert_ok(hearth_json_load(&j, path, 1 << 20, NULL, NULL));
+    hearth_ids_init(&ids, NULL);
+    for (const hearth_json_value *v = hearth_json_first(hearth_json_root(j)); v;
+         v = hearth_json_next(v), count++) {
+        const char *text = NULL;
+        const hearth_json_value *want = hearth_json_get(v, "ids");
+        size_t i = 0;
+        assert_ok(hearth_json_str(hearth_json_get(v, "text"), &text));
+        hearth_ids_clear(&ids);
+        assert_ok(
+            hearth_tokenizer_encode(t, text, strlen(text), true, &ids, NULL));
+        assert_int_equal(ids.n, hearth_json_size(want));
+        for (const hearth_json_value *w = hearth_json_first(want); w;
+             w = hearth_json_next(w), i++) {
+            int64_t id = -1;
+            assert_ok(hearth_json_i64(w, &id));
+            assert_int_equal(ids.id[i], id);
+        }
+        expect_round_trip(t, text, strlen(text), &ids);
+    }
+    assert_true(count >= 6);
+    hearth_ids_free(&ids);
+    hearth_json_free(j);
+    hearth_tokenizer_close(t);
+}
+
+/* One line of a .out file: decimal ids with blanks between. */
+static size_t parse_line(const char **at, int32_t *id, size_t cap) {
+    size_t n = 0;
+    char *end;
+    while (**at && **at != '\n') {
+        long v = strtol(*at, &end, 10);
+        if (end == *at) break;
+        assert_true(n < cap);
+        id[n++] = (int32_t)v;
+        *at = end;
+    }
+    while (**at && **at != '\n') ++*at;
+    if (**at) ++*at;
+    return n;
+}
+
+/* Texts of .inp (each ended by the separator) against lines of .out.
+ * empty_is_prefix: our tokenizer gives the empty text the token that it puts in
+ * front of every text, as stories260K's vectors want; these files do not. */
+static void run_vectors(const char *name, const char *vectors,
+                        bool empty_is_prefix) {
+    static const char sep[] = "\n__ggml_vocab_test__\n";
+    char path[512], file[128];
+    size_t bytes = 0, count = 0;
+    hearth_buf in = HEARTH_BUF_INIT(NULL), out = HEARTH_BUF_INIT(NULL);
+    hearth_ids ids;
+    static int32_t want[4096];
+    hearth_tokenizer *t = open_data(name, &bytes);
+    assert_true(hearth_tokenizer_bytes(t) <= bytes + bytes / 2);
+    snprintf(file, sizeof(file), "tokenizers/vectors/%s.inp", vectors);
+    if (!hearth_test_data(path, sizeof(path), file)) skip();
+    assert_ok(hearth_file_read(&in, path, 1 << 20, NULL));
+    snprintf(file, sizeof(file), "tokenizers/vectors/%s.out", vectors);
+    if (!hearth_test_data(path, sizeof(path), file)) skip();
+    assert_ok(hearth_file_read(&out, path, 1 << 20, NULL));
+    hearth_ids_init(&ids, NULL);
+    const char *text = hearth_buf_str(&in), *line = hearth_buf_str(&out), *end;
+    for (; (end = strstr(text, sep)) != NULL;
+         text = end + sizeof(sep) - 1, count++) {
+        size_t n = (size_t)(end - text);
+        size_t n_want = parse_line(&line, want, 4096);
+        hearth_ids_clear(&ids);
+        assert_ok(hearth_tokenizer_encode(t, text, n, false, &ids, NULL));
+        if (!n && empty_is_prefix) {
+            assert_int_equal(ids.n, 1);
+            assert_int_equal(n_want, 0);
+        } else if (ids.n != n_want ||
+                   memcmp(ids.id, want, n_want * sizeof(*want)) != 0) {
+            fail_msg("entry %zu '%.*s'", count, (int)n, text);
+        }
+        expect_round_trip(t, text, n, &ids);
+    }
+    assert_true(count >= 40);
+    hearth_ids_free(&ids);
+    hearth_buf_free(&in);
+    hearth_buf_free(&out);
+    hearth_tokenizer_close(t);
+}
+
+static void llama2_gives_spm_vectors(void **state) {
+    (void)state;
+    run_vectors("tokenizers/llama2/tokenizer.json", "ggml-vocab-llama-spm.gguf",
+                true);
+}
+
+static void gpt2_gives_bpe_vectors(void **state) {
+    (void)state;
+    run_vectors("tokenizers/gpt2/tokenizer.json", "ggml-vocab-gpt-2.gguf",
+                false);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(stories260k_gives_its_vectors),
+        cmocka_unit_test(llama2_gives_spm_vectors),
+        cmocka_unit_test(gpt2_gives_bpe_vectors),
+    };
+    return cmocka_run_group_tests_name("golden/tokenizer", tests, NULL, NULL);
+}
