@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/cli/cmd_sync.c - hearth sync: take part in rounds, fetch releases.
+ *
+ * With --once: one cycle, from a check-in to the next time to wait.  Without:
+ * until Ctrl-C or --timeout, sleeping as the coordinator asks.  Everything
+ * durable is in the state folder, so it may be stopped at any moment.
+ */
+#include <string.h>
+#include <time.h>
+
+#include "client/api/client_private.h"
+#include "client/cli/cli.h"
+#include "client/device/policy_file.h"
+#include "common/file.h"
+
+int hearth_cmd_sync(hearth_cli *cli, int argc, char **argv);
+
+typedef struct {
+    const char *state, *policy, *kernels, *sys;
+    uint64_t timeout_ms, threads, budget;
+    bool once;
+    hearth_client *client;
+    int64_t until_ms; /* monotonic; INT64_MAX = no end */
+} sync_run;
+
+static bool interrupted(void *ud) {
+    const sync_run *r = ud;
+    return hearth_cli_interrupted() ||
+           hearth_clock_mono(&r->client->clock) >= r->until_ms;
+}
+
+/* STATE/policy.ini or --policy; every line that it loosens is said. */
+static hearth_status read_policy(hearth_cli *cli, const sync_run *r,
+                                 const char *dir, hearth_error *err) {
+    char path[1100], line[120];
+    hearth_policy p;
+    hearth_status st = HEARTH_OK;
+    if (!r->policy)
+        st = hearth_file_join(path, sizeof(path), dir, "policy.ini");
+    if (st != HEARTH_OK || (!r->policy && !hearth_file_exists(path))) return st;
+    st = hearth_policy_file_read(&p, r->policy ? r->policy : path, err);
+    if (st != HEARTH_OK) return st;
+    for (size_t k = 0; hearth_policy_file_loosened(&p, k, line, sizeof(line));
+         k++)
+        hearth_cli_note(cli, "the policy is loosened: %s", line);
+    r->client->policy = p;
+    return HEARTH_OK;
+}
+
+static hearth_status open_client(hearth_cli *cli, sync_run *r,
+                                 hearth_error *err) {
+    char dir[1024];
+    hearth_client_config cc = HEARTH_CLIENT_CONFIG_INIT;
+    hearth_status st = hearth_cli_state_dir(r->state, dir, sizeof(dir), err);
+    if (st != HEARTH_OK) return st;
+    cc.state_dir = dir;
+    cc.threads = r->threads;
+    cc.memory_budget = r->budget;
+    if ((st = hearth_client_open(&r->client, &cc, err)) != HEARTH_OK) return st;
+    r->client->stop_check = interrupted;
+    r->client->stop_ud = r;
+    r->client->reference_kernels = strcmp(r->kernels, "reference") == 0;
+    if (r->sys) {
+        st = hearth_conditions_linux(&r->client->conditions, r->sys, NULL);
+        r->client->linux_conditions = st == HEARTH_OK;
+        if (st != HEARTH_OK)
+            return hearth_error_set(err, st, "%.150s: no such folder", r->sys);
+    }
+    return read_policy(cli, r, dir, err);
+}
+
+static void say(hearth_cli *cli, const hearth_client_tick *t) {
+    unsigned long long round = (unsigned long long)t->round;
+    switch ((hearth_tick_kind)t->kind) {
+    case HEARTH_TICK_CHECKIN:
+        hearth_cli_say(cli, "checked in: %u offers", (unsigned)t->n_offers);
+        break;
+    case HEARTH_TICK_REFUSED:
+        if (t->round)
+            hearth_cli_say(cli, "%s round %llu refused: %s", t->task, round,
+                           t->reason);
+        else
+            hearth_cli_say(cli, "%s release %llu refused: %s", t->task,
+                           (unsigned long long)t->sequence, t->reason);
+        break;
+    case HEARTH_TICK_ACCEPTED:
+        hearth_cli_say(cli, "%s round %llu: accepted", t->task, round);
+        break;
+    case HEARTH_TICK_INSTALLED:
+        hearth_cli_say(cli, "%s release %llu: installed", t->task,
+                       (unsigned long long)t->sequence);
+        break;
+    case HEARTH_TICK_TRAIN:
+        hearth_progress(cli, t->step, t->n_steps, "training");
+        break;
+    case HEARTH_TICK_PREPARED:
+        hearth_progress_end(cli);
+        hearth_cli_say(cli, "%s round %llu: clipped, noised, charged", t->task,
+                       round);
+        break;
+    case HEARTH_TICK_COMMITTED:
+        hearth_cli_say(cli, "%s round %llu: sent %llu bytes, acknowledged",
+                       t->task, round, (unsigned long long)t->total);
+        break;
+    case HEARTH_TICK_GAVE_UP:
+        hearth_progress_end(cli);
+        hearth_cli_say(cli, "%s round %llu: given up: %s", t->task, round,
+                       t->reason);
+        break;
+    case HEARTH_TICK_RETRY:
+        hearth_cli_note(cli, "%s (again in %lld s)", t->reason,
+                        (long long)((t->wait_ms + 999) / 1000));
+        break;
+    case HEARTH_TICK_WAIT:
+    case HEARTH_TICK_DOWNLOAD:
+    case HEARTH_TICK_UPLOAD: break;
+    }
+}
+
+/* Loss is about this person's records: it is shown here and goes nowhere. */
+static void event(hearth_cli *cli, const hearth_client_tick *t) {
+    if (t->kind == HEARTH_TICK_WAIT && t->wait_ms == 0) return;
+    hearth_event_begin(cli, "sync");
+    hearth_event_str(cli, "kind",
+                     hearth_sync_kind_name((hearth_sync_kind)t->kind));
+    if (t->task[0]) hearth_event_str(cli, "task", t->task);
+    if (t->round) hearth_event_u64(cli, "round", t->round);
+    if (t->sequence) hearth_event_u64(cli, "sequence", t->sequence);
+    if (t->kind == HEARTH_TICK_CHECKIN)
+        hearth_event_u64(cli, "offers", t->n_offers);
+    if (t->kind == HEARTH_TICK_TRAIN) {
+        hearth_event_u64(cli, "step", t->step);
+        hearth_event_u64(cli, "steps", t->n_steps);
+        hearth_event_f64(cli, "loss", t->loss);
+    }
+    if (t->total) {
+        hearth_event_u64(cli, "sent", t->sent);
+        hearth_event_u64(cli, "total", t->total);
+    }
+    if (t->wait_ms) hearth_event_i64(cli, "wait_ms", t->wait_ms);
+    if (t->reason[0]) hearth_event_str(cli, "reason", t->reason);
+    hearth_event_end(cli);
+}
+
+static void nap(sync_run *r, int64_t ms) {
+    int64_t end = hearth_clock_mono(&r->client->clock) + ms;
+    while (!interrupted(r)) {
+        int64_t left = end - hearth_clock_mono(&r->client->clock);
+        if (left <= 0) return;
+        if (left > 100) left = 100;
+        struct timespec t = {0, (long)left * 1000000};
+        (void)nanosleep(&t, NULL);
+    }
+}
+
+/* Returns the exit code. */
+static int run(hearth_cli *cli, sync_run *r) {
+    hearth_error err = {HEARTH_OK, ""};
+    hearth_client_tick t = HEARTH_CLIENT_TICK_INIT;
+    bool asked = false, failed = false;
+    while (!interrupted(r)) {
+        hearth_status st = hearth_client_sync(r->client, &t, &err);
+        if (st == HEARTH_EBUSY && asked) { /* the database, for a moment */
+            nap(r, 500);
+            continue;
+        }
+        if (st != HEARTH_OK) return hearth_cli_fail(cli, st, &err, NULL);
+        event(cli, &t);
+        if (!cli->json) say(cli, &t);
+        if (t.kind == HEARTH_TICK_CHECKIN) asked = true;
+        failed = t.kind == HEARTH_TICK_RETRY;
+        if (t.wait_ms <= 0) continue;
+        if (r->once) break;
+        nap(r, t.wait_ms);
+    }
+    hearth_progress_end(cli);
+    if (r->once && failed) return HEARTH_EXIT_FAIL;
+    if (t.wait_ms > 0)
+        hearth_cli_say(cli, "%s in %lld s", asked ? "next check-in" : "not yet",
+                       (long long)((t.wait_ms + 999) / 1000));
+    return HEARTH_EXIT_OK;
+}
+
+int hearth_cmd_sync(hearth_cli *cli, int argc, char **argv) {
+    sync_run r = {.kernels = "auto", .until_ms = INT64_MAX};
+    const hearth_flag flags[] = {
+        HEARTH_FLAG_BOOL("once", "one cycle, then exit", &r.once),
+        HEARTH_FLAG_DURATION("timeout", "TIME", "stop after so long (10m)",
+                             &r.timeout_ms),
+        HEARTH_FLAG_STR("state", "DIR", "where this device keeps its state",
+                        &r.state),
+        HEARTH_FLAG_STR("policy", "FILE", "instead of STATE/policy.ini",
+                        &r.policy),
+        HEARTH_FLAG_U64("threads", "N", "compute threads, 0 = one a core",
+                        &r.threads, 0, HEARTH_POOL_MAX_THREADS),
+        HEARTH_FLAG_BYTES("memory-budget", "BYTES", "for training (512M)",
+                          &r.budget),
+        HEARTH_FLAG_CHOICE("kernels", "auto|reference|blas",
+                           "reference: same bytes on every machine",
+                           &r.kernels),
+        HEARTH_FLAG_STR("sys", "DIR", "another /sys, for tests", &r.sys),
+    };
+    const hearth_usage u = {
+        .command = "sync",
+        .summary = "take part in rounds, fetch releases",
+        .arguments = "[flags]",
+        .example = "hearth sync --once",
+        .flags = flags,
+        .n_flags = sizeof(flags) / sizeof(*flags),
+    };
+    hearth_error err = {HEARTH_OK, ""};
+    int rc;
+    if (!hearth_cli_parse(cli, &u, argc, argv, &rc)) return rc;
+    hearth_status st = open_client(cli, &r, &err);
+    if (st == HEARTH_OK) {
+        if (r.timeout_ms && r.timeout_ms < (uint64_t)INT64_MAX / 2)
+            r.until_ms =
+                hearth_clock_mono(&r.client->clock) + (int64_t)r.timeout_ms;
+        rc = run(cli, &r);
+    } else {
+        rc = hearth_cli_fail(cli, st, &err, NULL);
+    }
+    hearth_client_close(r.client);
+    return rc;
+}
