@@ -58,7 +58,7 @@ static hearth_status compile(tokenizer_regex *r, const char *pattern, size_t n,
                             PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C,
                             &code, &at, ctx);
     pcre2_compile_context_free(ctx);
-    if (!r->code && code == PCRE2_ERROR_NOMEMORY) return HEARTH_ENOMEM;
+    if (!r->code && code == PCRE2_ERROR_HEAP_FAILED) return HEARTH_ENOMEM;
     if (!r->code)
         return hearth_error_set(
             err, HEARTH_EFORMAT,
