@@ -27,7 +27,8 @@ WRAPPERS = {  # header -> the only files that may include it
     r"cblas": ["client/train/kernels_blas.c"],
     r"ini\.h": ["common/ini.c"],
     r"cjson/": ["common/json.c"],
-    r"uv\.h": ["coordinator/listener.c", "coordinator/server.c"],
+    r"uv\.h": ["coordinator/listener.[ch]", "coordinator/work_queue.[ch]", "coordinator/daemon.[ch]",
+               "coordinator/hearthd_cmd_serve.c", "tests/unit/test_listener.c"],
     r"llhttp": ["coordinator/http.c"],
     r"pcre2\.h": ["client/tokenizer/*.c"],
 }
