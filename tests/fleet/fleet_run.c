@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/fleet/fleet_run.c - a process for each seed: they share nothing but the
+ * files they read, and one that dies leaves the others' results. */
+#include "tests/fleet/fleet_run.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "client/train/kernels.h"
+#include "common/clock.h"
+#include "common/file.h"
+#include "common/mem.h"
+#include "privacy/calibrate.h"
+#include "tests/fleet/fleet_output.h"
+#include "tests/fleet/fleet_seed.h"
+
+#ifndef HEARTH_FLEET_VERSION
+#define HEARTH_FLEET_VERSION "0.1.0"
+#endif
+
+hearth_status hearth_fleet_run_scenario(hearth_fleet_scenario **out,
+                                        const char *path,
+                                        const char *const *sets, size_t n_sets,
+                                        const hearth_alloc *al,
+                                        hearth_error *err) {
+    hearth_status st =
+        hearth_fleet_scenario_load(out, path, sets, n_sets, al, err);
+    if (st != HEARTH_OK || !((*out)->epsilon > 0.0)) return st;
+    st = hearth_calibrate_z(&(*out)->noise, (*out)->epsilon, (*out)->delta,
+                            (*out)->rounds, HEARTH_DP_REPLACE_ONE,
+                            HEARTH_METHOD_ZCDP);
+    if (st == HEARTH_OK) {
+        (*out)->epsilon = 0.0; /* the noise says it now */
+        return HEARTH_OK;
+    }
+    hearth_fleet_scenario_free(*out, al);
+    *out = NULL;
+    return hearth_error_set(err, st,
+                            "%s: no noise gives that epsilon in so many "
+                            "rounds; set [privacy] noise",
+                            path);
+}
+
+/* ---- files of the directory ---- */
+
+static hearth_status write_in(const char *dir, const char *name,
+                              const hearth_buf *b, hearth_error *err) {
+    char path[1024];
+    hearth_status st = b->failed ? HEARTH_ENOMEM : HEARTH_OK;
+    if (st == HEARTH_OK) st = hearth_file_join(path, sizeof(path), dir, name);
+    if (st != HEARTH_OK)
+        return hearth_error_set(err, st, "%s/%s: cannot be written", dir, name);
+    return hearth_file_write(path, hearth_buf_str(b), b->n, 0644, err);
+}
+
+static hearth_status write_facts(const char *dir,
+                                 const hearth_fleet_scenario *sc,
+                                 const hearth_fleet_population *people,
+                                 const hearth_alloc *al, hearth_error *err) {
+    hearth_buf b = HEARTH_BUF_INIT(al);
+    hearth_clock c = hearth_clock_system();
+    char when[21];
+    hearth_status st = hearth_fleet_scenario_write(&b, sc);
+    if (st == HEARTH_OK) st = write_in(dir, "scenario.ini", &b, err);
+    hearth_buf_clear(&b);
+    hearth_clock_format(when, hearth_clock_wall(&c));
+    (void)hearth_buf_printf(&b,
+                            "{\"program\":\"hearth-fleet\",\"version\":\"%s\","
+                            "\"kernels\":\"%s\",\"started\":\"%s\",\"seeds\":[",
+                            HEARTH_FLEET_VERSION,
+                            hearth_kernels_default()->name, when);
+    for (size_t i = 0; i < sc->n_seeds; i++)
+        (void)hearth_buf_printf(&b, "%s%llu", i ? "," : "",
+                                (unsigned long long)sc->seed[i]);
+    (void)hearth_buf_printf(&b,
+                            "],\"people_found\":%zu,\"people_small\":%zu,"
+                            "\"devices\":%zu,\"unseen\":%zu}\n",
+                            people->n_found, people->n_small,
+                            people->n_people - people->n_unseen,
+                            people->n_unseen);
+    if (st == HEARTH_OK) st = write_in(dir, "run.json", &b, err);
+    hearth_buf_free(&b);
+    return st;
+}
+
+hearth_status hearth_fleet_run_report(const char *dir, hearth_buf *text,
+                                      hearth_fleet_summary *summary,
+                                      const hearth_alloc *al,
+                                      hearth_error *err) {
+    hearth_fleet_results r;
+    hearth_buf page = HEARTH_BUF_INIT(al), sc = HEARTH_BUF_INIT(al);
+    char path[1024];
+    const char *name = strrchr(dir, '/');
+    hearth_status st = hearth_fleet_results_load(&r, dir, al, err);
+    if (st != HEARTH_OK) return st;
+    st = hearth_file_join(path, sizeof(path), dir, "scenario.ini");
+    if (st == HEARTH_OK) st = hearth_file_read(&sc, path, (size_t)1 << 20, err);
+    if (st == HEARTH_OK)
+        st = hearth_fleet_report_html(&page, name && name[1] ? name + 1 : dir,
+                                      hearth_buf_str(&sc), &r, al);
+    if (st == HEARTH_OK) st = write_in(dir, "report.html", &page, err);
+    if (st == HEARTH_OK) st = hearth_fleet_summarise(summary, &r, al);
+    if (st == HEARTH_OK) st = hearth_fleet_summary_text(text, summary);
+    hearth_buf_free(&page);
+    hearth_buf_free(&sc);
+    hearth_fleet_results_free(&r);
+    return st;
+}
+
+/* ---- seeds ---- */
+
+typedef struct {
+    const hearth_fleet_scenario *sc;
+    const hearth_fleet_population *people;
+    const hearth_fleet_run_options *opt;
+    const hearth_alloc *al;
+    char (*dir)[1024]; /* [n_seeds] */
+    hearth_error *err;
+} run;
+
+/* One seed in a child: its exit status is all that comes back. */
+static int child(const run *r, size_t i) {
+    hearth_error err = {0};
+    hearth_status st =
+        hearth_fleet_seed_run(r->sc, r->people, r->sc->seed[i], r->dir[i],
+                              r->opt->quiet, r->al, &err);
+    if (st == HEARTH_OK) return 0;
+    fprintf(stderr, "hearth-fleet: seed %llu: %s: %s\n",
+            (unsigned long long)r->sc->seed[i], hearth_status_name(st),
+            err.text[0] ? err.text : hearth_status_text(st));
+    return 1;
+}
+
+/* Wait for one child; *bad counts those that failed. */
+static hearth_status reap(const run *r, size_t *bad) {
+    int status;
+    pid_t pid;
+    do pid = wait(&status);
+    while (pid < 0 && errno == EINTR);
+    if (pid < 0)
+        return hearth_error_set(r->err, HEARTH_EIO,
+                                "a job was lost; run with --set run.jobs=1");
+    if (!WIFEXITED(status) || WEXITSTATUS(status)) ++*bad;
+    return HEARTH_OK;
+}
+
+static hearth_status run_jobs(const run *r) {
+    size_t running = 0, bad = 0;
+    hearth_status st = HEARTH_OK;
+    for (size_t i = 0; i < r->sc->n_seeds && st == HEARTH_OK; i++) {
+        if (running == r->sc->jobs) {
+            st = reap(r, &bad);
+            running--;
+            if (st != HEARTH_OK) break;
+        }
+        (void)fflush(NULL);
+        pid_t pid = fork();
+        if (pid == 0) _exit(child(r, i));
+        if (pid < 0)
+            st = hearth_error_set(r->err, HEARTH_EIO,
+                                  "cannot start a job; run with --set "
+                                  "run.jobs=1");
+        else
+            running++;
+    }
+    for (; running; running--)
+        if (reap(r, &bad) != HEARTH_OK) break;
+    if (st == HEARTH_OK && bad)
+        st = hearth_error_set(r->err, HEARTH_EIO,
+                              "%zu of %zu seeds failed; their messages stand "
+                              "above",
+                              bad, r->sc->n_seeds);
+    return st;
+}
+
+static hearth_status run_seeds(const run *r) {
+    if (r->sc->jobs > 1 && r->sc->n_seeds > 1) return run_jobs(r);
+    for (size_t i = 0; i < r->sc->n_seeds; i++) {
+        hearth_status st =
+            hearth_fleet_seed_run(r->sc, r->people, r->sc->seed[i], r->dir[i],
+                                  r->opt->quiet, r->al, r->err);
+        if (st != HEARTH_OK) return st;
+    }
+    return HEARTH_OK;
+}
+
+static hearth_status join_seeds(const run *r) {
+    const char *from[HEARTH_FLEET_MAX_SEEDS];
+    for (size_t i = 0; i < r->sc->n_seeds; i++) from[i] = r->dir[i];
+    return hearth_fleet_output_join(r->opt->out, from, r->sc->n_seeds, r->al,
+                                    r->err);
+}
+
+static hearth_status name_dirs(run *r) {
+    for (size_t i = 0; i < r->sc->n_seeds; i++) {
+        int n = snprintf(r->dir[i], sizeof(r->dir[i]), "%s/seed-%llu",
+                         r->opt->out, (unsigned long long)r->sc->seed[i]);
+        if (n < 0 || (size_t)n >= sizeof(r->dir[i]))
+            return hearth_error_set(r->err, HEARTH_ETOOBIG,
+                                    "%s: too long a path; choose another --out",
+                                    r->opt->out);
+    }
+    return HEARTH_OK;
+}
+
+/* A directory that holds a finished run is never written over. */
+static hearth_status check_out(const char *out, hearth_error *err) {
+    char path[1024];
+    hearth_status st =
+        hearth_file_join(path, sizeof(path), out, "metrics.jsonl");
+    if (st == HEARTH_OK && hearth_file_exists(path))
+        return hearth_error_set(err, HEARTH_EEXISTS,
+                                "%s holds a run already; choose another --out",
+                                out);
+    return st == HEARTH_OK ? hearth_file_mkdirs(out, err) : st;
+}
+
+hearth_status hearth_fleet_run(const hearth_fleet_run_options *opt,
+                               const hearth_alloc *al, hearth_error *err) {
+    hearth_fleet_scenario *sc = NULL;
+    hearth_fleet_population *people = NULL;
+    hearth_buf text = HEARTH_BUF_INIT(al);
+    hearth_fleet_summary summary;
+    run r = {NULL, NULL, opt, al, NULL, err};
+    hearth_status st = hearth_fleet_run_scenario(&sc, opt->scenario, opt->sets,
+                                                 opt->n_sets, al, err);
+    if (st == HEARTH_OK) st = check_out(opt->out, err);
+    if (st == HEARTH_OK) st = hearth_fleet_records_load(&people, sc, al, err);
+    if (st != HEARTH_OK) goto done;
+    r.sc = sc;
+    r.people = people;
+    r.dir = hearth_mem_array(al, sc->n_seeds, sizeof(*r.dir));
+    if (!r.dir) {
+        st = hearth_error_set(err, HEARTH_ENOMEM, "out of memory");
+        goto done;
+    }
+    if ((st = name_dirs(&r)) != HEARTH_OK) goto done;
+    if ((st = write_facts(opt->out, sc, people, al, err)) != HEARTH_OK)
+        goto done;
+    if ((st = run_seeds(&r)) != HEARTH_OK) goto done;
+    if ((st = join_seeds(&r)) != HEARTH_OK) goto done;
+    st = hearth_fleet_run_report(opt->out, &text, &summary, al, err);
+    if (st == HEARTH_OK) (void)fputs(hearth_buf_str(&text), stdout);
+
+done:
+    hearth_mem_free(al, r.dir);
+    hearth_buf_free(&text);
+    hearth_fleet_population_free(people);
+    hearth_fleet_scenario_free(sc, al);
+    return st;
+}
