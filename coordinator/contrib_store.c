@@ -322,7 +322,8 @@ hearth_status hearth_coord_store_cooldown(hearth_coord_store *s,
     if ((st = hearth_db_begin(s->db, err)) != HEARTH_OK) return st;
     st = cooldown_until(s, task, tag, &until, err);
     if (st == HEARTH_OK && until <= now_ms) {
-        st = remember(s, task, tag, now_ms, until_ms, err);
+        if (until_ms > now_ms)
+            st = remember(s, task, tag, now_ms, until_ms, err);
         *ready = st == HEARTH_OK;
     }
     st = hearth_store__end(s, st, err);

@@ -257,7 +257,8 @@ hearth_status hearth_coord_store_publish(hearth_coord_store *s,
 /* ---- spacing ---- */
 
 /* True in *ready when tag (HMAC(cooldown key, device)) may be invited at now,
- * and then remembers it until `until`.  Rows of the past are deleted. */
+ * and then remembers it until until_ms; until_ms <= now_ms only asks.  Rows of
+ * the past are deleted. */
 HEARTH_MUST_CHECK
 hearth_status hearth_coord_store_cooldown(hearth_coord_store *s,
                                           const char *task,

@@ -188,6 +188,11 @@ hearth_status hearth_coord_task_create(hearth_coord *c, const char *name,
 /* The store of the owner thread, to list tasks, rounds and releases. */
 hearth_coord_store *hearth_coord_get_store(hearth_coord *c);
 
+/* <dir>/coordinator.db: what `hearthd task` and others open with
+ * hearth_coord_store_open while the daemon serves.  HEARTH_ETOOBIG. */
+HEARTH_MUST_CHECK
+hearth_status hearth_coord_db_path(char *out, size_t cap, const char *dir);
+
 /* ---- for metrics and the fleet ---- */
 
 typedef struct {

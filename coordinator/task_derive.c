@@ -129,7 +129,7 @@ static hearth_status derive_noise(hearth_task *t, bool scale_given,
     return HEARTH_OK;
 }
 
-static double finite(double v) {
+static double wire_finite(double v) {
     return isfinite(v) && v >= 0 ? v : DBL_MAX;
 }
 
@@ -144,9 +144,9 @@ hearth_status hearth_task_epsilons(const hearth_task *t, uint32_t rounds,
                                .d = p->d};
     hearth_status st = hearth_epsilons_local(&q, &e);
     if (st != HEARTH_OK) return st;
-    p->epsilon_coordinator = finite(e.epsilon_coordinator);
-    p->epsilon_release = finite(e.epsilon_release);
-    p->noise_to_signal = finite(e.noise_to_signal);
+    p->epsilon_coordinator = wire_finite(e.epsilon_coordinator);
+    p->epsilon_release = wire_finite(e.epsilon_release);
+    p->noise_to_signal = wire_finite(e.noise_to_signal);
     return HEARTH_OK;
 }
 
