@@ -216,7 +216,9 @@ static void on_timer(uv_timer_t *t) {
         uv_close((uv_handle_t *)t, NULL);
         return;
     }
-    int64_t wait = d->stopping ? STOP_POLL_MS : hearth_coord_tick(d->coord);
+    /* Also while stopping: replies that are owed come from its jobs. */
+    int64_t wait = d->coord ? hearth_coord_tick(d->coord) : STOP_POLL_MS;
+    if (d->stopping && wait > STOP_POLL_MS) wait = STOP_POLL_MS;
     if (wait < 1) wait = 1;
     (void)uv_timer_start(t, on_timer, (uint64_t)wait, 0);
 }
