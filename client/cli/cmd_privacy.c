@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/cli/cmd_privacy.c - hearth privacy: sums of epsilon, and the ledger in
+ * words (privacy_show.c). */
+#include <string.h>
+
+#include "client/cli/cli.h"
+#include "client/cli/privacy_show.h"
+#include "privacy/calibrate.h"
+#include "privacy/epsilons.h"
+
+int hearth_cmd_privacy(hearth_cli *cli, int argc, char **argv);
+
+/* What account and calibrate share. */
+typedef struct {
+    const char *mechanism, *method, *relation;
+    double noise, rate, delta, epsilon;
+    uint64_t rounds;
+} question;
+
+static const question ASK = {"gaussian", "exact", "zero-out", 0, 1, 1e-6, 0, 1};
+
+#define MECHANISMS "gaussian|poisson_gaussian|swor_gaussian"
+#define METHODS    "exact|rdp|pld"
+#define RELATIONS  "zero-out|replace-one"
+
+static hearth_status choose(const question *q, hearth_dp_relation *r,
+                            hearth_method *m, hearth_error *err) {
+    *r = strcmp(q->relation, "zero-out") == 0 ? HEARTH_DP_ZERO_OUT
+                                              : HEARTH_DP_REPLACE_ONE;
+    /* Without sampling, RDP over every order is the conversion of zCDP. */
+    *m = strcmp(q->method, "exact") == 0 ? HEARTH_METHOD_EXACT
+                                         : HEARTH_METHOD_ZCDP;
+    if (strcmp(q->mechanism, "gaussian") != 0 || q->rate < 1)
+        return hearth_error_set(
+            err, HEARTH_EUNSUPPORTED,
+            "sampled mechanisms are not built yet; use "
+            "--mechanism gaussian --rate 1, an upper bound");
+    if (strcmp(q->method, "pld") == 0)
+        return hearth_error_set(err, HEARTH_EUNSUPPORTED,
+                                "method pld is not built yet; use --method "
+                                "exact, which it would approach");
+    return HEARTH_OK;
+}
+
+static void answer(hearth_cli *cli, const question *q, double epsilon,
+                   double noise, hearth_dp_relation r) {
+    hearth_event_begin(cli, "privacy");
+    hearth_event_f64(cli, "epsilon", epsilon);
+    hearth_event_f64(cli, "delta", q->delta);
+    hearth_event_f64(cli, "noise_multiplier", noise);
+    hearth_event_u64(cli, "rounds", q->rounds);
+    hearth_event_str(cli, "relation", hearth_dp_relation_name(r));
+    hearth_event_str(cli, "unit", HEARTH_PRIVACY_UNIT);
+    hearth_event_str(cli, "method", q->method);
+    hearth_event_end(cli);
+    hearth_cli_say(cli,
+                   "epsilon %.6g at delta %g: noise multiplier %.6g, %llu "
+                   "rounds, %s, unit %s, method %s",
+                   epsilon, q->delta, noise, (unsigned long long)q->rounds,
+                   hearth_dp_relation_name(r), HEARTH_PRIVACY_UNIT, q->method);
+}
+
+static int account(hearth_cli *cli, int argc, char **argv) {
+    question q = ASK;
+    const hearth_flag flags[] = {
+        HEARTH_FLAG_CHOICE("mechanism", MECHANISMS, "what adds the noise",
+                           &q.mechanism),
+        HEARTH_FLAG_F64("noise", "Z", "sigma over sensitivity", &q.noise, 1e-6,
+                        1e9),
+        HEARTH_FLAG_F64("rate", "Q", "share of devices sampled", &q.rate, 1e-12,
+                        1),
+        HEARTH_FLAG_U64("rounds", "T", "rounds", &q.rounds, 1, 100000000),
+        HEARTH_FLAG_F64("delta", "D", "delta", &q.delta, 1e-300, 0.5),
+        HEARTH_FLAG_CHOICE("method", METHODS, "how to account", &q.method),
+        HEARTH_FLAG_CHOICE("relation", RELATIONS, "how data sets differ",
+                           &q.relation),
+    };
+    const hearth_usage u = {
+        .command = "privacy account",
+        .summary = "epsilon of a noise multiplier",
+        .arguments = "--noise Z [flags]",
+        .example = "hearth privacy account --noise 2.4 --rounds 5 --delta 1e-5 "
+                   "--relation replace-one",
+        .flags = flags,
+        .n_flags = sizeof(flags) / sizeof(*flags),
+        .required = "noise",
+    };
+    hearth_error err = {HEARTH_OK, ""};
+    hearth_dp_relation r;
+    hearth_method m;
+    int rc;
+    if (!hearth_cli_parse(cli, &u, argc, argv, &rc)) return rc;
+    hearth_status st = choose(&q, &r, &m, &err);
+    if (st != HEARTH_OK) return hearth_cli_fail(cli, st, &err, NULL);
+    double epsilon =
+        hearth_account_epsilon(q.noise, (uint32_t)q.rounds, q.delta, r, m);
+    answer(cli, &q, epsilon, q.noise, r);
+    return HEARTH_EXIT_OK;
+}
+
+static int calibrate(hearth_cli *cli, int argc, char **argv) {
+    question q = ASK;
+    const hearth_flag flags[] = {
+        HEARTH_FLAG_CHOICE("mechanism", MECHANISMS, "what adds the noise",
+                           &q.mechanism),
+        HEARTH_FLAG_F64("epsilon", "E", "the target", &q.epsilon, 1e-9, 1e9),
+        HEARTH_FLAG_F64("rate", "Q", "share of devices sampled", &q.rate, 1e-12,
+                        1),
+        HEARTH_FLAG_U64("rounds", "T", "rounds", &q.rounds, 1, 100000000),
+        HEARTH_FLAG_F64("delta", "D", "delta", &q.delta, 1e-300, 0.5),
+        HEARTH_FLAG_CHOICE("method", METHODS, "how to account", &q.method),
+        HEARTH_FLAG_CHOICE("relation", RELATIONS, "how data sets differ",
+                           &q.relation),
+    };
+    const hearth_usage u = {
+        .command = "privacy calibrate",
+        .summary = "the smallest noise multiplier that meets an epsilon",
+        .arguments = "--epsilon E [flags]",
+        .example = "hearth privacy calibrate --epsilon 10 --rounds 5 --delta "
+                   "1e-5 --relation replace-one",
+        .flags = flags,
+        .n_flags = sizeof(flags) / sizeof(*flags),
+        .required = "epsilon",
+    };
+    hearth_error err = {HEARTH_OK, ""};
+    hearth_dp_relation r;
+    hearth_method m;
+    double z = 0;
+    int rc;
+    if (!hearth_cli_parse(cli, &u, argc, argv, &rc)) return rc;
+    hearth_status st = choose(&q, &r, &m, &err);
+    if (st == HEARTH_OK) {
+        st = hearth_calibrate_z(&z, q.epsilon, q.delta, (uint32_t)q.rounds, r,
+                                m);
+        if (st != HEARTH_OK)
+            st = hearth_error_set(&err, st,
+                                  "no noise multiplier from 1e-4 to 1e8 gives "
+                                  "this epsilon; choose another target");
+    }
+    if (st != HEARTH_OK) return hearth_cli_fail(cli, st, &err, NULL);
+    double epsilon =
+        hearth_account_epsilon(z, (uint32_t)q.rounds, q.delta, r, m);
+    answer(cli, &q, epsilon, z, r);
+    return HEARTH_EXIT_OK;
+}
+
+/* The two epsilons and the noise-to-signal of a task: what an offer, a table
+ * and the demo print, from the same function. */
+static int task(hearth_cli *cli, int argc, char **argv) {
+    double noise = 0, delta = 1e-6;
+    uint64_t rounds = 1, devices = 1, least = 0, dim = 1;
+    const hearth_flag flags[] = {
+        HEARTH_FLAG_F64("noise", "Z", "sigma over sensitivity", &noise, 1e-6,
+                        1e9),
+        HEARTH_FLAG_U64("rounds", "T", "rounds a device takes part in", &rounds,
+                        1, 1000000),
+        HEARTH_FLAG_U64("devices", "N", "devices of a round", &devices, 1,
+                        1000000000),
+        HEARTH_FLAG_U64("least", "N", "count.min of the stage (the same)",
+                        &least, 1, 1000000000),
+        HEARTH_FLAG_U64("dimension", "D", "parameters sent", &dim, 1,
+                        1000000000),
+        HEARTH_FLAG_F64("delta", "D", "delta", &delta, 1e-300, 0.5),
+    };
+    const hearth_usage u = {
+        .command = "privacy task",
+        .summary = "what a federated task costs each device",
+        .arguments = "--noise Z --devices N --dimension D [flags]",
+        .example = "hearth privacy task --noise 2.4 --rounds 5 --devices 16 "
+                   "--dimension 160 --delta 1e-5",
+        .flags = flags,
+        .n_flags = sizeof(flags) / sizeof(*flags),
+        .required = "noise devices dimension",
+    };
+    hearth_epsilons e;
+    int rc;
+    if (!hearth_cli_parse(cli, &u, argc, argv, &rc)) return rc;
+    const hearth_epsilons_query q = {.z = noise,
+                                     .delta = delta,
+                                     .participations = (uint32_t)rounds,
+                                     .n_devices = devices,
+                                     .n_min = least ? least : devices,
+                                     .d = dim};
+    hearth_status st = hearth_epsilons_local(&q, &e);
+    if (st != HEARTH_OK) return hearth_cli_fail(cli, st, NULL, NULL);
+    hearth_event_begin(cli, "task_privacy");
+    hearth_event_f64(cli, "epsilon_coordinator", e.epsilon_coordinator);
+    hearth_event_f64(cli, "epsilon_coordinator_exact",
+                     e.epsilon_coordinator_exact);
+    hearth_event_f64(cli, "epsilon_release", e.epsilon_release);
+    hearth_event_f64(cli, "epsilon_release_exact", e.epsilon_release_exact);
+    hearth_event_f64(cli, "noise_to_signal", e.noise_to_signal);
+    hearth_event_f64(cli, "noise_multiplier", noise);
+    hearth_event_f64(cli, "delta", delta);
+    hearth_event_u64(cli, "participations", rounds);
+    hearth_event_u64(cli, "devices", devices);
+    hearth_event_str(cli, "relation", e.relation);
+    hearth_event_str(cli, "unit", e.unit);
+    hearth_event_end(cli);
+    hearth_cli_say(cli, "epsilon_coordinator  %.4g (ledger), %.4g exact",
+                   e.epsilon_coordinator, e.epsilon_coordinator_exact);
+    hearth_cli_say(cli, "epsilon_release      %.4g (zCDP), %.4g exact",
+                   e.epsilon_release, e.epsilon_release_exact);
+    hearth_cli_say(cli, "noise-to-signal      %.4g", e.noise_to_signal);
+    hearth_cli_say(cli,
+                   "delta %g, %s, unit %s, %llu participations, no "
+                   "amplification claimed",
+                   delta, e.relation, e.unit, (unsigned long long)rounds);
+    return HEARTH_EXIT_OK;
+}
+
+int hearth_cmd_privacy(hearth_cli *cli, int argc, char **argv) {
+    static const hearth_subcommand SUBS[] = {
+        {"show", hearth_cli_privacy_show, "the ledger of this device in words"},
+        {"account", account, "epsilon of a noise multiplier"},
+        {"calibrate", calibrate, "noise multiplier for an epsilon"},
+        {"task", task, "what a federated task costs each device"},
+    };
+    bool help = argc > 1 && strcmp(argv[1], "--help") == 0;
+    if (argc < 2 || (argv[1][0] == '-' && !help))
+        return hearth_cli_privacy_show(cli, argc, argv);
+    return hearth_cli_dispatch(cli, "privacy", SUBS,
+                               sizeof(SUBS) / sizeof(*SUBS), argc, argv);
+}
