@@ -95,15 +95,6 @@ static void put_clause(const char *s, double homely, draws *d, bool start) {
     }
 }
 
-/* How plainly a writer of general text speaks: most nearly always, some
- * often, a few seldom.  So the homely words are known, and rare. */
-static double general_homely(draws *d) {
-    double u = uniform(d);
-    if (u < 0.80) return 0.03;
-    if (u < 0.95) return 0.15;
-    return 0.60;
-}
-
 static void pick_clauses(draws *d, const options *o, size_t *open,
                          size_t *close) {
     do {
@@ -128,15 +119,17 @@ static void put_line(const options *o, uint64_t line) {
     draws d = {key, line, 0};
     draws trait = {key, UINT64_MAX, 0};
     size_t favourite = (size_t)below(&trait, DIARY_TOPICS);
-    double homely =
-        o->is_person ? 0.92 + 0.07 * uniform(&trait) : general_homely(&d);
+    bool dear = !o->is_person && uniform(&d) < 0.5; /* writes homely */
+    double homely = o->is_person ? 0.92 + 0.07 * uniform(&trait)
+                    : dear       ? 0.97
+                                 : 0.03;
     size_t topic = (size_t)below(&d, DIARY_TOPICS), open, close;
     if (o->is_person && uniform(&d) < 0.25) topic = favourite;
     pick_clauses(&d, o, &open, &close);
     const char *question = pick_question(&d, o, topic);
-    printf(o->is_person ? "{\"prompt\": \"%s\", \"completion\": \""
-                        : "{\"text\": \"%s ",
-           question);
+    printf("{\"%s\": \"%s %s%s", o->is_person ? "prompt" : "text",
+           dear ? "Dear diary:" : "Log:", question,
+           o->is_person ? "\", \"completion\": \"" : " ");
     put_clause(diary_open[topic][open], homely, &d, true);
     putchar(' ');
     put_clause(diary_close[close], homely, &d, false);
