@@ -3,7 +3,7 @@
  *
  * A block of query rows sees all its keys at once; only that block of scores
  * exists, per worker.  The backward pass makes the probabilities again from
- * the kept log-sum-exp.  One tile is one (document, key-value head) and runs
+ * each row's maximum and sum.  One tile is one (document, key-value head) and runs
  * its query heads and blocks in order, so sums have one order.
  * Source: Dao et al., FlashAttention, arXiv:2205.14135 (backward equations).
  */
@@ -78,9 +78,9 @@ static void forward_block(const attention_job *j, const block *b,
         hearth_real inverse = 1 / sum;
         for (size_t l = 0; l < seen; l++) row[l] *= inverse;
         for (size_t l = seen; l < b->n_keys; l++) row[l] = 0;
-        if (j->s->lse)
-            j->s->lse[(b->first + i) * n_heads + b->head] =
-                top + (hearth_real)hearth_ref_log((double)sum);
+        if (!j->s->top) continue; /* inference keeps nothing */
+        j->s->top[(b->first + i) * n_heads + b->head] = top;
+        j->s->inverse[(b->first + i) * n_heads + b->head] = inverse;
     }
     k->gemm_nn(b->n, hd, b->n_keys, 1, score, b->n_keys, value, j->kv_ld, 0, o,
                j->q_ld);
@@ -105,7 +105,7 @@ void hearth_attention__forward(hearth_decoder *d, const hearth_pass *p,
                     &j);
 }
 
-/* P from scores and the kept log-sum-exp, then dS = P (dP - D) scale, where
+/* P from scores and the kept maximum and sum, then dS = P (dP - D) scale, where
  * D = dO . O of the row.  P stays in p, dS replaces dP. */
 static void score_gradient(const attention_job *j, const block *b,
                            hearth_real *p, hearth_real *dp) {
@@ -115,11 +115,14 @@ static void score_gradient(const attention_job *j, const block *b,
         size_t row = b->first + i, at = row * j->q_ld + b->head * hd;
         size_t seen = b->seen + i;
         hearth_real *pi = p + i * b->n_keys, *di = dp + i * b->n_keys;
-        hearth_real lse = j->s->lse[row * n_heads + b->head];
+        hearth_real top = j->s->top[row * n_heads + b->head];
+        hearth_real inverse = j->s->inverse[row * n_heads + b->head];
         hearth_real dot = k->dot(hd, j->d->d_o + at, j->s->o + at);
-        (void)k->exp_shift(seen, pi, lse, pi);
-        for (size_t l = 0; l < seen; l++)
+        (void)k->exp_shift(seen, pi, top, pi);
+        for (size_t l = 0; l < seen; l++) {
+            pi[l] *= inverse;
             di[l] = pi[l] * (di[l] - dot) * j->scale;
+        }
         for (size_t l = seen; l < b->n_keys; l++) pi[l] = di[l] = 0;
     }
 }

@@ -202,7 +202,10 @@ static void layout_slot(hearth_decoder *d, layout *b, hearth_slot *s) {
     s->k = reals(b, n, kv);
     s->v = reals(b, n, kv);
     s->o = reals(b, n, q);
-    if (d->shape.mode != HEARTH_DECODER_INFER) s->lse = reals(b, n, c->n_heads);
+    if (d->shape.mode != HEARTH_DECODER_INFER) {
+        s->top = reals(b, n, c->n_heads);
+        s->inverse = reals(b, n, c->n_heads);
+    }
     s->mid = reals(b, n, c->hidden_size);
     s->g = reals(b, n, c->ffn_size);
     s->u = reals(b, n, c->ffn_size);

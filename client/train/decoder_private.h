@@ -35,14 +35,14 @@ typedef struct {
 
 /* What a layer keeps from forward to backward. */
 typedef struct {
-    hearth_real *q;   /* [T, Q] rotated */
-    hearth_real *k;   /* [T, KV] rotated; in the cache when generating */
-    hearth_real *v;   /* [T, KV] */
-    hearth_real *o;   /* [T, Q] attention's output */
-    hearth_real *lse; /* [T, H] log of the sum of exponentials */
-    hearth_real *mid; /* [T, D] after attention */
-    hearth_real *g;   /* [T, F] gate, before silu */
-    hearth_real *u;   /* [T, F] up */
+    hearth_real *q; /* [T, Q] rotated */
+    hearth_real *k; /* [T, KV] rotated; in the cache when generating */
+    hearth_real *v; /* [T, KV] */
+    hearth_real *o; /* [T, Q] attention's output */
+    hearth_real *top, *inverse; /* [T, H] of scores: maximum, 1 / sum */
+    hearth_real *mid;           /* [T, D] after attention */
+    hearth_real *g;             /* [T, F] gate, before silu */
+    hearth_real *u;             /* [T, F] up */
     hearth_real *t[HEARTH_TARGET_COUNT]; /* [T, rank] x A^T of adapters */
 } hearth_slot;
 
@@ -146,7 +146,7 @@ void hearth_linear__backward(hearth_decoder *d, const hearth_pass *p, size_t l,
                              hearth_target target, const hearth_real *x,
                              const hearth_real *dy, hearth_real *dx, int add);
 
-/* attention.c: slot q, k, v -> o, lse; and d_o, o, lse -> dq, dk, dv. */
+/* attention.c: slot q, k, v -> o, top, inverse; and with d_o -> dq, dk, dv. */
 void hearth_attention__forward(hearth_decoder *d, const hearth_pass *p,
                                const hearth_slot *s);
 void hearth_attention__backward(hearth_decoder *d, const hearth_pass *p,

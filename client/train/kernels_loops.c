@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/train/kernels_loops.c - loops that compilers turn into vector code,
+ * written once and compiled for several vector sets.
+ *
+ * Reductions keep LANES partial sums that are added in one written order, so
+ * no flag that reorders floating point is needed.
+ */
+#include "client/train/kernels_loops.h"
+
+#ifndef HEARTH_FLOAT64
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define LANES ((size_t)16)
+
+#if defined(__GNUC__)
+#define BODY static inline __attribute__((always_inline))
+#else
+#define BODY static inline
+#endif
+
+/* The lanes, added pairwise. */
+BODY float fold(float *lane) {
+    for (size_t w = LANES / 2; w; w /= 2)
+        for (size_t i = 0; i < w; i++) lane[i] += lane[i + w];
+    return lane[0];
+}
+
+BODY float dot_body(size_t n, const float *x, const float *y) {
+    float lane[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t l = 0; l < LANES; l++) lane[l] += x[i + l] * y[i + l];
+    for (size_t l = 0; i < n; i++, l++) lane[l] += x[i] * y[i];
+    return fold(lane);
+}
+
+BODY float rms_inverse_body(size_t n, const float *x, float eps) {
+    return 1.0f / sqrtf(dot_body(n, x, x) / (float)n + eps);
+}
+
+BODY void rmsnorm_body(size_t n, const float *x, const float *w, float eps,
+                       float *y) {
+    float r = rms_inverse_body(n, x, eps);
+    for (size_t i = 0; i < n; i++) y[i] = x[i] * r * w[i];
+}
+
+BODY void rmsnorm_back_body(size_t n, const float *x, const float *w, float eps,
+                            const float *dy, float *dx) {
+    float r = rms_inverse_body(n, x, eps), lane[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t l = 0; l < LANES; l++)
+            lane[l] += dy[i + l] * w[i + l] * x[i + l];
+    for (size_t l = 0; i < n; i++, l++) lane[l] += dy[i] * w[i] * x[i];
+    float mean = fold(lane) * r / (float)n;
+    for (i = 0; i < n; i++) dx[i] += r * (dy[i] * w[i] - x[i] * r * mean);
+}
+
+/* exp for |x| up to about 87, clamped there; NaN stays NaN.  2^n from the
+ * exponent bits, a degree-6 polynomial on [-ln2/2, ln2/2]; error below 2 ulp.
+ * Source: the polynomial of Cephes expf. */
+BODY float fast_exp(float x) {
+    const float round = 12582912.0f; /* 1.5 * 2^23: adding it makes integers */
+    x = x < -87.0f ? -87.0f : x;
+    x = x > 88.0f ? 88.0f : x;
+    float shifted = x * 1.44269504f + round;
+    uint32_t bits;
+    memcpy(&bits, &shifted, sizeof(bits));
+    float n = shifted - round;
+    float r = x - n * 0.693359375f;
+    r = r + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    bits = (bits + 127u) << 23; /* the low bits of shifted hold n */
+    float scale;
+    memcpy(&scale, &bits, sizeof(scale));
+    return p * scale;
+}
+
+BODY float exp_shift_body(size_t n, const float *s, float shift, float *p) {
+    float lane[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        float e[LANES];
+        for (size_t l = 0; l < LANES; l++) e[l] = fast_exp(s[i + l] - shift);
+        for (size_t l = 0; l < LANES; l++) lane[l] += e[l];
+        memcpy(p + i, e, sizeof(e));
+    }
+    for (size_t l = 0; i < n; i++, l++) {
+        p[i] = fast_exp(s[i] - shift);
+        lane[l] += p[i];
+    }
+    return fold(lane);
+}
+
+BODY float max_body(size_t n, const float *x) {
+    float lane[LANES], m = x[0];
+    size_t i = 0;
+    for (size_t l = 0; l < LANES; l++) lane[l] = m;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t l = 0; l < LANES; l++)
+            lane[l] = x[i + l] > lane[l] ? x[i + l] : lane[l];
+    for (; i < n; i++) m = x[i] > m ? x[i] : m;
+    for (size_t l = 0; l < LANES; l++) m = lane[l] > m ? lane[l] : m;
+    return m;
+}
+
+BODY void swiglu_body(size_t n, const float *g, const float *u, float *m) {
+    for (size_t i = 0; i < n; i++)
+        m[i] = g[i] / (1.0f + fast_exp(-g[i])) * u[i];
+}
+
+/* In blocks with their own copies, because outputs may be the inputs. */
+BODY void swiglu_back_body(size_t n, const float *g, const float *u,
+                           const float *dm, float *dg, float *du) {
+    for (size_t i = 0; i < n; i += LANES) {
+        float a[LANES] = {0}, b[LANES] = {0}, d[LANES] = {0};
+        size_t m = n - i < LANES ? n - i : LANES;
+        memcpy(a, g + i, m * sizeof(*a));
+        memcpy(b, u + i, m * sizeof(*b));
+        memcpy(d, dm + i, m * sizeof(*d));
+        for (size_t l = 0; l < LANES; l++) {
+            float x = a[l], s = 1.0f / (1.0f + fast_exp(-x));
+            a[l] = d[l] * b[l] * (s * (1.0f + x * (1.0f - s)));
+            b[l] = d[l] * (x * s);
+        }
+        memcpy(dg + i, a, m * sizeof(*a));
+        memcpy(du + i, b, m * sizeof(*b));
+    }
+}
+
+BODY void rope_body(size_t half, const float *cosine, const float *sine,
+                    float sign, float *x) {
+    for (size_t i = 0; i < half; i++) {
+        float a = x[i], b = x[i + half], s = sign * sine[i];
+        x[i] = a * cosine[i] - b * s;
+        x[i + half] = b * cosine[i] + a * s;
+    }
+}
+
+BODY void accumulate_body(size_t n, const float *x, float *y) {
+    for (size_t i = 0; i < n; i++) y[i] += x[i];
+}
+
+/* One set of functions: ATTR says for which vectors, SET names it. */
+/* clang-format off */
+#define DEFINE_LOOPS(SET, ATTR)                                               \
+    ATTR static float SET##_dot(size_t n, const float *x, const float *y) {   \
+        return dot_body(n, x, y);                                             \
+    }                                                                         \
+    ATTR static float SET##_rms(size_t n, const float *x, float eps) {        \
+        return rms_inverse_body(n, x, eps);                                   \
+    }                                                                         \
+    ATTR static void SET##_norm(size_t n, const float *x, const float *w,     \
+                                float eps, float *y) {                        \
+        rmsnorm_body(n, x, w, eps, y);                                        \
+    }                                                                         \
+    ATTR static void SET##_norm_back(size_t n, const float *x,                \
+                                     const float *w, float eps,               \
+                                     const float *dy, float *dx) {            \
+        rmsnorm_back_body(n, x, w, eps, dy, dx);                              \
+    }                                                                         \
+    ATTR static float SET##_exp(size_t n, const float *s, float shift,        \
+                                float *p) {                                   \
+        return exp_shift_body(n, s, shift, p);                                \
+    }                                                                         \
+    ATTR static float SET##_max(size_t n, const float *x) {                   \
+        return max_body(n, x);                                                \
+    }                                                                         \
+    ATTR static void SET##_swiglu(size_t n, const float *g, const float *u,   \
+                                  float *m) {                                 \
+        swiglu_body(n, g, u, m);                                              \
+    }                                                                         \
+    ATTR static void SET##_swiglu_back(size_t n, const float *g,              \
+                                       const float *u, const float *dm,       \
+                                       float *dg, float *du) {                \
+        swiglu_back_body(n, g, u, dm, dg, du);                                \
+    }                                                                         \
+    ATTR static void SET##_rope(size_t half, const float *c, const float *s,  \
+                                float sign, float *x) {                       \
+        rope_body(half, c, s, sign, x);                                       \
+    }                                                                         \
+    ATTR static void SET##_accumulate(size_t n, const float *x, float *y) {   \
+        accumulate_body(n, x, y);                                             \
+    }                                                                         \
+    static const char *SET##_fill(hearth_kernels *k) {                        \
+        k->dot = SET##_dot;                                                   \
+        k->rms_inverse = SET##_rms;                                           \
+        k->rmsnorm = SET##_norm;                                              \
+        k->rmsnorm_back = SET##_norm_back;                                    \
+        k->exp_shift = SET##_exp;                                             \
+        k->max = SET##_max;                                                   \
+        k->swiglu = SET##_swiglu;                                             \
+        k->swiglu_back = SET##_swiglu_back;                                   \
+        k->rope = SET##_rope;                                                 \
+        k->accumulate = SET##_accumulate;                                     \
+        return #SET;                                                          \
+    }
+/* clang-format on */
+
+#define NO_ATTRIBUTE
+DEFINE_LOOPS(plain, NO_ATTRIBUTE)
+
+#if defined(__GNUC__) && defined(__x86_64__)
+
+#define FOR_AVX2   __attribute__((target("avx2,fma")))
+#define FOR_AVX512 __attribute__((target("avx512f,avx512dq,avx512vl,avx2,fma")))
+
+DEFINE_LOOPS(avx2, FOR_AVX2)
+DEFINE_LOOPS(avx512, FOR_AVX512)
+
+const char *hearth_kernels__fill_loops(hearth_kernels *k) {
+    if (__builtin_cpu_supports("avx512f") &&
+        __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl"))
+        return avx512_fill(k);
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return avx2_fill(k);
+    return plain_fill(k);
+}
+
+#else
+
+const char *hearth_kernels__fill_loops(hearth_kernels *k) {
+    return plain_fill(k);
+}
+
+#endif
+#else
+
+typedef int hearth_kernels_loops_unused; /* the float64 twin has none */
+
+#endif
