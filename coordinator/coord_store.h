@@ -29,9 +29,6 @@
 #include "proto/limits.h"
 #include "proto/messages.h"
 
-/* Name of its file in the state folder of a coordinator. */
-#define HEARTH_COORD_STORE_FILE "coordinator.db"
-
 typedef struct hearth_coord_store hearth_coord_store;
 
 /* Sync of a handle. */

@@ -5,6 +5,7 @@
 
 #include "common/db.h"
 #include "common/file.h"
+#include "coordinator/coordinator.h"
 #include "coordinator/hearthd_cmd.h"
 #include "coordinator/registry.h"
 #include "coordinator/round.h"
@@ -121,7 +122,7 @@ static hearth_status copy_releases(void *ud, const hearth_task_row *row) {
 static hearth_status run_backup(hearthd_state *s, const char *out,
                                 backup_walk *w) {
     hearth_error *err = &s->err;
-    char path[HEARTH_SERVER_PATH_CAP];
+    char path[HEARTH_SERVER_PATH_CAP], state[HEARTH_SERVER_PATH_CAP];
     hearth_status st =
         hearth_file_join(w->to, sizeof(w->to), out, "state/releases");
     if (st == HEARTH_OK) st = hearth_file_mkdirs(w->to, err);
@@ -131,11 +132,10 @@ static hearth_status run_backup(hearthd_state *s, const char *out,
         st = hearth_auth_store_open(&s->devices, s->cfg.devices, NULL, err);
     if (st == HEARTH_OK) st = hearth_auth_store_backup(s->devices, path, err);
     if (st == HEARTH_OK)
-        st = hearth_file_join(path, sizeof(path), out,
-                              "state/" HEARTH_COORD_STORE_FILE);
+        st = hearth_file_join(state, sizeof(state), out, "state");
+    if (st == HEARTH_OK) st = hearth_coord_db_path(path, sizeof(path), state);
     if (st == HEARTH_OK)
-        st = hearth_file_join(w->from, sizeof(w->from), s->cfg.state,
-                              HEARTH_COORD_STORE_FILE);
+        st = hearth_coord_db_path(w->from, sizeof(w->from), s->cfg.state);
     if (st == HEARTH_OK) {
         hearth_db *db = NULL;
         st = hearth_db_open(&db, w->from, NULL, err);

@@ -7,6 +7,7 @@
 
 #include "common/file.h"
 #include "common/ini.h"
+#include "coordinator/coordinator.h"
 #include "coordinator/hearthd_cmd.h"
 
 /* ---- arguments --------------------------------------------------------- */
@@ -198,8 +199,7 @@ hearth_status hearthd_open_store(hearthd_state *s, const hearthd_args *a) {
     if (st != HEARTH_OK) return st;
     st = hearth_file_mkdirs(s->cfg.state, &s->err);
     if (st == HEARTH_OK)
-        st = hearth_file_join(path, sizeof(path), s->cfg.state,
-                              HEARTH_COORD_STORE_FILE);
+        st = hearth_coord_db_path(path, sizeof(path), s->cfg.state);
     if (st != HEARTH_OK) return st;
     return hearth_coord_store_open(&s->store, path, HEARTH_STORE_DURABLE, NULL,
                                    &s->err);
