@@ -33,6 +33,7 @@ hearth_decoder_shape hearth_trainer__shape(const hearth_model *model,
                                   .mode = full ? HEARTH_DECODER_FULL
                                                : HEARTH_DECODER_LORA,
                                   .max_tokens = max_tokens,
+                                  .dropout = cfg->dropout > 0.0,
                                   .n_workers = hearth_pool_size(pool)};
 }
 
