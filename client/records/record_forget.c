@@ -246,15 +246,13 @@ hearth_status hearth_record_store__scrub_pending(hearth_record_store *rs,
 
 /* ---- forget ---- */
 
-hearth_status hearth_record_store_scrub(hearth_record_store *rs,
-                                        hearth_error *err) {
+/* Empty the write-ahead log.  The checkpoint says in its first column whether
+ * a reader kept it from that. */
+static hearth_status empty_log(hearth_record_store *rs, hearth_error *err) {
     hearth_stmt *q = NULL;
     bool row = false, busy = true;
-    if (!rs) return hearth_error_set(err, HEARTH_EINVAL, "no record store");
-    hearth_status st = hearth_db_scrub(rs->db, err);
-    if (st != HEARTH_OK) return st;
-    /* The checkpoint says in its first column whether it was kept from it. */
-    st = hearth_db_prepare(rs->db, &q, "PRAGMA wal_checkpoint(TRUNCATE)", err);
+    hearth_status st =
+        hearth_db_prepare(rs->db, &q, "PRAGMA wal_checkpoint(TRUNCATE)", err);
     if (st == HEARTH_OK) st = hearth_stmt_step(q, &row, err);
     if (st == HEARTH_OK && row) busy = hearth_stmt_i64(q, 0) != 0;
     hearth_stmt_free(q);
@@ -263,6 +261,15 @@ hearth_status hearth_record_store_scrub(hearth_record_store *rs,
                                 "forgotten, but another process reads the "
                                 "database: stop it; its files are cleaned when "
                                 "hearth runs next");
+    return st;
+}
+
+hearth_status hearth_record_store_scrub(hearth_record_store *rs,
+                                        hearth_error *err) {
+    if (!rs) return hearth_error_set(err, HEARTH_EINVAL, "no record store");
+    hearth_status st = empty_log(rs, err);
+    if (st == HEARTH_OK) st = hearth_db_scrub(rs->db, err);
+    if (st == HEARTH_OK) st = empty_log(rs, err);
     return st == HEARTH_OK ? set_mark(rs, MARK_SCRUB, false, err) : st;
 }
 

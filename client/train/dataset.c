@@ -185,8 +185,8 @@ static hearth_status append_cut(hearth_dataset *ds, bool has_begin,
     size_t context = head + 1 < max / 4 ? max / 4 : head + 1;
     size_t from;
     if (end == 0)
-        from = n - (max - head); /* nothing marked: the end of the text */
-    else if (end - last + head + 1 <= max)
+        from = n - (max - head);    /* nothing marked: the end of the text */
+    else if (end - last + 1 <= max) /* one token to predict it from */
         from = end < max - head ? head : end - (max - head);
     else /* the answer alone is too long: a quarter is left for the prompt */
         from = last > context - head ? last - (context - head) : head;
