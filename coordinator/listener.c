@@ -413,6 +413,12 @@ static void on_alloc(uv_handle_t *h, size_t want, uv_buf_t *b) {
     *b = uv_buf_init(c->l->read_buffer, READ_BYTES);
 }
 
+static void start_reading(connection *c) {
+    if (c->closing) return;
+    int rc = uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
+    if (rc != 0 && rc != UV_EALREADY) end(c);
+}
+
 static void drive(connection *c) {
     while (ready(c)) {
         size_t used = 0;
@@ -423,8 +429,7 @@ static void drive(connection *c) {
                 end(c);
                 return;
             }
-            if (uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) != 0)
-                end(c);
+            start_reading(c);
             return;
         }
         hearth_http_event ev =
@@ -452,9 +457,7 @@ static void linger(connection *c) {
         set_deadline(c, LINGER_MS);
         if (c->tls) hearth_tls_close_notify(c->tls);
         (void)flush(c);
-        if (!c->closing &&
-            uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) != 0)
-            end(c);
+        start_reading(c);
     }
 }
 
