@@ -30,10 +30,11 @@ static hearth_status show_task(void *ud, const hearth_task_row *row) {
     hearthd_state *s = w->s;
     hearth_buf text = HEARTH_BUF_INIT(NULL);
     hearth_release_row rel;
+    hearth_task_row own;
     uint64_t released = 0, failed = 0, open = 0;
     w->n++;
     hearth_status st =
-        hearth_coord_store_task(s->store, row->name, NULL, &text, &s->err);
+        hearth_coord_store_task(s->store, row->name, &own, &text, &s->err);
     if (st == HEARTH_OK)
         st = hearth_task_parse(&t, row->name, hearth_buf_str(&text), text.n,
                                row->a_seed, NULL, &s->err);
