@@ -28,7 +28,7 @@ static hearth_status drop_prepared(hearth_sync *s, hearth_error *err) {
     hearth_status st = hearth_ledger_store_state(s->ledger, &key, &is, err);
     if (st == HEARTH_OK && is == HEARTH_PREPARED_READY)
         st = hearth_ledger_store_void(s->ledger, &key, err);
-    else if (st == HEARTH_OK)
+    else if (st == HEARTH_OK && is == HEARTH_PREPARED_SENDING)
         st = hearth_prepared_finish(s->prepared, err);
     if (st == HEARTH_ENOTFOUND) st = HEARTH_OK; /* forgotten */
     if (st != HEARTH_OK) return st;
