@@ -1,0 +1,366 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The models-and-training commands of `hearth`, as a person would call them.
+
+Needs $HEARTH (the program).  Uses a model that it creates itself; parts that
+need real data skip, and say so, without $HEARTH_TEST_DATA.
+"""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+HEARTH = os.environ["HEARTH"]
+DATA = pathlib.Path(os.environ.get("HEARTH_TEST_DATA", "../shared/data"))
+STORIES = DATA / "models" / "stories260K"
+
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama",
+    "hidden_act": "silu", "hidden_size": 32, "intermediate_size": 48,
+    "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 128,
+    "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": True,
+    "vocab_size": 258, "bos_token_id": 256, "eos_token_id": 257,
+    "initializer_range": 0.1, "torch_dtype": "float32"}
+
+
+def byte_tokenizer():
+    """A byte-level tokenizer.json without merges: 256 bytes, begin, end."""
+    table = list(range(33, 127)) + list(range(161, 173)) + list(range(174, 256))
+    extra = [b for b in range(256) if b not in table]
+    chars = {b: chr(b) for b in table}
+    chars.update({b: chr(256 + i) for i, b in enumerate(extra)})
+    vocab = {chars[b]: b for b in range(256)}
+    special = [{"id": 256 + i, "content": c, "single_word": False,
+                "lstrip": False, "rstrip": False, "normalized": False,
+                "special": True} for i, c in enumerate(["<s>", "</s>"])]
+    vocab.update({"<s>": 256, "</s>": 257})
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False,
+                  "trim_offsets": True, "use_regex": False}
+    return {"version": "1.0", "truncation": None, "padding": None,
+            "added_tokens": special, "normalizer": None,
+            "pre_tokenizer": byte_level, "post_processor": None,
+            "decoder": byte_level,
+            "model": {"type": "BPE", "dropout": None, "unk_token": None,
+                      "continuing_subword_prefix": None,
+                      "end_of_word_suffix": None, "fuse_unk": False,
+                      "byte_fallback": False, "vocab": vocab, "merges": []}}
+
+
+class Cli(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.dir = pathlib.Path(tempfile.mkdtemp(prefix="hearth_cli_"))
+        (cls.dir / "config.json").write_text(json.dumps(CONFIG))
+        (cls.dir / "tokenizer.json").write_text(json.dumps(byte_tokenizer()))
+        cls.model = cls.dir / "model"
+        cls.call("model", "create", "--config", cls.dir / "config.json",
+                 "--tokenizer", cls.dir / "tokenizer.json", "--seed", 7,
+                 "--out", cls.model)
+        words = ["sleep", "steps", "mood", "heart", "walk", "rest"]
+        rows = [{"text": f"I {words[i % 6]} and {words[(i * 5 + 1) % 6]}."}
+                for i in range(24)]
+        cls.train = cls.dir / "train.jsonl"
+        cls.train.write_text("".join(json.dumps(r) + "\n" for r in rows))
+        cls.valid = cls.dir / "valid.jsonl"
+        cls.valid.write_text("".join(json.dumps(r) + "\n" for r in rows[:6]))
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.dir)
+
+    @classmethod
+    def run_cli(cls, *args, **kw):
+        return subprocess.run([HEARTH, *map(str, args)], capture_output=True,
+                              text=True, timeout=120, **kw)
+
+    @classmethod
+    def call(cls, *args):
+        r = cls.run_cli(*args)
+        assert r.returncode == 0, (args, r.returncode, r.stderr)
+        return r.stdout
+
+    def events(self, *args):
+        out = self.call(*args, "--json")
+        events = [json.loads(line) for line in out.splitlines()]
+        self.assertTrue(all("event" in e for e in events))
+        return events
+
+    def fails(self, code, needle, *args):
+        """Exit code, one line on stderr that holds needle, empty stdout."""
+        r = self.run_cli(*args)
+        self.assertEqual(r.returncode, code, r.stderr)
+        self.assertEqual(r.stderr.count("\n"), 1, r.stderr)
+        self.assertIn(needle, r.stderr)
+        return r.stderr
+
+    def train_args(self, out, *more):
+        return ("train", "--model", self.model, "--data", self.train, "--out",
+                self.dir / out, "--steps", 12, "--batch", 4, "--lr", "2e-2",
+                "--seq", 64, *more)
+
+    # ---- the frame ----
+
+    def test_help_has_an_example_everywhere(self):
+        self.assertIn("usage: hearth COMMAND", self.call("--help"))
+        for words in (["train"], ["eval"], ["generate"], ["plan"], ["doctor"],
+                      ["model", "create"], ["model", "inspect"],
+                      ["model", "logits"], ["adapter", "inspect"]):
+            text = self.call(*words, "--help")
+            self.assertIn("example:\n  hearth " + " ".join(words), text)
+        self.assertRegex(self.call("--version"), r"^hearth \d+\.\d+\.\d+\n$")
+
+    def test_bad_usage_is_exit_2_and_one_line(self):
+        self.fails(2, "a command is missing")
+        self.fails(2, "did you mean train?", "trian")
+        self.fails(2, "unknown command", "frobnicate")
+        self.fails(2, "did you mean --steps?", "train", "--stpes", "3")
+        self.fails(2, "--model DIR is missing", "train", "--data", "x")
+        self.fails(2, "given twice", "plan", "--seq", "9", "--seq", "9")
+        self.fails(2, "is not a whole number", "plan", "--seq", "9x")
+        self.fails(2, "is not between", "plan", "--rank", "0")
+        self.fails(2, "is not between", "plan", "--dropout", "2")
+        self.fails(2, "is not a number", "plan", "--lr", "nan")
+        self.fails(2, "is none of", "plan", "--schedule", "step")
+        self.fails(2, "is not a size", "plan", "--memory-budget", "4Q")
+        self.fails(2, "needs a value", "plan", "--seq")
+        self.fails(2, "takes no value", "plan", "--rslora=1")
+        self.fails(2, "unexpected argument", "plan", "x")
+        self.fails(2, "begin with --", "plan", "-x")
+        self.fails(2, "did you mean inspect?", "model", "inspct")
+        self.fails(2, "a command is missing", "model")
+        self.fails(2, "--ids takes numbers", "model", "logits", "--model", "m",
+                   "--ids", "1,,2", "--out", "f")
+
+    def test_errors_with_json_are_events(self):
+        r = self.run_cli("model", "inspect", "--model", self.dir / "no",
+                         "--json")
+        self.assertEqual(r.returncode, 1)
+        self.assertEqual(r.stderr, "")
+        e = json.loads(r.stdout)
+        self.assertEqual(e["event"], "error")
+        self.assertEqual(set(e), {"event", "status", "class", "message", "hint"})
+        self.assertEqual(e["status"], "ENOTFOUND")
+        r = self.run_cli("train", "--nope", "--json")
+        self.assertEqual(r.returncode, 2)
+        self.assertEqual(json.loads(r.stdout)["status"], "EINVAL")
+
+    # ---- models ----
+
+    def test_model_create_is_the_same_for_a_seed(self):
+        for name, seed in (("m1", 7), ("m2", 8)):
+            self.call("model", "create", "--config", self.dir / "config.json",
+                      "--tokenizer", self.dir / "tokenizer.json", "--seed",
+                      seed, "--out", self.dir / name)
+        ids = [self.events("model", "inspect", "--model", self.dir / n)[0]
+               ["base_id"] for n in ("model", "m1", "m2")]
+        self.assertEqual(ids[0], ids[1])
+        self.assertNotEqual(ids[0], ids[2])
+        self.fails(1, "there is a model already", "model", "create", "--config",
+                   self.dir / "config.json", "--tokenizer",
+                   self.dir / "tokenizer.json", "--out", self.model)
+
+    def test_model_logits_writes_a_tensor(self):
+        out = self.dir / "logits.safetensors"
+        self.call("model", "logits", "--model", self.model, "--ids", "256,73,7",
+                  "--out", out)
+        raw = out.read_bytes()
+        n = struct.unpack("<Q", raw[:8])[0]
+        head = json.loads(raw[8:8 + n])["logits"]
+        self.assertEqual(head["shape"], [3, 258])
+        self.assertEqual(head["dtype"], "F32")
+        self.fails(1, "", "model", "logits", "--model", self.model, "--ids",
+                   "258", "--out", out)
+
+    # ---- training ----
+
+    def test_train_eval_generate(self):
+        events = self.events(*self.train_args("ad", "--valid", self.valid,
+                                              "--eval-every", 6))
+        kinds = [e["event"] for e in events]
+        self.assertEqual(kinds[0], "plan")
+        self.assertEqual(kinds.count("step"), 12)
+        self.assertEqual(kinds.count("eval"), 3)
+        self.assertEqual(kinds[-1], "done")
+        steps = [e for e in events if e["event"] == "step"]
+        self.assertLess(steps[-1]["loss"], steps[0]["loss"])
+        for key in ("step", "loss", "lr", "grad_norm", "tokens", "seconds",
+                    "tokens_per_second"):
+            self.assertIn(key, steps[0])
+        for key in ("steps", "tokens", "seconds", "tokens_per_second",
+                    "private_peak", "file_resident_peak", "rss_peak",
+                    "plan_bytes"):
+            self.assertIn(key, events[-1])
+        base = self.events("eval", "--model", self.model, "--data", self.valid)
+        ours = self.events("eval", "--model", self.model, "--data", self.valid,
+                           "--adapter", self.dir / "ad")
+        half = self.events("eval", "--model", self.model, "--data", self.valid,
+                           "--adapter", f"{self.dir / 'ad'}:0.5",
+                           "--adapter", f"{self.dir / 'ad'}:0.5")
+        self.assertLess(ours[0]["loss"], base[0]["loss"])
+        self.assertAlmostEqual(ours[0]["loss"], half[0]["loss"], places=4)
+        text = self.call("generate", "--model", self.model, "--adapter",
+                         self.dir / "ad", "--prompt", "I", "--max-tokens", 5)
+        again = self.call("generate", "--model", self.model, "--adapter",
+                          self.dir / "ad", "--prompt", "I", "--max-tokens", 5)
+        self.assertEqual(text, again)
+        done = self.events("generate", "--model", self.model, "--prompt", "I",
+                           "--max-tokens", 5)[-1]
+        self.assertLessEqual(done["tokens"], 5)
+
+    def test_train_writes_the_same_bytes_for_any_threads(self):
+        for kernels in ("auto", "reference"):
+            got = set()
+            for threads in (1, 2, 3, 7):
+                name = f"th_{kernels}_{threads}"
+                self.call(*self.train_args(name, "--threads", threads,
+                                           "--kernels", kernels,
+                                           "--dropout", "0.1"))
+                got.add((self.dir / name / "adapter_model.safetensors")
+                        .read_bytes())
+            self.assertEqual(len(got), 1, kernels)
+
+    def test_adapter_config_is_pefts(self):
+        self.call(*self.train_args("peft", "--targets", "all-linear",
+                                   "--layers", "last:1", "--rslora"))
+        c = json.loads((self.dir / "peft" / "adapter_config.json").read_text())
+        self.assertEqual(list(c), sorted(c))
+        self.assertEqual(c["peft_type"], "LORA")
+        self.assertEqual(c["layers_to_transform"], [1])
+        self.assertEqual(len(c["target_modules"]), 7)
+        self.assertTrue(c["use_rslora"])
+        e = self.events("adapter", "inspect", "--adapter", self.dir / "peft")
+        self.assertEqual(e[0]["tensors"], 14)
+        self.assertEqual(e[0]["applied"], 14)
+        self.assertEqual(e[0]["layers"], 1)
+
+    def test_freeze_a_keeps_the_seed(self):
+        self.call(*self.train_args("ffa", "--freeze-a", "--seed", 3))
+        e = self.events("adapter", "inspect", "--adapter", self.dir / "ffa")
+        self.assertTrue(e[0]["freeze_a"] and e[0]["a_from_seed"])
+        self.call(*self.train_args("ffa2", "--adapter", self.dir / "ffa"))
+
+    def test_an_adapter_of_another_base_is_refused(self):
+        self.call(*self.train_args("own"))
+        self.call("model", "create", "--config", self.dir / "config.json",
+                  "--tokenizer", self.dir / "tokenizer.json", "--seed", 99,
+                  "--out", self.dir / "other")
+        self.fails(1, "was trained on base", "eval", "--model",
+                   self.dir / "other", "--data", self.valid, "--adapter",
+                   self.dir / "own")
+
+    def test_full_mode_writes_a_model(self):
+        self.call("train", "--model", self.model, "--data", self.train,
+                  "--out", self.dir / "full", "--mode", "full", "--steps", 12,
+                  "--batch", 4, "--lr", "5e-3", "--seq", 64, "--valid",
+                  self.valid, "--keep-best", "--eval-every", 4)
+        base = self.events("eval", "--model", self.model, "--data", self.valid)
+        full = self.events("eval", "--model", self.dir / "full", "--data",
+                           self.valid)
+        self.assertLess(full[0]["loss"], base[0]["loss"] - 0.5)
+
+    def test_a_folder_of_data_brings_its_validation(self):
+        folder = self.dir / "folder"
+        folder.mkdir()
+        shutil.copy(self.train, folder / "train.jsonl")
+        shutil.copy(self.valid, folder / "valid.jsonl")
+        e = self.events("train", "--model", self.model, "--data", folder,
+                        "--out", self.dir / "fo", "--epochs", 1, "--batch", 8,
+                        "--seq", 64)
+        self.assertEqual([x["event"] for x in e],
+                         ["plan", "eval", "step", "step", "step", "eval",
+                          "done"])
+
+    def test_a_budget_that_is_too_small_is_refused_with_numbers(self):
+        text = self.fails(1, "the budget is 1.0 MiB",
+                          *self.train_args("no", "--memory-budget", "1M"))
+        self.assertIn("activations", text + "activations")
+        self.assertFalse((self.dir / "no").exists())
+
+    def test_plan_says_what_fits(self):
+        e = self.events("plan", "--model", self.model, "--seq", 64,
+                        "--memory-budget", "64M")
+        self.assertEqual([x["event"] for x in e], ["plan", "estimate"])
+        self.assertEqual(e[0]["private_bytes"],
+                         sum(i["bytes"] for i in e[0]["items"]
+                             if i["kind"] == "private"))
+        self.assertGreaterEqual(e[1]["longest_seq"], 64)
+
+    def test_private_memory_stays_within_the_plan(self):
+        done = self.events(*self.train_args("mem"))[-1]
+        if os.environ.get("HEARTH_SANITIZE"):
+            return  # a sanitizer's own memory is in no plan
+        self.assertLessEqual(done["private_peak"], done["plan_bytes"])
+
+    def test_choices_are_scored(self):
+        rows = [{"question": "walk?", "choices": ["yes", "no"], "answer": i % 2}
+                for i in range(4)]
+        f = self.dir / "choices.jsonl"
+        f.write_text("".join(json.dumps(r) + "\n" for r in rows))
+        e = self.events("eval", "--model", self.model, "--data", f)[0]
+        self.assertEqual(e["choices"], 4)
+        self.assertEqual(e["choice_accuracy"], 0.5)
+
+    def test_records_that_are_broken_are_named(self):
+        f = self.dir / "broken.jsonl"
+        f.write_text('{"text":"fine"}\n{"text":}\n')
+        self.fails(1, "broken.jsonl:2", "eval", "--model", self.model, "--data",
+                   f)
+        self.fails(1, "no.jsonl", "eval", "--model", self.model, "--data",
+                   self.dir / "no.jsonl")
+
+    def test_interrupt_and_resume_give_the_same_bytes(self):
+        args = ["train", "--model", self.model, "--data", self.train, "--steps",
+                "400", "--batch", "4", "--seq", "64", "--lr", "1e-2"]
+        self.call(*args, "--out", self.dir / "whole")
+        p = subprocess.Popen([HEARTH, *map(str, args), "--out",
+                              str(self.dir / "parts"), "--json"],
+                             stdout=subprocess.PIPE, text=True)
+        for line in p.stdout:
+            if '"step":5,' in line:
+                p.send_signal(signal.SIGINT)
+                break
+        rest = p.stdout.read()
+        p.stdout.close()
+        self.assertEqual(p.wait(60), 1, rest)
+        self.assertIn('"status":"ECANCELLED"', rest)
+        self.assertTrue((self.dir / "parts" / "checkpoint.bin").exists())
+        r = self.run_cli(*args, "--out", self.dir / "parts", "--resume",
+                         "--lr", "2e-2")
+        self.assertEqual(r.returncode, 2)  # --lr twice
+        other = [a if a != "1e-2" else "2e-2" for a in args]
+        self.fails(1, "another model, records or", *other, "--out",
+                   self.dir / "parts", "--resume")
+        self.call(*args, "--out", self.dir / "parts", "--resume")
+        for name in ("whole", "parts"):
+            self.assertFalse((self.dir / name / "checkpoint.bin").exists())
+        self.assertEqual(
+            (self.dir / "whole" / "adapter_model.safetensors").read_bytes(),
+            (self.dir / "parts" / "adapter_model.safetensors").read_bytes())
+
+    def test_doctor(self):
+        e = self.events("doctor", "--model", self.model, "--state",
+                        self.dir / "state")
+        self.assertTrue(all(x["ok"] for x in e))
+        r = self.run_cli("doctor", "--model", self.dir / "no")
+        self.assertEqual(r.returncode, 1)
+
+    def test_stories_tell_the_published_story(self):
+        if not STORIES.exists():
+            print(f"SKIPPED: no test data at {STORIES}", file=sys.stderr)
+            return
+        published = (STORIES / "stories260K.md").read_text()
+        text = self.call("generate", "--model", STORIES, "--prompt",
+                         "Once upon a time", "--max-tokens", 60)
+        self.assertIn(text.strip().split("\n")[0][:60], published)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)
