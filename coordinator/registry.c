@@ -360,6 +360,7 @@ hearth_status hearth_task_create(const hearth_task_env *env, const char *name,
     p.ini_n = n;
     st = hearth_registry_publish(env->store, env->release_key, &e, &p, env->al,
                                  err);
+    HEARTH_FAILPOINT("task.after_create");
     if (st == HEARTH_EEXISTS)
         return hearth_error_set(err, st,
                                 "task '%s' exists already; give the new one "
