@@ -15,6 +15,7 @@
 #include "client/net/piece_store.h"
 #include "common/bytes.h"
 #include "common/hash.h"
+#include "privacy/noise.h"
 
 static hearth_status get(const hearth_download *d, hearth_http_req *rq,
                          const char *what, hearth_http_resp *rp,
@@ -56,7 +57,7 @@ hearth_status hearth_download_verify(const hearth_download *d,
                               "release %" PRIu64 " of %s holds %" PRIu64
                               " bytes, above the cap of this device",
                               out->sequence, d->task, out->content_bytes);
-    else if (out->not_private)
+    else if (out->not_private && hearth_noise_is_private())
         st = hearth_error_set(err, HEARTH_EREFUSED,
                               "release %" PRIu64 " of %s was made without "
                               "privacy, for tests only; it is not used",
