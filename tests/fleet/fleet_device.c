@@ -27,21 +27,20 @@ static const hearth_fleet_class *pick_class(const hearth_fleet_scenario *sc,
     return &sc->device_class[sc->n_classes - 1];
 }
 
+/* Not in one transaction: a record that is there already ends it. */
 static hearth_status import(hearth_fleet_device *d, hearth_error *err) {
     const hearth_fleet_lab *lab = d->site->lab;
     const hearth_fleet_person *p = &lab->people->person[d->index];
     hearth_record_options opt = HEARTH_RECORD_OPTIONS_INIT;
-    hearth_status st = hearth_db_begin(d->db, err);
-    if (st != HEARTH_OK) return st;
     opt.purpose = HEARTH_PURPOSE_FEDERATED;
-    for (size_t k = 0; k < p->n_train && st == HEARTH_OK; k++) {
-        st = hearth_record_store_add(d->records, p->line[k], strlen(p->line[k]),
-                                     &opt, NULL, err);
-        if (st == HEARTH_EEXISTS) st = HEARTH_OK; /* said twice */
+    for (size_t k = 0; k < p->n_train; k++) {
+        hearth_status st =
+            hearth_record_store_add(d->records, p->line[k], strlen(p->line[k]),
+                                    &opt, NULL, err);
+        if (st == HEARTH_EEXISTS) continue; /* said twice: one record */
+        if (st != HEARTH_OK) return st;
     }
-    if (st == HEARTH_OK) return hearth_db_commit(d->db, err);
-    hearth_db_rollback(d->db);
-    return st;
+    return HEARTH_OK;
 }
 
 static hearth_status open_sync(hearth_fleet_device *d, uint64_t stream,

@@ -38,6 +38,13 @@ static hearth_status add_line(const hearth_fleet_lab *lab, const char *line,
     return st;
 }
 
+/* A device's store keeps a record once, however often it is imported. */
+static bool said_before(const hearth_fleet_person *p, size_t k) {
+    for (size_t i = 0; i < k; i++)
+        if (!strcmp(p->line[i], p->line[k])) return true;
+    return false;
+}
+
 static void drop_if_empty(hearth_dataset **ds) {
     if (!*ds || hearth_dataset_n_docs(*ds)) return;
     hearth_dataset_free(*ds);
@@ -54,6 +61,7 @@ static hearth_status build_person(hearth_fleet_lab *lab, size_t i,
     if (st == HEARTH_OK)
         st = hearth_dataset_new(&lab->held[i], &cfg, lab->al, err);
     for (size_t k = 0; st == HEARTH_OK && k < p->n_lines; k++) {
+        if (k < p->n_train && said_before(p, k)) continue;
         if (k < p->n_train)
             st = add_line(lab, p->line[k], lab->valid[i], lab->all_valid,
                           lab->train[i], lab->all_train, err);

@@ -83,7 +83,7 @@ static hearth_status find_group(loader *l, const char *name, group **out) {
 /* Add one record line [n] to a person. */
 static hearth_status add(loader *l, const char *name, const char *text,
                          size_t n, const char *order) {
-    group *g;
+    group *g = NULL;
     hearth_status st = find_group(l, name, &g);
     if (st != HEARTH_OK) return st;
     if (l->n_records == HEARTH_FLEET_MAX_RECORDS ||

@@ -503,8 +503,8 @@ static hearth_status split_set(const char *set, char *section, size_t cap,
 static bool overridden(const char *const *sets, size_t n_sets,
                        const char *section, const char *key) {
     char s[128];
-    const char *k, *v;
-    size_t k_n;
+    const char *k = NULL, *v = NULL;
+    size_t k_n = 0;
     for (size_t i = 0; i < n_sets; i++)
         if (split_set(sets[i], s, sizeof(s), &k, &k_n, &v, NULL) == HEARTH_OK &&
             !strcmp(s, section) && strlen(key) == k_n && !memcmp(key, k, k_n))
@@ -524,8 +524,8 @@ static hearth_status merge(hearth_buf *b, const hearth_ini *ini,
     }
     for (size_t i = 0; i < n_sets; i++) {
         char section[128], key[128];
-        const char *k, *v;
-        size_t k_n;
+        const char *k = NULL, *v = NULL;
+        size_t k_n = 0;
         hearth_status st =
             split_set(sets[i], section, sizeof(section), &k, &k_n, &v, err);
         if (st != HEARTH_OK) return st;

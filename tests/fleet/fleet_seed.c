@@ -40,8 +40,7 @@ static void say(const job *j, const char *what, const hearth_fleet_metric *row,
 /* Measure one model after a round and write the rows of every split. */
 static hearth_status measure_round(job *j, hearth_fleet_metric *row,
                                    const hearth_adapter *adapter,
-                                   bool control) {
-    const bool last = row->round >= j->lab->sc->rounds;
+                                   bool control, bool last) {
     for (int s = 0; s < HEARTH_FLEET_N_SPLITS; s++) {
         hearth_fleet_split split = (hearth_fleet_split)s;
         hearth_status st = hearth_fleet_measure_split(j->lab, adapter, split,
@@ -75,7 +74,7 @@ static hearth_status run_rounds(job *j, hearth_fleet_world *w, bool control) {
     hearth_status st;
     row.epsilon_coordinator = row.epsilon_release = row.noise_to_signal =
         row.clip_fraction = (double)NAN;
-    st = measure_round(j, &row, NULL, control); /* round 0: the base */
+    st = measure_round(j, &row, NULL, control, false); /* 0: the base */
     while (st == HEARTH_OK && !hearth_fleet_world_done(w)) {
         hearth_adapter *a = NULL;
         st = hearth_fleet_world_round(w, &row, j->err);
@@ -86,10 +85,12 @@ static hearth_status run_rounds(job *j, hearth_fleet_world *w, bool control) {
             continue;
         }
         st = hearth_fleet_world_adapter(w, &a, j->err);
-        if (st == HEARTH_OK) st = measure_round(j, &row, a, control);
+        if (st == HEARTH_OK)
+            st = measure_round(j, &row, a, control,
+                               hearth_fleet_world_done(w));
         hearth_adapter_free(a);
     }
-    return st;
+    return st == HEARTH_OK ? hearth_fleet_world_check(w, j->err) : st;
 }
 
 static hearth_status run_world(job *j, const char *dir, bool control) {

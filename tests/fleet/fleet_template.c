@@ -70,7 +70,7 @@ static hearth_status push(parser *p, piece_kind kind, piece **out) {
 }
 
 static hearth_status flush_literal(parser *p) {
-    piece *q;
+    piece *q = NULL;
     if (p->literal.failed) return no_memory(p);
     if (!p->literal.n) return HEARTH_OK;
     hearth_status st = push(p, LITERAL, &q);
@@ -147,7 +147,7 @@ static hearth_status parse_brace(parser *p) {
     memcpy(body, start, n);
     body[n] = '\0';
     p->at += n + 2;
-    piece *q;
+    piece *q = NULL;
     hearth_status st = flush_literal(p);
     if (st == HEARTH_OK) st = push(p, CELL, &q);
     if (st != HEARTH_OK) return st;

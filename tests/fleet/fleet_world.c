@@ -25,6 +25,8 @@
 #include "tests/fleet/fleet_task.h"
 #include "tests/support/privacy_seam.h"
 
+static const char NO_CA[] = "no certificates: devices are known by their link";
+
 #define START_MS             INT64_C(1767225600000) /* 2026-01-01 */
 #define YEAR_MS              INT64_C(31536000000)
 #define MAX_TURNS            20000000u /* of one round */
@@ -78,6 +80,7 @@ static hearth_status make_keys(hearth_fleet_world *w, hearth_error *err) {
                HEARTH_SIGN_PUBLIC_BYTES);
         ks->n_pins = 1; /* no TLS here: any key */
         memcpy(ks->pins[0], w->pin, sizeof(w->pin));
+        memcpy(ks->device_ca_pem, NO_CA, sizeof(NO_CA));
         st = hearth_keyset_seal(&w->keyset, ks, w->root);
     }
     hearth_mem_free(al, ks);
@@ -197,6 +200,17 @@ void hearth_fleet_world_close(hearth_fleet_world *w) {
 bool hearth_fleet_world_done(const hearth_fleet_world *w) {
     return w->released >= w->lab->sc->rounds ||
            w->failed >= MAX_FAILURES(w->lab->sc->rounds);
+}
+
+hearth_status hearth_fleet_world_check(const hearth_fleet_world *w,
+                                       hearth_error *err) {
+    if (w->released >= w->lab->sc->rounds) return HEARTH_OK;
+    return hearth_error_set(
+        err, HEARTH_ETIMEOUT,
+        "%llu rounds failed, %llu were released; look at [cohort]; the devices "
+        "said last: %.120s",
+        (unsigned long long)w->failed, (unsigned long long)w->released,
+        w->last.text[0] ? w->last.text : "nothing");
 }
 
 double hearth_fleet_world_seconds(const hearth_fleet_world *w) {

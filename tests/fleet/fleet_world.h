@@ -46,6 +46,12 @@ void hearth_fleet_world_close(hearth_fleet_world *w);
 /* All rounds of the task are released, or too many failed. */
 bool hearth_fleet_world_done(const hearth_fleet_world *w);
 
+/* HEARTH_OK when every round that was asked for is released, else
+ * HEARTH_ETIMEOUT with what the devices said last. */
+HEARTH_MUST_CHECK
+hearth_status hearth_fleet_world_check(const hearth_fleet_world *w,
+                                       hearth_error *err);
+
 /* Let time pass until the present round is released or failed.  *row gets
  * everything but the losses, split and wall_seconds; its round counts the
  * rounds run so far, from 1.
