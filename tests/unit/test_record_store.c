@@ -6,6 +6,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "client/delta/ledger_entry.h"
+#include "client/device/policy.h"
+#include "client/personal/personal_store.h"
 #include "client/records/destroy.h"
 #include "client/records/record_store.h"
 #include "common/file.h"
@@ -315,6 +318,62 @@ static void forget_leaves_no_byte(void **state) {
     assert_false(there("old_adapter"));
 }
 
+/* A prepared delta and a personal adapter in client.db, as prepare and personal
+ * make them, each with the canary in its bytes. */
+static void make_derived(void) {
+    hearth_ledger_store *ls;
+    hearth_policy policy;
+    hearth_ledger_charge c = {.rho = 0.1, .z = 4.0, .d = 1};
+    hearth_policy_defaults(&policy);
+    assert_ok(hearth_ledger_store_open(&ls, db, &policy.ledger, "c",
+                                       hearth_clock_virtual(&now), NULL, NULL));
+    assert_ok(hearth_round_key_init(&c.key, "task", 1, 0, 0));
+    c.bytes = (const uint8_t *)CANARY;
+    c.n = sizeof(CANARY) - 1;
+    assert_ok(hearth_ledger_store__charge(ls, &c, now.wall_ms, NULL));
+    hearth_ledger_store_close(ls);
+    assert_ok(hearth_personal_store_init(db, NULL));
+    assert_ok(hearth_db_exec(db,
+                             "INSERT INTO personal_own(task, sequence, adapter,"
+                             " trained_ms) VALUES('task', 1, '" CANARY "', 0)",
+                             NULL));
+}
+
+static int64_t ask(const char *sql) {
+    hearth_stmt *q;
+    bool row;
+    assert_ok(hearth_db_prepare(db, &q, sql, NULL));
+    assert_ok(hearth_stmt_step(q, &row, NULL));
+    int64_t n = hearth_stmt_i64(q, 0);
+    hearth_stmt_free(q);
+    return n;
+}
+
+static void forget_erases_prepared_deltas_and_adapters(void **state) {
+    (void)state;
+    hearth_forget_report r;
+    for (int broken = 0; broken < 2; broken++) {
+        add("a", CANARY, "federated", 0);
+        make_derived();
+        assert_true(canaries(dir) >= 3);
+        if (broken) { /* a ledger that does not verify must not keep bytes */
+            assert_ok(hearth_db_exec(db,
+                                     "DROP TRIGGER ledger_no_update;"
+                                     "UPDATE ledger_row SET rho = 0",
+                                     NULL));
+        }
+        int64_t rows = ask("SELECT count(*) FROM ledger_row");
+        assert_ok(hearth_record_store_forget(rs, "a", &r, NULL));
+        assert_int_equal(canaries(dir), 0);
+        assert_int_equal(r.n_prepared, 1);
+        assert_int_equal(r.n_adapters, 1);
+        assert_int_equal(ask("SELECT count(*) FROM personal_stale"), 1);
+        /* A charge is never erased; an unsent one is taken back by a row. */
+        assert_int_equal(ask("SELECT count(*) FROM ledger_row"),
+                         rows + !broken);
+    }
+}
+
 static void failed_forget_keeps_the_record(void **state) {
     (void)state;
     hearth_forget_report r;
@@ -443,6 +502,7 @@ int main(void) {
         WITH_STORE(list_tells_purposes_and_expiry),
         WITH_STORE(expired_records_are_not_used_and_go),
         WITH_STORE(forget_leaves_no_byte),
+        WITH_STORE(forget_erases_prepared_deltas_and_adapters),
         WITH_STORE(failed_forget_keeps_the_record),
         WITH_STORE(busy_database_is_cleaned_later),
         WITH_STORE(consent_taken_back_destroys_what_was_made),
