@@ -141,13 +141,16 @@ class Device:
 
 
 class Lab:
-    def __init__(self, name, failpoints=False):
+    def __init__(self, name):
         self.hearth, self.hearthd = options()
         self.model = model_folder()
         self.name = name
         self.process = None
         self.log = None
         self.dir = None
+        shape = run([self.hearth, "model", "inspect", "--model", self.model, "--json"]).ok()
+        self.shape = shape.of("model")[0]
+        self.tokenizer = hashlib.sha256((self.model / "tokenizer.json").read_bytes()).hexdigest()
 
     def __enter__(self):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix=f"hearth_e2e_{self.name}_"))
@@ -219,13 +222,11 @@ class Lab:
 
     def task(self, name="diary", rounds=1, count="2,2", time_="0s,30s", noise=8, steps=1,
              targets="v_proj", rank=1, over=4, extra_task=""):
-        shape = run([self.hearth, "model", "inspect", "--model", self.model, "--json"]).ok()
-        m = shape.of("model")[0]
-        tokenizer = hashlib.sha256((self.model / "tokenizer.json").read_bytes()).hexdigest()
+        m = self.shape
         path = self.dir / f"{name}.ini"
         path.write_text(
             f"[task]\nname = {name}\nrounds = {rounds}\nspacing = 0s\n{extra_task}"
-            f"[base]\nid = {m['base_id']}\ntokenizer = {tokenizer}\nlayers = {m['layers']}\n"
+            f"[base]\nid = {m['base_id']}\ntokenizer = {self.tokenizer}\nlayers = {m['layers']}\n"
             f"hidden = {m['hidden_size']}\nheads = {m['heads']}\nkv_heads = {m['kv_heads']}\n"
             f"head_dim = {m['head_dim']}\nffn = {m['ffn_size']}\n"
             f"[adapter]\ntargets = {targets}\nrank = {rank}\nalpha = 2\n"
@@ -233,6 +234,11 @@ class Lab:
             f"[cohort]\ncount = {count}\ntime = {time_}\nover_select = {over}\n"
             f"[privacy]\nclip = 0.07\nnoise = {noise}\ndelta = 1e-5\n")
         return self.ctl("task", "create", "-f", path)
+
+    def served(self, raw, task="diary"):
+        """Wait until the coordinator has taken up a task (a device asks)."""
+        return wait_for(f"task {task} to be served", lambda: [
+            r for r in raw.checkin()[1].get("releases", []) if r["task"] == task])
 
     def rounds(self, task="diary"):
         return self.ctl("round", "list", task).ok().of("round")
