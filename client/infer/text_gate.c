@@ -36,38 +36,26 @@ static void drop(hearth_buf *b, size_t n) {
     b->n -= n;
 }
 
-/* Can s [n], 1 <= n <= 3, still grow into a character?  Tried by completing
- * it: the second byte alone has limits that depend on the first. */
-static bool may_grow(const unsigned char *s, size_t n) {
-    static const unsigned char second[] = {0x80, 0x90, 0xa0, 0xbf};
-    size_t want = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-    char c[4] = {0};
-    if (s[0] < 0xc2 || s[0] > 0xf4 || n >= want) return false;
-    for (size_t i = 0; i < n; i++) c[i] = (char)s[i];
-    for (size_t i = n; i < want; i++) c[i] = (char)0x80;
-    if (n >= 2) return hearth_utf8_valid(c, want);
-    for (size_t i = 0; i < sizeof(second); i++) {
-        c[1] = (char)second[i];
-        if (hearth_utf8_valid(c, want)) return true;
-    }
-    return false;
+/* Bytes of the character at s [n], 0 when it is broken. */
+static size_t character(const char *s, size_t n) {
+    for (size_t k = 1; k <= 4 && k <= n; k++)
+        if (hearth_utf8_valid(s, k)) return k;
+    return 0;
 }
 
-/* Whole characters from raw to held; hopeless bytes become U+FFFD. */
+/* From raw to held: whole characters as they are, broken bytes as U+FFFD; an
+ * incomplete last character stays. */
 static hearth_status take_characters(hearth_text_gate *g) {
-    while (g->raw.n) {
-        size_t n = hearth_utf8_complete((const char *)g->raw.v, g->raw.n);
-        if (n) {
-            if (hearth_buf_append(&g->held, g->raw.v, n) != HEARTH_OK)
-                return HEARTH_ENOMEM;
-            drop(&g->raw, n);
-            continue;
-        }
-        if (may_grow(g->raw.v, g->raw.n)) break;
-        if (hearth_buf_append(&g->held, "\xef\xbf\xbd", 3) != HEARTH_OK)
-            return HEARTH_ENOMEM;
-        drop(&g->raw, 1);
+    const char *s = (const char *)g->raw.v;
+    size_t n = hearth_utf8_complete(s, g->raw.n), at = 0;
+    while (at < n) {
+        size_t k = character(s + at, n - at);
+        hearth_status st = k ? hearth_buf_append(&g->held, s + at, k)
+                             : hearth_buf_append(&g->held, "\xef\xbf\xbd", 3);
+        if (st != HEARTH_OK) return st;
+        at += k ? k : 1;
     }
+    drop(&g->raw, n);
     return HEARTH_OK;
 }
 
