@@ -21,6 +21,7 @@
 #include "common/mem.h"
 #include "common/x509.h"
 #include "coordinator/auth_store.h"
+#include "coordinator/routes.h"
 #include "coordinator/token.h"
 
 struct hearth_auth {
@@ -73,30 +74,29 @@ static void send_body(hearth_reply_fn reply, void *ud, int status,
     reply(ud, &rp);
 }
 
-static void send_error(hearth_reply_fn reply, void *ud, int status,
-                       uint32_t reason, const char *text,
-                       const hearth_retry *retry, const hearth_alloc *al) {
+static void send_error(hearth_reply_fn reply, void *ud, uint32_t reason,
+                       const char *text, const hearth_retry *retry,
+                       const hearth_alloc *al) {
     hearth_buf b = HEARTH_BUF_INIT(al);
     hearth_error_reply er = {.reason = reason, .retry = *retry};
     (void)snprintf(er.message, sizeof(er.message), "%s", text);
     if (hearth_encode_error_reply(&b, &er) != HEARTH_OK) hearth_buf_clear(&b);
-    send_body(reply, ud, status, &b);
+    send_body(reply, ud, hearth_route_http_status(reason), &b);
     hearth_buf_free(&b);
 }
 
-/* HTTP status and reason for a failed enrolment. */
-static void refusal(hearth_status st, int *http, uint32_t *reason) {
+/* The reason that goes with a failed enrolment or message. */
+static uint32_t reason_of(hearth_status st) {
     switch (st) {
-    case HEARTH_EAUTH: *http = 403, *reason = HEARTH_REASON_CREDENTIAL; return;
-    case HEARTH_EEXPIRED: *http = 403, *reason = HEARTH_REASON_EXPIRED; return;
+    case HEARTH_EAUTH: return HEARTH_REASON_CREDENTIAL;
+    case HEARTH_EEXPIRED: return HEARTH_REASON_EXPIRED;
     case HEARTH_EFORMAT:
-    case HEARTH_ESIGNATURE:
-    case HEARTH_ETOOBIG:
-        *http = 400, *reason = HEARTH_REASON_BAD_MESSAGE;
-        return;
-    case HEARTH_ENOSPACE: *http = 503, *reason = HEARTH_REASON_DISK; return;
-    case HEARTH_EBUSY: *http = 503, *reason = HEARTH_REASON_BUSY; return;
-    default: *http = 500, *reason = HEARTH_REASON_INTERNAL;
+    case HEARTH_ESIGNATURE: return HEARTH_REASON_BAD_MESSAGE;
+    case HEARTH_ETOOBIG: return HEARTH_REASON_TOO_BIG;
+    case HEARTH_EVERSION: return HEARTH_REASON_VERSION;
+    case HEARTH_ENOSPACE: return HEARTH_REASON_DISK;
+    case HEARTH_EBUSY: return HEARTH_REASON_BUSY;
+    default: return HEARTH_REASON_INTERNAL;
     }
 }
 
@@ -195,13 +195,12 @@ static void job_done(void *arg) {
     if (j->st == HEARTH_OK) {
         send_body(j->reply, j->reply_ud, 200, &b);
     } else {
-        int http;
-        uint32_t reason;
-        refusal(j->st, &http, &reason);
-        send_error(j->reply, j->reply_ud, http, reason,
-                   http == 500 ? "the coordinator could not do this; try again "
-                                 "later"
-                               : j->err.text,
+        uint32_t reason = reason_of(j->st);
+        send_error(j->reply, j->reply_ud, reason,
+                   reason == HEARTH_REASON_INTERNAL
+                       ? "the coordinator could not do this; try again "
+                         "later"
+                       : j->err.text,
                    &j->retry, &a->al);
     }
     hearth_buf_free(&b);
@@ -220,7 +219,7 @@ static void start_job(hearth_auth *a, const hearth_http_request *rq, bool renew,
                       ? hearth_mem_new(&a->al, sizeof(*j))
                       : NULL;
     if (!j) {
-        send_error(reply, ud, 503, HEARTH_REASON_BUSY,
+        send_error(reply, ud, HEARTH_REASON_BUSY,
                    "too many enrolments at once; try again later", retry,
                    &a->al);
         return;
@@ -234,8 +233,7 @@ static void start_job(hearth_auth *a, const hearth_http_request *rq, bool renew,
     }
     if (st != HEARTH_OK) {
         hearth_mem_free(&a->al, j);
-        send_error(reply, ud, 400, HEARTH_REASON_BAD_MESSAGE, err.text, retry,
-                   &a->al);
+        send_error(reply, ud, reason_of(st), err.text, retry, &a->al);
         return;
     }
     j->a = a;
@@ -274,12 +272,12 @@ static bool hook_handle(void *ud, const hearth_http_request *rq,
     bool renew = strcmp(rq->path, "/v1/renew") == 0;
     if (!keyset && !enroll && !renew) return false;
     if (strcmp(rq->method, keyset ? "GET" : "POST") != 0) {
-        send_error(reply, reply_ud, 405, HEARTH_REASON_UNKNOWN,
+        send_error(reply, reply_ud, HEARTH_REASON_UNKNOWN,
                    "wrong method for this path", retry, &a->al);
     } else if (keyset) {
         send_keyset(a, rq, reply, reply_ud);
     } else if (renew && rq->peer.kind != HEARTH_PEER_DEVICE_CERT) {
-        send_error(reply, reply_ud, 401, HEARTH_REASON_CREDENTIAL,
+        send_error(reply, reply_ud, HEARTH_REASON_CREDENTIAL,
                    "renewal needs the device certificate; enrol again when it "
                    "is lost or expired",
                    retry, &a->al);

@@ -313,6 +313,7 @@ static void dispatch(connection *c, bool last) {
     rq.range = or_null(head->range);
     rq.if_range = or_null(head->if_range);
     rq.body = hearth_http_body(c->http, &rq.body_n, &at);
+    if (!rq.body) rq.body = (const uint8_t *)""; /* empty, not absent */
     rq.has_upload_offset = head->has_upload_offset;
     rq.upload_offset = head->upload_offset + at;
     identify(c, head, &rq.peer);

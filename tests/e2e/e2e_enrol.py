@@ -40,9 +40,12 @@ with Lab("enrol") as lab:
 
     # Garbage at the enrolment door.
     raw = Raw(a)
-    for body in (b"", b"\xc1", pack({"v": 1, "token": "x"}), b"\xdf\x0f\xff\xff\xff", b"\x91" * 8000):
+    for body, want in ((b"", 400), (b"\xc1", 400), (pack({"v": 1, "token": "x"}), 400),
+                       (b"\xdf\x0f\xff\xff\xff", 400), (b"\x91" * 8000, 413)):
         status, m, _ = raw.ask("POST", "/v1/enroll", body)
-        expect(status == 400 and m["reason"] == 1, f"{body[:8]}: {status} {m}")
+        expect(status == want and m["message"], f"{body[:8]}: {status} {m}")
+        status, m, _ = raw.ask("POST", "/v1/checkin", body)
+        expect(status == want and m["message"], f"check-in {body[:8]}: {status} {m}")
     status, _, _ = raw.ask("POST", "/v1/enroll", b"x" * 8193)
     expect(status == 413, f"oversized: {status}")
     status, _, _ = Raw(a, certificate=False).ask("POST", "/v1/renew", pack({"v": 1, "csr": "x"}))

@@ -6,7 +6,7 @@ from raw import Raw
 CASES = [  # line of the lab's policy, what it becomes, field that must be named
     ("cohort_min = 1\n", "cohort_min = 32\n", "cohort_min"),
     ("delta = 1e-5", "delta = 1e-6", "delta"),
-    ("noise_to_signal_max = 1000", "noise_to_signal_max = 1", "noise_to_signal"),
+    ("noise_to_signal_max = 100000", "noise_to_signal_max = 1", "noise_to_signal"),
     ("cohort_min", "noise_min = 9\ncohort_min", "noise_min"),
     ("cohort_min", "epsilon_task = 0.1\ncohort_min", "epsilon_task"),
     ("cohort_min", "dimension_max = 10\ncohort_min", "dimension_max"),

@@ -101,7 +101,7 @@ class Device:
         self.state = lab.dir / f"device{number}"
         self.policy = lab.dir / f"policy{number}.ini"
         self.policy.write_text(
-            "[policy]\ncohort_min = 1\nspacing = 0s\ndelta = 1e-5\nnoise_to_signal_max = 1000\n"
+            "[policy]\ncohort_min = 1\nspacing = 0s\ndelta = 1e-5\nnoise_to_signal_max = 100000\n"
             "need_unmetered = no\nneed_charging = no\nbattery_min = 0\ntemperature_max = 120\n"
             "participations = 100\n")
 

@@ -186,7 +186,7 @@ static void auth_enrols_once_and_repeats_a_lost_reply(void **state) {
     assert_int_equal(hearth_sign_generate(&k, f->rng, NULL, NULL), HEARTH_OK);
     assert_int_equal(hearth_x509_csr_new(other, k, f->rng, NULL), HEARTH_OK);
     hearth_sign_free(k);
-    assert_int_equal(enroll(f, token, other, &two), 403);
+    assert_int_equal(enroll(f, token, other, &two), 401);
     assert_int_equal(reason(f), HEARTH_REASON_CREDENTIAL);
     hearth_auth_counters n;
     hearth_auth_get_counters(f->auth, &n);
@@ -202,9 +202,9 @@ static void auth_refuses_bad_tokens_and_requests(void **state) {
     csr_of(f, csr);
     new_token(f, token, 1, DAY);
     assert_int_equal(hearth_token_new(never, f->rng), HEARTH_OK);
-    assert_int_equal(enroll(f, never, csr, &rp), 403);
+    assert_int_equal(enroll(f, never, csr, &rp), 401);
     assert_int_equal(reason(f), HEARTH_REASON_CREDENTIAL);
-    assert_int_equal(enroll(f, "open sesame", csr, &rp), 403);
+    assert_int_equal(enroll(f, "open sesame", csr, &rp), 401);
     assert_int_equal(reason(f), HEARTH_REASON_CREDENTIAL);
     assert_int_equal(enroll(f, token, "no request", &rp), 400);
     assert_int_equal(reason(f), HEARTH_REASON_BAD_MESSAGE);
@@ -217,7 +217,7 @@ static void auth_refuses_bad_tokens_and_requests(void **state) {
     assert_int_equal(hearth_buf_puts(&b, "\xc1 no msgpack"), HEARTH_OK);
     assert_int_equal(ask(f, "POST", "/v1/enroll", &b, NULL), 400);
     hearth_buf_free(&b);
-    assert_int_equal(ask(f, "GET", "/v1/enroll", NULL, NULL), 405);
+    assert_int_equal(ask(f, "GET", "/v1/enroll", NULL, NULL), 404);
 }
 
 static void auth_token_serves_as_many_devices_as_it_says(void **state) {
@@ -230,7 +230,7 @@ static void auth_token_serves_as_many_devices_as_it_says(void **state) {
         assert_int_equal(hearth_sign_generate(&k, f->rng, NULL, NULL), 0);
         assert_int_equal(hearth_x509_csr_new(csr, k, f->rng, NULL), 0);
         hearth_sign_free(k);
-        assert_int_equal(enroll(f, token, csr, &rp), i < 3 ? 200 : 403);
+        assert_int_equal(enroll(f, token, csr, &rp), i < 3 ? 200 : 401);
     }
 }
 
@@ -264,9 +264,9 @@ static void auth_renews_only_for_a_known_certificate(void **state) {
     hearth_auth_store *s = NULL;
     assert_int_equal(hearth_auth_store_open(&s, f->db, NULL, NULL), HEARTH_OK);
     assert_int_equal(hearth_auth_store_revoke(s, one.device_id, NOW, NULL), 0);
-    assert_int_equal(ask(f, "POST", "/v1/renew", &b, &peer), 403);
+    assert_int_equal(ask(f, "POST", "/v1/renew", &b, &peer), 401);
     assert_false(f->hook.allowed(f->hook.ud, one.device_id));
-    assert_int_equal(enroll(f, token, csr, &two), 403); /* nor a lost reply */
+    assert_int_equal(enroll(f, token, csr, &two), 401); /* nor a lost reply */
     hearth_auth_store_close(s);
     hearth_buf_free(&b);
 }
@@ -297,7 +297,7 @@ static void auth_store_lists_and_erases(void **state) {
     assert_int_equal(hearth_auth_store_allowed(s, rp.device_id, &ok, &err), 0);
     assert_false(ok);
     hearth_auth_store_close(s);
-    assert_int_equal(enroll(f, token, csr, &rp), 403);
+    assert_int_equal(enroll(f, token, csr, &rp), 401);
     assert_int_equal(hearth_auth_store_open(&s, NULL, NULL, &err),
                      HEARTH_EINVAL);
 }
@@ -308,7 +308,7 @@ static void auth_hands_out_the_keyset(void **state) {
     assert_int_equal(ask(f, "GET", "/v1/keyset", NULL, NULL), 200);
     assert_int_equal(f->body_n, 12);
     assert_memory_equal(f->body, "keyset bytes", 12);
-    assert_int_equal(ask(f, "POST", "/v1/keyset", NULL, NULL), 405);
+    assert_int_equal(ask(f, "POST", "/v1/keyset", NULL, NULL), 404);
     rq.method = "GET";
     rq.path = "/v1/other";
     assert_false(f->hook.handle(f->hook.ud, &rq, &RETRY, on_reply, f));
