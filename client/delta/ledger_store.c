@@ -359,9 +359,8 @@ static hearth_status set_state(hearth_ledger_store *ls, uint64_t seq,
     return st;
 }
 
-/* Copy erased pages out of the write-ahead log and cut it.  Best effort: a
- * reader elsewhere may hold it back until the next time. */
-static void empty_log(hearth_ledger_store *ls) {
+/* The checkpoint copies erased pages out of the log and cuts it. */
+void hearth_ledger_store_flush(hearth_ledger_store *ls) {
     hearth_status st =
         hearth_db_exec(ls->db, "PRAGMA wal_checkpoint(TRUNCATE)", NULL);
     (void)st;
@@ -605,7 +604,7 @@ hearth_status hearth_ledger_store__advance(hearth_ledger_store *ls,
     st = end_transaction(ls, st, err);
     if (sending) HEARTH_FAILPOINT("prepare.after_sending");
     if (!sending) HEARTH_FAILPOINT("prepare.after_finish");
-    if (st == HEARTH_OK && !sending) empty_log(ls);
+    if (st == HEARTH_OK && !sending) hearth_ledger_store_flush(ls);
     return st;
 }
 
@@ -637,7 +636,7 @@ hearth_status hearth_ledger_store_void(hearth_ledger_store *ls,
     HEARTH_FAILPOINT("prepare.before_void");
     st = end_transaction(ls, st, err);
     HEARTH_FAILPOINT("prepare.after_void");
-    if (st == HEARTH_OK) empty_log(ls);
+    if (st == HEARTH_OK) hearth_ledger_store_flush(ls);
     return st;
 }
 
@@ -702,6 +701,6 @@ hearth_status hearth_ledger_store_erase_all(hearth_ledger_store *ls,
     st = end_transaction(ls, st, err);
     if (st != HEARTH_OK) return st;
     if (n_sent) *n_sent = count;
-    empty_log(ls);
+    hearth_ledger_store_flush(ls);
     return HEARTH_OK;
 }

@@ -129,6 +129,12 @@ hearth_status hearth_ledger_store_erase_all(hearth_ledger_store *ls,
                                             uint64_t *n_sent,
                                             hearth_error *err);
 
+/* Cut the write-ahead log, so that erased bytes are in no file.  finish, void
+ * and erase_all do it themselves unless the caller holds a transaction open:
+ * then call this after its commit.  Best effort (a reader elsewhere may hold
+ * the log back until the next time); nothing to report. */
+void hearth_ledger_store_flush(hearth_ledger_store *ls);
+
 /* The rules given at open.  Borrowed. */
 const hearth_ledger_rules *
 hearth_ledger_store_rules(const hearth_ledger_store *ls);

@@ -407,6 +407,32 @@ static void finish_erases_the_bytes_from_disk(void **state) {
     assert_false(on_disk(w, copy, n));
 }
 
+/* The same inside a caller's transaction, which ends the round as one. */
+static void finish_inside_a_transaction_is_undone_with_it(void **state) {
+    world *w = *state;
+    hearth_prepared *p;
+    hearth_prepared_state st;
+    hearth_round_key k = key_of(w);
+    uint8_t copy[4 * N];
+    const uint8_t *bytes;
+    size_t n;
+    assert_ok(prepare(w, &p));
+    assert_ok(hearth_prepared_sending(p, &w->err));
+    hearth_prepared_bytes(p, &bytes, &n, NULL);
+    memcpy(copy, bytes, n);
+    assert_ok(hearth_db_begin(w->db, &w->err));
+    assert_ok(hearth_prepared_finish(p, &w->err));
+    hearth_db_rollback(w->db);
+    assert_ok(hearth_ledger_store_state(w->ls, &k, &st, &w->err));
+    assert_int_equal(st, HEARTH_PREPARED_SENDING);
+    assert_ok(hearth_db_begin(w->db, &w->err));
+    assert_ok(hearth_prepared_finish(p, &w->err));
+    assert_ok(hearth_db_commit(w->db, &w->err));
+    hearth_prepared_free(p);
+    hearth_ledger_store_flush(w->ls);
+    assert_false(on_disk(w, copy, n));
+}
+
 static void forget_erases_all_and_counts_what_was_sent(void **state) {
     world *w = *state;
     hearth_prepared *p;
@@ -607,6 +633,7 @@ int main(void) {
         T(finished_round_is_not_prepared_again),
         T(void_takes_back_only_what_never_left),
         T(finish_erases_the_bytes_from_disk),
+        T(finish_inside_a_transaction_is_undone_with_it),
         T(forget_erases_all_and_counts_what_was_sent),
         T(nan_is_destroyed_and_not_charged),
         T(unmet_norm_aborts_the_round),
