@@ -173,11 +173,12 @@ static hearth_status finish(hearth_sync *s, hearth_error *err) {
     if (st != HEARTH_OK) return st;
     st = hearth_sync_round_put(s->cfg.db, s->offer, HEARTH_SYNC_ROUND_COMMITTED,
                                hearth_sync__now(s), NULL, &s->alloc, err);
+    if (st == HEARTH_OK) st = hearth_prepared_finish(s->prepared, err);
     if (st == HEARTH_OK)
         st = hearth_db_commit(s->cfg.db, err);
     else
         hearth_db_rollback(s->cfg.db);
-    if (st == HEARTH_OK) st = hearth_prepared_finish(s->prepared, err);
+    if (st == HEARTH_OK) hearth_ledger_store_flush(s->ledger);
     return st;
 }
 
