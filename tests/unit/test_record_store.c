@@ -3,6 +3,7 @@
 #include "tests/support/cmocka_all.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -482,9 +483,12 @@ static void destroy_never_follows_links(void **state) {
     assert_int_equal(n, 1);
     assert_true(there("target"));
     assert_int_equal(canaries(dir), 1);
+    assert_ok(hearth_file_join(link, sizeof(link), dir, "other_name"));
     assert_int_equal(chmod(target, 0400), 0);
+    assert_int_equal(linkat(AT_FDCWD, target, AT_FDCWD, link, 0), 0);
     assert_ok(hearth_destroy_path(target, &n, NULL));
-    assert_int_equal(canaries(dir), 0);
+    assert_int_equal(canaries(dir), 0); /* under its other name too */
+    assert_true(there("other_name"));
     assert_ok(hearth_destroy_path(target, &n, NULL)); /* gone: fine */
     assert_int_equal(n, 2);
     assert_int_equal(hearth_destroy_path(NULL, &n, NULL), HEARTH_EINVAL);

@@ -42,6 +42,8 @@
     FILE_OF(ADDED("0", "<s>", "true") "," ADDED("1", "</s>", "true"), "null",  \
             "null", TEMPLATE, FUSE, ABC)
 
+#define WITH_MODEL(model) FILE_OF("", "null", "null", "null", FUSE, model)
+
 static hearth_tokenizer *parse(const char *json) {
     hearth_tokenizer *t = NULL;
     hearth_error err = {HEARTH_OK, ""};
@@ -86,6 +88,17 @@ static void tokenizer_merges_by_rank_then_place(void **state) {
     assert_int_equal(hearth_tokenizer_eos(t), 1);
     assert_int_equal(hearth_tokenizer_unk(t), 2);
     assert_int_equal(hearth_tokenizer_vocab_size(t), 10);
+    hearth_tokenizer_close(t);
+}
+
+static void tokenizer_drops_offers_that_changed(void **state) {
+    (void)state;
+    hearth_tokenizer *t = parse(WITH_MODEL(
+        BPE("", "\"a\":0,\"b\":1,\"c\":2,\"bc\":3,\"ab\":4,\"abc\":5,\"aa\":6",
+            "\"b c\",\"a b\",\"a bc\",\"a a\"")));
+    EXPECT(t, "abc", 0, 5);    /* when "a b" is due, its b is "bc" */
+    EXPECT(t, "aaa", 0, 6, 0); /* equal ranks: from the left */
+    EXPECT(t, "aaaaa", 0, 6, 6, 0);
     hearth_tokenizer_close(t);
 }
 
@@ -214,6 +227,7 @@ static void tokenizer_splits_before_merging(void **state) {
                           "")));
     EXPECT(t, "ab ab", 0, 3, 3); /* whole words without merges */
     EXPECT(t, "aba", 0, 0, 1, 2, 1);
+    EXPECT(t, " ab", 0, 3); /* the space is there already */
     hearth_tokenizer_close(t);
 }
 
@@ -233,7 +247,6 @@ typedef struct {
     hearth_status st;
 } refusal;
 
-#define WITH_MODEL(model) FILE_OF("", "null", "null", "null", FUSE, model)
 #define WITH_NORM(norm)   FILE_OF("", norm, "null", "null", FUSE, ABC)
 #define WITH_PRE(pre)     FILE_OF("", "null", pre, "null", FUSE, ABC)
 #define WITH_POST(post)   FILE_OF("", "null", "null", post, FUSE, ABC)
@@ -310,6 +323,9 @@ static const refusal REFUSALS[] = {
      "pattern", HEARTH_EFORMAT},
     {WITH_PRE("{\"type\":\"Metaspace\",\"replacement\":\"_\",\"split\":true}"),
      "split", HEARTH_EUNSUPPORTED},
+    {WITH_PRE("{\"type\":\"Sequence\",\"pretokenizers\":[" BYTE_LEVEL
+              ",{\"type\":\"Digits\",\"individual_digits\":true}]}"),
+     "after ByteLevel", HEARTH_EUNSUPPORTED},
     {WITH_POST("{\"type\":\"BertProcessing\",\"sep\":1}"), "sep",
      HEARTH_EUNSUPPORTED},
     {WITH_POST("{\"type\":\"TemplateProcessing\"}"), "single", HEARTH_EFORMAT},
@@ -398,10 +414,12 @@ static void tokenizer_rejects_bad_calls(void **state) {
     hearth_tokenizer_close(tiny);
     /* No unknown token and no bytes: the text can not be expressed, and what
      * the list held stays. */
-    tiny = parse(WITH_MODEL(BPE("", "\"a\":0", "")));
+    tiny = parse(FILE_OF(ADDED("1", "<s>", "true"), "null", "null", "null",
+                         FUSE, BPE("", "\"a\":0", "")));
     assert_ok(hearth_ids_push(&ids, 7));
-    assert_int_equal(hearth_tokenizer_encode(tiny, "az", 2, true, &ids, NULL),
-                     HEARTH_EFORMAT);
+    assert_int_equal(
+        hearth_tokenizer_encode(tiny, "a<s>z", 5, true, &ids, NULL),
+        HEARTH_EFORMAT);
     assert_int_equal(ids.n, 1);
     hearth_tokenizer_close(tiny);
     hearth_tokenizer_close(NULL);
@@ -471,6 +489,7 @@ static void tokenizer_survives_lack_of_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tokenizer_merges_by_rank_then_place),
+        cmocka_unit_test(tokenizer_drops_offers_that_changed),
         cmocka_unit_test(tokenizer_takes_control_tokens_only_when_told),
         cmocka_unit_test(tokenizer_takes_longest_added_token),
         cmocka_unit_test(tokenizer_prepends_unless_text_continues),
