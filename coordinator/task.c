@@ -160,7 +160,7 @@ static void read_task(reader *r, hearth_task *t) {
         fail(r, "task", "rule", "is no rule; choose ffa or fedit");
     copy_text(t->name, sizeof(t->name), name);
     copy_text(t->purpose, sizeof(t->purpose),
-              get_str(r, "task", "purpose", "train"));
+              get_str(r, "task", "purpose", "federated"));
     if (r->st == HEARTH_OK && t->purpose[0] == '\0')
         fail(r, "task", "purpose", "is empty");
     t->privacy.mode = get_word(r, "task", "mode", "local", modes, 2);

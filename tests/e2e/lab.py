@@ -119,7 +119,7 @@ class Device:
                 record = {"text": f"Day {i} of friend {self.number}: a walk by the sea, some "
                                   f"tea with honey, and a long sleep of {5 + i % 4} hours."}
                 f.write(json.dumps(record) + "\n")
-        return self.hearth("records", "import", path, "--consent", "train")
+        return self.hearth("records", "import", path, "--consent", "federated")
 
     def sync(self, env=None, once=True, timeout=60):
         return self.hearth("sync", *(["--once"] if once else []), "--policy", self.policy,
