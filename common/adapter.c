@@ -62,9 +62,8 @@ static hearth_status check_pairs(const hearth_adapter_pair *pair, size_t n,
     for (size_t i = 0; i < n; i++) {
         hearth_status st = check_shape(&pair[i], err);
         if (st != HEARTH_OK) return st;
-        if (i && (strcmp(pair[i - 1].module, pair[i].module) == 0 ||
-                  (pair[i - 1].layer == pair[i].layer &&
-                   pair[i - 1].target == pair[i].target)))
+        if (i && pair[i - 1].layer == pair[i].layer &&
+            pair[i - 1].target == pair[i].target)
             return hearth_error_set(err, HEARTH_EINVAL, "%s: given twice",
                                     pair[i].module);
         sum += pair_floats(&pair[i], HEARTH_PART_AB);

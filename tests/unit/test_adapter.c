@@ -95,6 +95,7 @@ static void adapter_new_refuses_bad_specs(void **state) {
                      HEARTH_ETOOBIG);
     make_modules(m);
     m[1] = m[0];
+    m[1].name = "another name";
     assert_int_equal(hearth_adapter_new(&a, &spec[0], m, 14, NULL, NULL),
                      HEARTH_EINVAL);
     assert_int_equal(hearth_adapter_new(&a, &spec[0], NULL, 0, NULL, NULL),
@@ -236,6 +237,15 @@ static void adapter_same_shape_names_the_difference(void **state) {
     b->pair[1].alpha = 5.0f;
     assert_int_equal(hearth_adapter_same_shape(a, b, &err), HEARTH_EMISMATCH);
     assert_non_null(strstr(err.text, "v_proj"));
+    hearth_adapter_free(b);
+    b = make(QV);
+    b->pair[2].rank = 3;
+    assert_int_equal(hearth_adapter_same_shape(a, b, &err), HEARTH_EMISMATCH);
+    assert_non_null(strstr(err.text, "rank 3"));
+    b->pair[2].rank = 2;
+    b->pair[2].out++;
+    assert_int_equal(hearth_adapter_same_shape(a, b, &err), HEARTH_EMISMATCH);
+    b->pair[2].out--;
     hearth_adapter_free(b);
     hearth_lora_spec spec = QV;
     spec.rslora = true;

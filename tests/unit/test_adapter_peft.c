@@ -4,6 +4,7 @@
 
 #include "common/adapter_combine.h"
 #include "common/adapter_peft.h"
+#include "common/bytes.h"
 #include "common/file.h"
 #include "common/safetensors.h"
 #include "tests/support/cmocka_all.h"
@@ -208,6 +209,28 @@ static void peft_load_is_strict_about_tensors(void **state) {
                      HEARTH_EUNSUPPORTED);
 }
 
+/* The writer has no integer types: a file by hand. */
+static void peft_load_refuses_integers(void **state) {
+    (void)state;
+    const char head[] =
+        "{\"" Q0 "lora_A.weight\":{\"dtype\":\"I32\",\"shape\":[2,6],"
+        "\"data_offsets\":[0,48]},\"" Q0 "lora_B.weight\":{\"dtype\":\"F32\","
+        "\"shape\":[6,2],\"data_offsets\":[48,96]}}";
+    uint8_t file[8 + sizeof(head) - 1 + 96] = {0};
+    char path[300];
+    hearth_adapter *a = NULL;
+    hearth_store_le64(file, sizeof(head) - 1);
+    memcpy(file + 8, head, sizeof(head) - 1);
+    write_folder(path_of("ints"), CONFIG(""), GOOD, 2, NULL, NULL);
+    snprintf(path, sizeof(path), "%s/adapter_model.safetensors",
+             path_of("ints"));
+    assert_ok(hearth_file_write(path, file, sizeof(file), 0644, NULL));
+    assert_int_equal(
+        hearth_adapter_load(&a, path_of("ints"), NULL, 0, NULL, NULL, NULL),
+        HEARTH_EUNSUPPORTED);
+    assert_null(a);
+}
+
 static void peft_load_refuses_a_false_seed(void **state) {
     (void)state;
     hearth_adapter *a = NULL;
@@ -333,6 +356,7 @@ int main(void) {
         cmocka_unit_test(peft_patterns_round_trip),
         cmocka_unit_test(peft_load_takes_what_peft_writes),
         cmocka_unit_test(peft_load_is_strict_about_tensors),
+        cmocka_unit_test(peft_load_refuses_integers),
         cmocka_unit_test(peft_load_refuses_a_false_seed),
         cmocka_unit_test(peft_config_reads_defaults_and_strings),
         cmocka_unit_test(peft_config_refuses),

@@ -127,6 +127,9 @@ static void optimizer_refuses_untouched(void **state) {
                      HEARTH_EINVAL);
     assert_int_equal(hearth_optimizer_step(&o, &two, 1, 0.1, NAN, NULL),
                      HEARTH_EINVAL);
+    hearth_optimizer_span wraps[] = {{w, g, 3, true}, {w, g, SIZE_MAX, true}};
+    assert_int_equal(hearth_optimizer_step(&o, wraps, 2, 0.1, 1.0, NULL),
+                     HEARTH_EINVAL);
     assert_true(w[0] == 1.0f && w[1] == 2.0f && o.t == 0);
     assert_int_equal(hearth_optimizer_bytes(10), 80);
     assert_int_equal(hearth_optimizer_bytes(SIZE_MAX / 4), SIZE_MAX);

@@ -315,9 +315,54 @@ static void trainer_stops_at_a_nan_before_the_values(void **state) {
     assert_non_null(strstr(err.text, "step 1, record "));
     assert_memory_equal(before->values, a->values, a->n_values * sizeof(float));
     assert_int_equal(hearth_trainer_tick(t, &ev, &err), HEARTH_ENONFINITE);
+    assert_non_null(strstr(err.text, "training stopped"));
     hearth_trainer_close(t);
     hearth_adapter_free(a);
     hearth_adapter_free(before);
+    hearth_dataset_free(ds);
+}
+
+/* The loss is fine, B being zero, but the gradient of B overflows. */
+static void trainer_stops_at_a_gradient_that_overflows(void **state) {
+    (void)state;
+    hearth_train_config c = settings();
+    hearth_trainer *t = NULL;
+    hearth_train_event ev;
+    hearth_error err;
+    hearth_dataset *ds = make_dataset();
+    hearth_adapter *a = make_adapter(true);
+    c.accum = 1;
+    for (size_t i = 0; i < a->n_pairs; i++) {
+        hearth_adapter_pair *p = &a->pair[i];
+        p->alpha = 1e6f;
+        for (size_t k = 0; k < (size_t)p->rank * p->in; k++) p->a[k] *= 1e37f;
+    }
+    assert_ok(hearth_trainer_open(&t, model, a, ds, &c, NULL, NULL, &err));
+    assert_int_equal(hearth_trainer_tick(t, &ev, &err), HEARTH_ENONFINITE);
+    assert_non_null(strstr(err.text, "the gradient"));
+    assert_true(a->pair[0].b[0] == 0.0f);
+    hearth_trainer_close(t);
+    hearth_adapter_free(a);
+    hearth_dataset_free(ds);
+}
+
+static void trainer_loss_is_the_mean_over_supervised_tokens(void **state) {
+    (void)state;
+    hearth_train_config c = settings();
+    hearth_trainer *t = NULL;
+    hearth_train_event ev;
+    hearth_eval_result r;
+    hearth_dataset *ds = make_dataset();
+    hearth_adapter *a = make_adapter(false);
+    c.batch = N_DOCS;
+    c.accum = 1;
+    assert_ok(hearth_evaluate(model, a, ds, NULL, NULL, &r, NULL, NULL));
+    assert_ok(hearth_trainer_open(&t, model, a, ds, &c, NULL, NULL, NULL));
+    assert_ok(hearth_trainer_tick(t, &ev, NULL));
+    assert_true(fabs(ev.loss - r.loss) < 1e-5);
+    assert_int_equal(ev.supervised, r.tokens);
+    hearth_trainer_close(t);
+    hearth_adapter_free(a);
     hearth_dataset_free(ds);
 }
 
@@ -519,6 +564,8 @@ int main(void) {
         cmocka_unit_test(trainer_refuses_wrong_arguments),
         cmocka_unit_test(trainer_survives_refused_memory),
         cmocka_unit_test(trainer_stops_at_a_nan_before_the_values),
+        cmocka_unit_test(trainer_stops_at_a_gradient_that_overflows),
+        cmocka_unit_test(trainer_loss_is_the_mean_over_supervised_tokens),
         cmocka_unit_test(trainer_full_mode_saves_a_model_that_learnt),
         cmocka_unit_test(evaluate_does_not_depend_on_the_batch),
         cmocka_unit_test(evaluate_refuses),
