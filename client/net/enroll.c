@@ -86,9 +86,16 @@ done:
     return st;
 }
 
-/* Refuse to overwrite a state that belongs to someone else. */
+/* Refuse to overwrite a state that has joined someone else; one that tried and
+ * got no certificate belongs to nobody yet. */
 static hearth_status check_owner(const hearth_enroll_config *c,
                                  hearth_error *err) {
+    char *cert = NULL;
+    hearth_status got =
+        hearth_setting_get(c->db, HEARTH_SETTING_CERT, &cert, NULL, c->al, err);
+    bool joined = cert != NULL;
+    drop(&cert, c->al);
+    if (got != HEARTH_OK || !joined) return got;
     static const char *const name[] = {HEARTH_SETTING_SERVER,
                                        HEARTH_SETTING_ROOT};
     const char *want[] = {c->server, c->root_pin};

@@ -121,6 +121,9 @@ static void enroll_says_what_is_wrong_with_the_token(void **state) {
     w.cfg.token = "token-2";
     assert_int_equal(hearth_enroll(&w.cfg, &w.err), HEARTH_EAUTH);
     w.cfg.token = FAKE_TOKEN;
+    w.cfg.root_pin = w.f.keyset.pins[0]; /* not bound to anyone yet */
+    assert_int_equal(hearth_enroll(&w.cfg, &w.err), HEARTH_ESIGNATURE);
+    w.cfg.root_pin = w.f.root_pin;
     w.f.token_used = true; /* by another device */
     assert_ok(hearth_x509_csr_new(csr, w.f.ca, w.f.rng, NULL));
     memcpy(w.f.csr, csr, sizeof(csr));
