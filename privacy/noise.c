@@ -48,28 +48,47 @@ typedef struct {
     hearth_u128 denom; /* 2 num den t^2 */
 } law;
 
-static hearth_u128 take(pool *p, unsigned n_bytes) {
+/* The next n_bytes <= 8 bytes, little-endian. */
+static uint64_t take(pool *p, unsigned n_bytes) {
     if (!p->failed && p->at + n_bytes > POOL_BYTES) {
         p->failed = hearth_rng_bytes(p->rng, p->byte, POOL_BYTES) != HEARTH_OK;
         p->at = 0;
     }
     if (p->failed) return 0;
-    hearth_u128 x = 0;
-    for (unsigned i = 0; i < n_bytes; i++) {
-        x |= (hearth_u128)p->byte[p->at] << (8 * i);
-        p->byte[p->at++] = 0;
-    }
+    uint64_t x = 0;
+    for (unsigned i = 0; i < n_bytes; i++)
+        x |= (uint64_t)p->byte[p->at++] << (8 * i);
     return x;
 }
 
-/* Uniform in [0, n), n >= 1: mask to the bits of n - 1, reject above. */
-static hearth_u128 below(pool *p, hearth_u128 n) {
+static unsigned bit_length(uint64_t x) {
     unsigned bits = 0;
-    while (bits < 128 && (n - 1) >> bits) bits++;
+    for (unsigned step = 32; step; step /= 2)
+        if (x >> step) x >>= step, bits += step;
+    return bits + (x != 0);
+}
+
+/* Uniform in [0, n), n >= 1: as many bits as n - 1 has, again when above. */
+static uint64_t below_u64(pool *p, uint64_t n) {
+    unsigned bits = bit_length(n - 1);
     if (bits == 0) return 0;
-    hearth_u128 mask = ~(hearth_u128)0 >> (128 - bits);
     for (int i = 0; i < REJECT_CAP && !p->failed; i++) {
-        hearth_u128 x = take(p, (bits + 7) / 8) & mask;
+        uint64_t x = take(p, (bits + 7) / 8) & (UINT64_MAX >> (64 - bits));
+        if (x < n) return x;
+    }
+    p->failed = true;
+    return 0;
+}
+
+static hearth_u128 below(pool *p, hearth_u128 n) {
+    uint64_t top = (uint64_t)((n - 1) >> 64);
+    if (top == 0 && n >> 64 == 0) return below_u64(p, (uint64_t)n);
+    unsigned bits = bit_length(top);
+    for (int i = 0; i < REJECT_CAP && !p->failed; i++) {
+        uint64_t low = take(p, 8);
+        uint64_t high = bits ? take(p, (bits + 7) / 8) : 0;
+        if (bits) high &= UINT64_MAX >> (64 - bits);
+        hearth_u128 x = (hearth_u128)high << 64 | low;
         if (x < n) return x;
     }
     p->failed = true;
@@ -79,7 +98,7 @@ static hearth_u128 below(pool *p, hearth_u128 n) {
 /* True with probability exp(-num / den), 0 <= num <= den (Algorithm 1). */
 static bool exp_below_one(pool *p, hearth_u128 num, hearth_u128 den) {
     for (unsigned k = 1; k < SERIES_CAP && !p->failed; k++) {
-        bool go = below(p, den) < num && (k == 1 || below(p, k) == 0);
+        bool go = below(p, den) < num && (k == 1 || below_u64(p, k) == 0);
         if (!go) return k & 1;
     }
     p->failed = true;
@@ -96,7 +115,7 @@ static bool exp_any(pool *p, hearth_u128 num, hearth_u128 den) {
 /* |y| and sign of a discrete Laplace draw of scale t (Algorithm 2). */
 static uint64_t laplace(pool *p, uint64_t t, bool *negative) {
     for (int i = 0; i < REJECT_CAP && !p->failed; i++) {
-        uint64_t u = (uint64_t)below(p, t);
+        uint64_t u = below_u64(p, t);
         if (!exp_below_one(p, u, t)) continue;
         uint64_t v = 0;
         while (v < GEOM_CAP && !p->failed && exp_below_one(p, 1, 1)) v++;
