@@ -23,7 +23,7 @@ static hearth_rng *shared_rng(void) {
 
 static void try_coords(const uint8_t *data, size_t n, uint32_t s0) {
     double x[20];
-    uint32_t s[20];
+    uint32_t s[20] = {0};
     int32_t y[20];
     memcpy(x, data, n * sizeof(x[0]));
     for (size_t k = 0; k < n; k++) s[k] = (s0 + (uint32_t)k) % (1u << 25);

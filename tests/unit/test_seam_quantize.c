@@ -227,7 +227,8 @@ static void coords_reject_and_zero(void **state) {
     hearth_rng *rng = open_rng(12);
     const uint32_t s[17] = {4, 4}, none[1] = {0}, huge[1] = {(1u << 24) + 1};
     const double low[] = {0.5, -0.001}, high[] = {0.5, 1.001},
-                 nan[] = {0.5, NAN}, inf[] = {0.5, INFINITY}, x[17] = {0};
+                 nan[] = {0.5, (double)NAN}, inf[] = {0.5, (double)INFINITY},
+                 x[17] = {0};
     const int32_t zero[2] = {0};
     int32_t y[2] = {1, 1};
     assert_int_equal(hearth_quantize_coords(y, low, s, 2, rng), HEARTH_EINVAL);
@@ -318,7 +319,8 @@ static void sigma_bound_matches_the_formula(void **state) {
     assert_ok(hearth_sigma_bound_sq(1.0, 12, 1u << 20, &out));
     assert_float_equal((float)sqrt((double)out), 4128.4341f, 1e-3f);
     assert_int_equal(hearth_sigma_bound_sq(0, 12, 5, &out), HEARTH_EINVAL);
-    assert_int_equal(hearth_sigma_bound_sq(NAN, 12, 5, &out), HEARTH_EINVAL);
+    assert_int_equal(hearth_sigma_bound_sq((double)NAN, 12, 5, &out),
+                     HEARTH_EINVAL);
     assert_int_equal(hearth_sigma_bound_sq(1, 41, 5, &out), HEARTH_EINVAL);
     assert_int_equal(hearth_sigma_bound_sq(1, 0, 0, &out), HEARTH_EINVAL);
     assert_int_equal(hearth_sigma_bound_sq(1, 31, 5, &out), HEARTH_ETOOBIG);
@@ -326,7 +328,8 @@ static void sigma_bound_matches_the_formula(void **state) {
     hearth_sigma_sq s;
     assert_int_equal(hearth_sigma_for_z(0, 5, &s), HEARTH_EINVAL);
     assert_int_equal(hearth_sigma_for_z(1, 0, &s), HEARTH_EINVAL);
-    assert_int_equal(hearth_sigma_for_z(INFINITY, 5, &s), HEARTH_EINVAL);
+    assert_int_equal(hearth_sigma_for_z((double)INFINITY, 5, &s),
+                     HEARTH_EINVAL);
     assert_int_equal(hearth_sigma_for_z(1e9, 1 << 30, &s), HEARTH_ETOOBIG);
     assert_true(hearth_sigma_z(s, 5) == 0 && hearth_sigma_value(s) == 0);
 }
