@@ -209,7 +209,7 @@ static void bad_options_are_refused(void **state) {
         hearth_generate_options o = HEARTH_GENERATE_OPTIONS_INIT;
         hearth_status want = HEARTH_EINVAL;
         if (i == 0) o.temperature = -1;
-        if (i == 1) o.temperature = NAN;
+        if (i == 1) o.temperature = (double)NAN;
         if (i == 2) o.top_p = 0;
         if (i == 3) o.top_p = 1.5;
         if (i == 4) o.repeat_penalty = 0;
@@ -218,7 +218,7 @@ static void bad_options_are_refused(void **state) {
         if (i == 7) o.n_stop = 1, o.stop = half;
         if (i == 8) o.n_stop = 1, o.stop = too_long, want = HEARTH_ETOOBIG;
         if (i == 9) o.n_stop = 17, o.stop = many, want = HEARTH_ETOOBIG;
-        if (i == 10) o.repeat_penalty = INFINITY;
+        if (i == 10) o.repeat_penalty = (double)INFINITY;
         assert_int_equal(
             hearth_generator_run(g, prompt, 4, &o, NULL, NULL, &r, NULL), want);
     }
