@@ -20,6 +20,23 @@
 #include "common/sign.h"
 #include "common/x509.h"
 
+/* The large messages of one operation: too much for a small stack. */
+typedef struct {
+    hearth_keyset ks, old;
+    hearth_enroll_request enroll;
+    hearth_renew_request renew;
+    hearth_enroll_reply reply;
+} work;
+
+static work *work_new(const hearth_alloc *al) {
+    return hearth_mem_new(al, sizeof(work));
+}
+
+static void work_free(work *w, const hearth_alloc *al) {
+    if (w) hearth_zeroize(w, sizeof(*w));
+    hearth_mem_free(al, w);
+}
+
 /* Wipe and free a setting. */
 static void drop(char **s, const hearth_alloc *al) {
     if (*s) hearth_zeroize(*s, strlen(*s));
@@ -52,28 +69,28 @@ static hearth_status fetch_keyset(const hearth_dialer *dialer,
 /* Fetch, verify, compare with the stored one, store. */
 static hearth_status take_keyset(const hearth_dialer *dialer,
                                  const char *server, const char *root_pin,
-                                 hearth_db *db, int64_t now_ms,
-                                 hearth_keyset *ks, bool *changed,
-                                 const hearth_alloc *al, hearth_error *err) {
+                                 hearth_db *db, int64_t now_ms, work *w,
+                                 bool *changed, const hearth_alloc *al,
+                                 hearth_error *err) {
     hearth_buf bytes = HEARTH_BUF_INIT(al);
-    hearth_keyset old;
     char *have = NULL;
     size_t n_have = 0;
     *changed = false;
     hearth_status st = fetch_keyset(dialer, server, &bytes, al, err);
     if (st == HEARTH_OK)
-        st = hearth_trust_keyset(ks, bytes.v, bytes.n, root_pin, now_ms, err);
+        st = hearth_trust_keyset(&w->ks, bytes.v, bytes.n, root_pin, now_ms,
+                                 err);
     if (st == HEARTH_OK)
         st = hearth_setting_get(db, HEARTH_SETTING_KEYSET, &have, &n_have, al,
                                 err);
     if (st == HEARTH_OK && have &&
-        hearth_trust_keyset(&old, (uint8_t *)have, n_have, root_pin, 0, NULL) ==
-            HEARTH_OK) {
-        if (ks->version < old.version)
+        hearth_trust_keyset(&w->old, (uint8_t *)have, n_have, root_pin, 0,
+                            NULL) == HEARTH_OK) {
+        if (w->ks.version < w->old.version)
             st = hearth_error_set(err, HEARTH_EREPLAY,
                                   "the coordinator shows an older keyset than "
                                   "before; tell its operator");
-        else if (ks->version == old.version)
+        else if (w->ks.version == w->old.version)
             goto done;
     }
     if (st == HEARTH_OK)
@@ -202,33 +219,30 @@ static hearth_status post(const hearth_transport *tr, const char *path,
     return st;
 }
 
-static hearth_status request_cert(const hearth_enroll_config *c,
-                                  const hearth_keyset *ks,
+static hearth_status request_cert(const hearth_enroll_config *c, work *w,
                                   const hearth_sign_keypair *key,
                                   const char *csr, hearth_error *err) {
     hearth_transport tr = {0};
-    hearth_enroll_request m = {{0}, {0}};
-    hearth_enroll_reply r;
     hearth_buf body = HEARTH_BUF_INIT(c->al), pins = HEARTH_BUF_INIT(c->al);
-    if (strlen(csr) >= sizeof(m.csr_pem)) return HEARTH_ETOOBIG;
-    memcpy(m.token, c->token, strlen(c->token) + 1);
-    memcpy(m.csr_pem, csr, strlen(csr) + 1);
-    hearth_status st = hearth_trust_pins(ks, &pins);
-    if (st == HEARTH_OK) st = hearth_encode_enroll_request(&body, &m);
+    if (strlen(csr) >= sizeof(w->enroll.csr_pem)) return HEARTH_ETOOBIG;
+    memcpy(w->enroll.token, c->token, strlen(c->token) + 1);
+    memcpy(w->enroll.csr_pem, csr, strlen(csr) + 1);
+    hearth_status st = hearth_trust_pins(&w->ks, &pins);
+    if (st == HEARTH_OK) st = hearth_encode_enroll_request(&body, &w->enroll);
     if (st == HEARTH_OK)
         st = c->dialer->open(c->dialer->ud, c->server, hearth_buf_str(&pins),
                              NULL, NULL, &tr, err);
     if (st == HEARTH_OK)
-        st = post(&tr, "/v1/enroll", "enrol", &body, false, &r, c->al, err);
+        st = post(&tr, "/v1/enroll", "enrol", &body, false, &w->reply, c->al,
+                  err);
     if (st == HEARTH_OK)
-        st = check_cert(&r, ks->device_ca_pem, hearth_sign_public(key),
+        st = check_cert(&w->reply, w->ks.device_ca_pem, hearth_sign_public(key),
                         hearth_clock_wall(&c->clock), err);
     if (st == HEARTH_OK) {
         HEARTH_FAILPOINT("enroll.before_store");
-        st = store_cert(c->db, &r, err);
+        st = store_cert(c->db, &w->reply, err);
     }
     c->dialer->close(c->dialer->ud, &tr);
-    hearth_zeroize(&m, sizeof(m));
     hearth_buf_free(&body);
     hearth_buf_free(&pins);
     return st;
@@ -260,15 +274,15 @@ hearth_status hearth_enroll(const hearth_enroll_config *cfg,
                             hearth_error *err) {
     hearth_sign_keypair *key = NULL;
     char *csr = NULL, *cert = NULL;
-    hearth_keyset ks;
     bool changed;
     hearth_status st = check_config(cfg, err);
     if (st != HEARTH_OK) return st;
+    work *w = work_new(cfg->al);
+    if (!w) return HEARTH_ENOMEM;
     if ((st = hearth_setting_store_init(cfg->db, err)) != HEARTH_OK) goto done;
     if ((st = check_owner(cfg, err)) != HEARTH_OK) goto done;
     st = take_keyset(cfg->dialer, cfg->server, cfg->root_pin, cfg->db,
-                     hearth_clock_wall(&cfg->clock), &ks, &changed, cfg->al,
-                     err);
+                     hearth_clock_wall(&cfg->clock), w, &changed, cfg->al, err);
     if (st != HEARTH_OK) goto done;
     if ((st = hearth_db_begin(cfg->db, err)) != HEARTH_OK) goto done;
     st = hearth_setting_set_str(cfg->db, HEARTH_SETTING_SERVER, cfg->server,
@@ -288,36 +302,40 @@ hearth_status hearth_enroll(const hearth_enroll_config *cfg,
                                 cfg->al, err);
     if (st != HEARTH_OK || cert) goto done; /* joined before */
     if ((st = get_key(cfg, &key, &csr, err)) != HEARTH_OK) goto done;
-    st = request_cert(cfg, &ks, key, csr, err);
+    st = request_cert(cfg, w, key, csr, err);
 
 done:
     hearth_sign_free(key);
     drop(&csr, cfg->al);
     drop(&cert, cfg->al);
+    work_free(w, cfg->al);
     return st;
 }
 
 /* Fill the fields that follow from the keyset and the certificate. */
 static hearth_status derive(hearth_enrolment *e, const hearth_alloc *al,
                             hearth_error *err) {
-    hearth_keyset ks;
     hearth_x509_info info;
     hearth_buf pins = HEARTH_BUF_INIT(al);
-    hearth_status st =
-        hearth_trust_keyset(&ks, e->keyset, e->n_keyset, e->root_pin, 0, err);
-    if (st == HEARTH_OK) st = hearth_trust_pins(&ks, &pins);
-    if (st == HEARTH_OK &&
-        !(e->pins = hearth_mem_strdup(al, hearth_buf_str(&pins))))
-        st = HEARTH_ENOMEM;
+    work *w = work_new(al);
+    if (!w) return HEARTH_ENOMEM;
+    hearth_status st = hearth_trust_keyset(&w->ks, e->keyset, e->n_keyset,
+                                           e->root_pin, 0, err);
+    if (st == HEARTH_OK) st = hearth_trust_pins(&w->ks, &pins);
+    if (st == HEARTH_OK) {
+        e->pins = hearth_mem_strdup(al, hearth_buf_str(&pins));
+        if (!e->pins) st = HEARTH_ENOMEM;
+    }
     if (st == HEARTH_OK)
         st = hearth_x509_read(&info, e->cert_pem, strlen(e->cert_pem), err);
     if (st == HEARTH_OK) {
-        e->keyset_version = ks.version;
-        e->keyset_expires_ms = (int64_t)ks.expires_ms;
+        e->keyset_version = w->ks.version;
+        e->keyset_expires_ms = (int64_t)w->ks.expires_ms;
         e->cert_from_ms = info.not_before_ms;
         e->cert_until_ms = info.not_after_ms;
     }
     hearth_buf_free(&pins);
+    work_free(w, al);
     return st;
 }
 
@@ -379,33 +397,37 @@ hearth_status hearth_enroll_renew(const hearth_enrolment *e,
                                   hearth_rng *rng, int64_t now_ms,
                                   const hearth_alloc *al, hearth_error *err) {
     hearth_sign_keypair *key = NULL;
-    hearth_keyset ks;
-    hearth_enroll_reply r;
-    hearth_renew_request m = {{0}};
     hearth_buf body = HEARTH_BUF_INIT(al);
     _Static_assert(HEARTH_X509_PEM_MAX <= HEARTH_PROTO_PEM_CAP, "fits");
-    hearth_status st =
-        hearth_trust_keyset(&ks, e->keyset, e->n_keyset, e->root_pin, 0, err);
+    work *w = work_new(al);
+    if (!w) return HEARTH_ENOMEM;
+    hearth_status st = hearth_trust_keyset(&w->ks, e->keyset, e->n_keyset,
+                                           e->root_pin, 0, err);
     if (st == HEARTH_OK)
         st =
             hearth_sign_from_pem(&key, e->key_pem, strlen(e->key_pem), al, err);
-    if (st == HEARTH_OK) st = hearth_x509_csr_new(m.csr_pem, key, rng, err);
-    if (st == HEARTH_OK) st = hearth_encode_renew_request(&body, &m);
     if (st == HEARTH_OK)
-        st = post(tr, "/v1/renew", "renew", &body, true, &r, al, err);
+        st = hearth_x509_csr_new(w->renew.csr_pem, key, rng, err);
+    if (st == HEARTH_OK) st = hearth_encode_renew_request(&body, &w->renew);
     if (st == HEARTH_OK)
-        st = check_cert(&r, ks.device_ca_pem, hearth_sign_public(key), now_ms,
-                        err);
-    if (st == HEARTH_OK) st = store_cert(db, &r, err);
+        st = post(tr, "/v1/renew", "renew", &body, true, &w->reply, al, err);
+    if (st == HEARTH_OK)
+        st = check_cert(&w->reply, w->ks.device_ca_pem, hearth_sign_public(key),
+                        now_ms, err);
+    if (st == HEARTH_OK) st = store_cert(db, &w->reply, err);
     hearth_sign_free(key);
     hearth_buf_free(&body);
+    work_free(w, al);
     return st;
 }
 
 hearth_status hearth_enroll_refresh_keyset(
     const hearth_enrolment *e, const hearth_dialer *dialer, hearth_db *db,
     int64_t now_ms, bool *changed, const hearth_alloc *al, hearth_error *err) {
-    hearth_keyset ks;
-    return take_keyset(dialer, e->server, e->root_pin, db, now_ms, &ks, changed,
-                       al, err);
+    work *w = work_new(al);
+    if (!w) return HEARTH_ENOMEM;
+    hearth_status st = take_keyset(dialer, e->server, e->root_pin, db, now_ms,
+                                   w, changed, al, err);
+    work_free(w, al);
+    return st;
 }

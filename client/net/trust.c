@@ -18,7 +18,7 @@ hearth_status hearth_trust_keyset(hearth_keyset *ks, const uint8_t *bytes,
                                   size_t n, const char *root_pin,
                                   int64_t now_ms, hearth_error *err) {
     uint8_t root[HEARTH_SIGN_PUBLIC_BYTES];
-    *ks = (hearth_keyset){0};
+    memset(ks, 0, sizeof(*ks));
     if (!hearth_trust_pin_ok(root_pin) || now_ms < 0)
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "the root pin is not of the form sha256//.. "
