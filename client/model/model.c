@@ -115,10 +115,14 @@ static hearth_status check_shape(const hearth_model *m, const hearth_tensor *t,
                        : t->n_dims == 2 && t->dim[0] == want->rows &&
                              t->dim[1] == want->cols;
     if (!fits) {
-        (void)snprintf(text, sizeof(text),
-                       "has another shape than config.json's [%u%s%.0u]",
-                       (unsigned)want->rows, vector ? "" : ", ",
-                       vector ? 0u : (unsigned)want->cols);
+        if (vector)
+            (void)snprintf(text, sizeof(text),
+                           "does not have config.json's shape [%u]",
+                           (unsigned)want->rows);
+        else
+            (void)snprintf(text, sizeof(text),
+                           "does not have config.json's shape [%u, %u]",
+                           (unsigned)want->rows, (unsigned)want->cols);
         return bad(err, m->dir, want->name, text);
     }
     if (t->dtype == HEARTH_DTYPE_OTHER)
@@ -291,15 +295,17 @@ const hearth_module_info *hearth_model_modules(const hearth_model *m,
 
 /* The settings that decide results, one a line. */
 static int digest_config(const hearth_model_config *c, char *out, size_t cap) {
-    return snprintf(out, cap,
-                    "hearth.model.v1\narchitecture %s\nvocab %u\nhidden %u\n"
-                    "layers %u\nheads %u\nkv_heads %u\nhead_dim %u\nffn %u\n"
-                    "theta %.17g\neps %.17g\ntied %d\n",
-                    c->architecture, (unsigned)c->vocab_size,
-                    (unsigned)c->hidden_size, (unsigned)c->n_layers,
-                    (unsigned)c->n_heads, (unsigned)c->n_kv_heads,
-                    (unsigned)c->head_dim, (unsigned)c->ffn_size, c->rope_theta,
-                    c->norm_eps, c->tied ? 1 : 0);
+    return snprintf(
+        out, cap,
+        "hearth.model.v1\narchitecture %s\nvocab %u\nhidden %u\n"
+        "layers %u\nheads %u\nkv_heads %u\nhead_dim %u\nffn %u\n"
+        "theta %.17g\nrope %d %.17g %.17g %.17g %u\neps %.17g\n"
+        "tied %d\n",
+        c->architecture, (unsigned)c->vocab_size, (unsigned)c->hidden_size,
+        (unsigned)c->n_layers, (unsigned)c->n_heads, (unsigned)c->n_kv_heads,
+        (unsigned)c->head_dim, (unsigned)c->ffn_size, c->rope_theta,
+        (int)c->rope_kind, c->rope_factor, c->rope_low, c->rope_high,
+        (unsigned)c->rope_original, c->norm_eps, c->tied ? 1 : 0);
 }
 
 /* Each tensor as "name dtype rows cols\n" and its bytes. */

@@ -10,6 +10,7 @@
 #include "common/file.h"
 #include "common/json.h"
 #include "common/mem.h"
+#include "common/refmath.h"
 
 #define MAX_CONFIG_BYTES ((size_t)1 << 20)
 
@@ -191,25 +192,90 @@ static hearth_status check_fields(const reader *r, const hearth_family *f) {
     return HEARTH_OK;
 }
 
-/* A rope_scaling or rope_parameters object: only the plain kind, with nothing
- * beside rope_theta. */
-static hearth_status check_rope(const reader *r, const char *field,
-                                const hearth_json_value *o) {
+/* The kind that a rope object names; "type" is the older spelling. */
+static hearth_status rope_kind(const reader *r, const char *field,
+                               const hearth_json_value *o,
+                               hearth_rope_kind *out) {
+    const hearth_json_value *v = hearth_json_get(o, "rope_type");
+    const hearth_json_value *old = hearth_json_get(o, "type");
+    const char *s = "default", *t = NULL;
+    if (!absent(v) && hearth_json_str(v, &s) != HEARTH_OK)
+        return bad(r, field, "has a rope_type that is not a string");
+    if (!absent(old) && hearth_json_str(old, &t) != HEARTH_OK)
+        return bad(r, field, "has a type that is not a string");
+    if (t && absent(v)) s = t;
+    if (t && strcmp(s, t) != 0) return bad(r, field, "names two types");
+    if (strcmp(s, "default") == 0)
+        *out = HEARTH_ROPE_PLAIN;
+    else if (strcmp(s, "linear") == 0)
+        *out = HEARTH_ROPE_LINEAR;
+    else if (strcmp(s, "llama3") == 0)
+        *out = HEARTH_ROPE_LLAMA3;
+    else
+        return unsupported(r, field,
+                           "has another type than default, linear or llama3");
+    return HEARTH_OK;
+}
+
+/* Which kinds read a member of a rope object, as bits; 0: none does. */
+static unsigned rope_member(const char *key) {
+    static const struct {
+        const char *key;
+        unsigned kinds;
+    } known[] = {
+        {"rope_type", 7},        {"type", 7},
+        {"rope_theta", 7},       {"partial_rotary_factor", 7},
+        {"factor", 6},           {"low_freq_factor", 4},
+        {"high_freq_factor", 4}, {"original_max_position_embeddings", 4},
+    };
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (strcmp(known[i].key, key) == 0) return known[i].kinds;
+    return 0;
+}
+
+static hearth_status read_llama3(const reader *r, const char *field,
+                                 const hearth_json_value *o) {
+    hearth_model_config *c = r->c;
+    double original = 0;
+    hearth_status st;
+    if ((st = read_positive(r, o, "low_freq_factor", 1e6, 0, &c->rope_low)) ||
+        (st = read_positive(r, o, "high_freq_factor", 1e6, 0, &c->rope_high)) ||
+        (st = read_positive(r, o, "original_max_position_embeddings",
+                            HEARTH_MODEL_MAX_POSITIONS, 0, &original)))
+        return st;
+    c->rope_original = (uint32_t)original;
+    if (!(c->rope_low > 0 && c->rope_high > c->rope_low) || !c->rope_original)
+        return bad(r, field, "lacks the numbers of llama3 scaling");
+    return HEARTH_OK;
+}
+
+/* A rope_scaling or rope_parameters object: every member understood. */
+static hearth_status read_rope_object(const reader *r, const char *field,
+                                      const hearth_json_value *o) {
+    hearth_rope_kind kind = HEARTH_ROPE_PLAIN;
+    hearth_status st;
     if (hearth_json_type_of(o) != HEARTH_JSON_OBJECT)
         return bad(r, field, "is not an object");
+    if ((st = rope_kind(r, field, o, &kind)) != HEARTH_OK) return st;
     for (const hearth_json_value *v = hearth_json_first(o); v;
          v = hearth_json_next(v)) {
-        const char *key = hearth_json_key(v), *s = "";
-        if (strcmp(key, "rope_theta") == 0) continue;
+        const char *key = hearth_json_key(v);
+        if (!(rope_member(key) >> (unsigned)kind & 1u))
+            return unsupported(r, field, "has a member of another type");
         if (strcmp(key, "partial_rotary_factor") == 0 &&
-            rule_holds(v, HEARTH_FIELD_ONE))
-            continue;
-        if ((strcmp(key, "rope_type") == 0 || strcmp(key, "type") == 0) &&
-            hearth_json_str(v, &s) == HEARTH_OK && strcmp(s, "default") == 0)
-            continue;
-        return unsupported(r, field, "asks for scaled positions");
+            !rule_holds(v, HEARTH_FIELD_ONE))
+            return unsupported(r, field, "rotates a part of each head");
     }
-    return HEARTH_OK;
+    if (kind == HEARTH_ROPE_PLAIN) return HEARTH_OK;
+    if (r->c->rope_kind != HEARTH_ROPE_PLAIN)
+        return bad(r, field, "scales positions a second time");
+    r->c->rope_kind = kind;
+    st = read_positive(r, o, "factor", 1e6, 0, &r->c->rope_factor);
+    if (st == HEARTH_OK && r->c->rope_factor < 1)
+        return bad(r, field, "lacks a factor of at least 1");
+    return st == HEARTH_OK && kind == HEARTH_ROPE_LLAMA3
+               ? read_llama3(r, field, o)
+               : st;
 }
 
 /* rope_theta at the top, or inside rope_parameters (transformers 5), or both
@@ -224,10 +290,11 @@ static hearth_status read_rope(const reader *r) {
         read_positive(r, r->root, "rope_theta", 1e12, 1e4, &r->c->rope_theta);
     if (st != HEARTH_OK) return st;
     if (!absent(scaling) &&
-        (st = check_rope(r, "rope_scaling", scaling)) != HEARTH_OK)
+        (st = read_rope_object(r, "rope_scaling", scaling)) != HEARTH_OK)
         return st;
     if (absent(params)) return HEARTH_OK;
-    if ((st = check_rope(r, "rope_parameters", params)) != HEARTH_OK) return st;
+    if ((st = read_rope_object(r, "rope_parameters", params)) != HEARTH_OK)
+        return st;
     st = read_positive(r, params, "rope_theta", 1e12, r->c->rope_theta, &inner);
     if (st != HEARTH_OK) return st;
     if (!absent(plain) &&
@@ -235,6 +302,21 @@ static hearth_status read_rope(const reader *r) {
         return bad(r, "rope_theta", "differs from the one in rope_parameters");
     r->c->rope_theta = inner;
     return HEARTH_OK;
+}
+
+double hearth_model_config_rope_speed(const hearth_model_config *c,
+                                      uint32_t i) {
+    const double two_pi = 6.283185307179586;
+    double half = (double)(c->head_dim / 2);
+    double speed = hearth_ref_pow(c->rope_theta, -(double)i / half);
+    if (c->rope_kind == HEARTH_ROPE_PLAIN) return speed;
+    if (c->rope_kind == HEARTH_ROPE_LINEAR) return speed / c->rope_factor;
+    /* turns within the first training's context */
+    double turns = (double)c->rope_original * speed / two_pi;
+    if (turns < c->rope_low) return speed / c->rope_factor;
+    if (turns > c->rope_high) return speed;
+    double keep = (turns - c->rope_low) / (c->rope_high - c->rope_low);
+    return (1 - keep) * speed / c->rope_factor + keep * speed;
 }
 
 static hearth_status read_sizes(const reader *r) {
@@ -358,6 +440,24 @@ static void write_tokens(const hearth_model_config *c, hearth_buf *out) {
                                 (long)c->pad);
 }
 
+static void write_rope(const hearth_model_config *c, hearth_buf *out) {
+    static const char *const name[] = {"default", "linear", "llama3"};
+    if (c->rope_kind == HEARTH_ROPE_PLAIN) {
+        (void)hearth_buf_puts(out, "  \"rope_scaling\": null,\n");
+        return;
+    }
+    (void)hearth_buf_printf(
+        out, "  \"rope_scaling\": {\"rope_type\": \"%s\", \"factor\": %.17g",
+        name[c->rope_kind], c->rope_factor);
+    if (c->rope_kind == HEARTH_ROPE_LLAMA3)
+        (void)hearth_buf_printf(out,
+                                ", \"low_freq_factor\": %.17g, "
+                                "\"high_freq_factor\": %.17g, "
+                                "\"original_max_position_embeddings\": %u",
+                                c->rope_low, c->rope_high, c->rope_original);
+    (void)hearth_buf_puts(out, "},\n");
+}
+
 hearth_status hearth_model_config_write(const hearth_model_config *c,
                                         hearth_buf *out) {
     (void)hearth_buf_printf(
@@ -377,11 +477,14 @@ hearth_status hearth_model_config_write(const hearth_model_config *c,
     (void)hearth_buf_printf(
         out,
         "  \"num_hidden_layers\": %u,\n  \"num_key_value_heads\": %u,\n"
-        "  \"rms_norm_eps\": %.17g,\n  \"rope_scaling\": null,\n"
+        "  \"rms_norm_eps\": %.17g,\n",
+        c->n_layers, c->n_kv_heads, c->norm_eps);
+    write_rope(c, out);
+    (void)hearth_buf_printf(
+        out,
         "  \"rope_theta\": %.17g,\n  \"tie_word_embeddings\": %s,\n"
         "  \"torch_dtype\": \"float32\",\n  \"vocab_size\": %u\n}\n",
-        c->n_layers, c->n_kv_heads, c->norm_eps, c->rope_theta,
-        c->tied ? "true" : "false", c->vocab_size);
+        c->rope_theta, c->tied ? "true" : "false", c->vocab_size);
     return out->failed ? HEARTH_ENOMEM : HEARTH_OK;
 }
 

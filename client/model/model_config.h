@@ -24,6 +24,13 @@
 #define HEARTH_MODEL_MAX_WIDTH     131072u /* hidden, ffn, heads * head_dim */
 #define HEARTH_MODEL_MAX_POSITIONS 16777216u
 
+/* How positions are stretched for contexts longer than the first training. */
+typedef enum {
+    HEARTH_ROPE_PLAIN,
+    HEARTH_ROPE_LINEAR, /* every frequency / factor */
+    HEARTH_ROPE_LLAMA3  /* slow ones / factor, fast ones kept, between: mixed */
+} hearth_rope_kind;
+
 /* Everything that decides results.  Zero-initialised where absent. */
 typedef struct hearth_model_config {
     char architecture[64]; /* "LlamaForCausalLM" */
@@ -37,6 +44,10 @@ typedef struct hearth_model_config {
     uint32_t ffn_size;
     uint32_t max_positions;
     double rope_theta;
+    hearth_rope_kind rope_kind;
+    double rope_factor;         /* linear, llama3: >= 1 */
+    double rope_low, rope_high; /* llama3: frequency factors, low < high */
+    uint32_t rope_original;     /* llama3: positions of first training */
     double norm_eps;
     double initializer_range; /* sigma of model create; default 0.02 */
     bool tied;                /* the head is the embedding */
@@ -66,6 +77,12 @@ hearth_model_config_write(const hearth_model_config *c, hearth_buf *out);
 
 /* Numbers of the whole model: trainable parameters. */
 uint64_t hearth_model_config_parameters(const hearth_model_config *c);
+
+/* Angle per position of pair i, 0 <= i < head_dim / 2: theta^(-2 i /
+ * head_dim), then the stretching.  common/refmath only.
+ * Source: Su et al., RoFormer, arXiv:2104.09864; llama3: the Llama 3.1 model
+ * card's reference code. */
+double hearth_model_config_rope_speed(const hearth_model_config *c, uint32_t i);
 
 /* Is id one of the end-of-sequence tokens? */
 bool hearth_model_config_is_eos(const hearth_model_config *c, int32_t id);

@@ -6,13 +6,11 @@
 #include "client/train/decoder_private.h"
 #include "common/refmath.h"
 
-/* Angles position * theta^(-2 i / head_dim), in double whatever hearth_real
- * is. Source: Su et al., RoFormer, arXiv:2104.09864. */
+/* Angles position * speed, in double whatever hearth_real is. */
 static void fill_rotary(hearth_decoder *d) {
-    size_t half = d->c->head_dim / 2;
-    for (size_t i = 0; i < half; i++) {
-        double speed =
-            hearth_ref_pow(d->c->rope_theta, -(double)i / (double)half);
+    uint32_t half = d->c->head_dim / 2;
+    for (uint32_t i = 0; i < half; i++) {
+        double speed = hearth_model_config_rope_speed(d->c, i);
         for (size_t p = 0; p < d->n_positions; p++) {
             double angle = (double)p * speed;
             d->cos[p * half + i] = (hearth_real)hearth_ref_cos(angle);

@@ -4,6 +4,8 @@
 
 #include "tests/support/model_fixture.h"
 
+#include "common/safetensors.h"
+
 static const uint32_t lengths[] = {20, 1, 33, 12, 30};
 #define N_DOCS 5
 
@@ -259,6 +261,73 @@ static void a_stream_without_labels_costs_nothing(void **state) {
     tiny_engine_close(&e);
 }
 
+/* The model again, every weight cut to its upper 16 bits, stored as dtype. */
+static hearth_model *cut_model(hearth_dtype dtype, char out[64]) {
+    char path[128], config[128];
+    hearth_safetensors_writer *w = NULL;
+    hearth_model *m = NULL;
+    const hearth_model_config *c = hearth_model_get_config(model);
+    hearth_buf text = HEARTH_BUF_INIT(NULL);
+    assert_non_null(hearth_test_dir(out));
+    (void)snprintf(path, sizeof(path), "%s/model.safetensors", out);
+    (void)snprintf(config, sizeof(config), "%s/config.json", out);
+    assert_ok(hearth_model_config_write(c, &text));
+    assert_ok(hearth_file_write(config, text.v, text.n, 0644, NULL));
+    hearth_buf_free(&text);
+    assert_ok(hearth_safetensors_writer_new(&w, path, NULL, NULL));
+    for (size_t pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < hearth_model_n_tensors(c); i++) {
+            static float v[67 * 40];
+            hearth_model_tensor t;
+            hearth_model_tensor_at(c, i, &t);
+            size_t n = (size_t)t.rows * t.cols;
+            uint64_t dim[2] = {t.rows, t.cols};
+            hearth_weight_copy(hearth_model_weight(model, t.role, t.layer), v);
+            if (pass == 0)
+                assert_ok(hearth_safetensors_writer_declare(
+                    w, t.name, dtype, t.cols == 1 ? 1 : 2, dim, NULL));
+            for (size_t k = 0; pass == 1 && k < n; k++) {
+                uint32_t bits;
+                uint8_t b[4];
+                memcpy(&bits, &v[k], 4);
+                bits &= 0xffff0000u;
+                b[0] = b[1] = 0;
+                b[2] = (uint8_t)(bits >> 16);
+                b[3] = (uint8_t)(bits >> 24);
+                size_t skip_n = dtype == HEARTH_DTYPE_BF16 ? 2 : 0;
+                assert_ok(hearth_safetensors_writer_write(w, b + skip_n,
+                                                          4 - skip_n, NULL));
+            }
+        }
+    assert_ok(hearth_safetensors_writer_finish(w, NULL));
+    hearth_safetensors_writer_free(w);
+    assert_ok(hearth_model_open(&m, out, NULL, NULL));
+    return m;
+}
+
+static void sixteen_bit_weights_give_what_their_values_give(void **state) {
+    float *g[2];
+    hearth_loss l[2];
+    size_t n;
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        char folder[64];
+        hearth_model *m =
+            cut_model(i ? HEARTH_DTYPE_BF16 : HEARTH_DTYPE_F32, folder);
+        hearth_adapter *a = adapter(HEARTH_TARGETS_LINEAR, 0, false);
+        hearth_decoder_shape s = shape(a);
+        s.model = m;
+        g[i] = gradient(s, NULL, hearth_kernels_default(), &ts.stream, NULL,
+                        &l[i], &n);
+        hearth_adapter_free(a);
+        tiny_drop(m, folder);
+    }
+    assert_true(fabs(l[0].loss_sum - l[1].loss_sum) <= 1e-6 * l[0].loss_sum);
+    assert_true(distance(g[0], g[1], n) <= 1e-6);
+    free(g[0]);
+    free(g[1]);
+}
+
 /* The cache gives what one pass over the whole context gives. */
 static void extend_equals_logits(void **state) {
     tiny_engine e;
@@ -458,6 +527,7 @@ int main(void) {
         cmocka_unit_test(reference_and_default_kernels_agree),
         cmocka_unit_test(loss_counts_what_is_supervised),
         cmocka_unit_test(a_stream_without_labels_costs_nothing),
+        cmocka_unit_test(sixteen_bit_weights_give_what_their_values_give),
         cmocka_unit_test(extend_equals_logits),
         cmocka_unit_test(streams_that_break_the_contract_are_refused),
         cmocka_unit_test(documents_longer_than_the_model_are_refused),

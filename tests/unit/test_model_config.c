@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_model_config.c - client/model/model_config.h */
+#include <math.h>
+
 #include "tests/support/cmocka_all.h"
 #include "tests/support/fail_alloc.h"
 
@@ -75,8 +77,14 @@ static void parse_refuses_what_would_change_results(void **state) {
         {"\"attention_bias\":true", "attention_bias"},
         {"\"mlp_bias\":true", "mlp_bias"},
         {"\"hidden_act\":\"gelu\"", "hidden_act"},
-        {"\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8}",
+        {"\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":8}",
          "rope_scaling"},
+        {"\"rope_scaling\":{\"type\":\"linear\",\"factor\":8,"
+         "\"low_freq_factor\":1}",
+         "rope_scaling"},
+        {"\"rope_parameters\":{\"rope_theta\":1e4,"
+         "\"partial_rotary_factor\":0.5}",
+         "rope_parameters"},
         {"\"rope_parameters\":{\"rope_theta\":1e4,\"rope_type\":\"yarn\"}",
          "rope_parameters"},
         {"\"rope_parameters\":{\"rope_theta\":1e4,\"factor\":2}",
@@ -121,6 +129,18 @@ static void parse_refuses_bad_values(void **state) {
         "{" BASE ",\"rms_norm_eps\":\"x\"}",
         "{" BASE ",\"rope_theta\":-1}",
         "{" BASE ",\"rope_scaling\":3}",
+        "{" BASE ",\"rope_scaling\":{\"type\":3}}",
+        "{" BASE ",\"rope_scaling\":{\"rope_type\":3}}",
+        "{" BASE ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":0.5}}",
+        "{" BASE ",\"rope_scaling\":{\"type\":\"linear\"}}",
+        "{" BASE ",\"rope_scaling\":{\"type\":\"linear\",\"rope_type\":"
+        "\"default\"}}",
+        "{" BASE ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2},"
+        "\"rope_parameters\":{\"type\":\"linear\",\"factor\":2}}",
+        "{" BASE ",\"rope_scaling\":{\"type\":\"llama3\",\"factor\":8}}",
+        "{" BASE ",\"rope_scaling\":{\"type\":\"llama3\",\"factor\":8,"
+        "\"low_freq_factor\":4,\"high_freq_factor\":1,"
+        "\"original_max_position_embeddings\":8192}}",
         "{" BASE ",\"hidden_act\":3}",
         "{" BASE ",\"tie_word_embeddings\":3}",
         "{" BASE ",\"bos_token_id\":512}",
@@ -155,6 +175,63 @@ static void write_round_trips(void **state) {
     assert_true(hearth_model_config_is_eos(&b, 5));
     assert_false(hearth_model_config_is_eos(&b, 1));
     hearth_buf_free(&out);
+}
+
+#define LLAMA3                                                                 \
+    "\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":32.0,"              \
+    "\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,"                        \
+    "\"original_max_position_embeddings\":8192},\"rope_theta\":5e5,"           \
+    "\"head_dim\":64"
+
+static void speeds_follow_the_kind(void **state) {
+    hearth_model_config c, again;
+    hearth_buf out = HEARTH_BUF_INIT(NULL);
+    (void)state;
+    assert_ok(parse(&c, "{" BASE ",\"head_dim\":64}"));
+    assert_true(fabs(hearth_model_config_rope_speed(&c, 16) - 1e-2) < 1e-15);
+    assert_ok(parse(&c, "{" BASE ",\"head_dim\":64,\"rope_scaling\":"
+                        "{\"type\":\"linear\",\"factor\":4}}"));
+    assert_true(fabs(hearth_model_config_rope_speed(&c, 16) - 25e-4) < 1e-15);
+    assert_ok(parse(&c, "{" BASE "," LLAMA3 "}"));
+    for (uint32_t i = 0; i < 32; i++) { /* by wavelength, as in the source */
+        double plain = pow(5e5, -(double)i / 32.0), want = plain;
+        double wave = 2 * 3.141592653589793 / plain;
+        double smooth = (8192.0 / wave - 1.0) / (4.0 - 1.0);
+        if (wave > 8192.0 / 1.0)
+            want = plain / 32.0;
+        else if (wave >= 8192.0 / 4.0)
+            want = (1 - smooth) * plain / 32.0 + smooth * plain;
+        double got = hearth_model_config_rope_speed(&c, i);
+        assert_true(fabs(got - want) <= 1e-13 * want);
+    }
+    assert_ok(hearth_model_config_write(&c, &out));
+    assert_ok(parse(&again, hearth_buf_str(&out)));
+    assert_memory_equal(&c, &again, sizeof(c));
+    hearth_buf_free(&out);
+}
+
+static void real_configs_are_read_or_refused_by_name(void **state) {
+    static const struct {
+        const char *name;
+        hearth_status st;
+        uint32_t layers;
+    } file[] = {
+        {"configs/Llama-3.2-1B.config.json", HEARTH_OK, 16},
+        {"configs/SmolLM2-135M.config.json", HEARTH_OK, 30},
+        {"configs/gpt2.config.json", HEARTH_EUNSUPPORTED, 0},
+        {"configs/gemma-3-270m-it.config.json", HEARTH_EUNSUPPORTED, 0},
+        {"configs/Qwen2.5-0.5B-Instruct.config.json", HEARTH_EUNSUPPORTED, 0},
+    };
+    char path[1024];
+    (void)state;
+    if (!hearth_test_data(path, sizeof(path), file[0].name)) skip();
+    for (size_t i = 0; i < sizeof(file) / sizeof(file[0]); i++) {
+        hearth_model_config c;
+        assert_true(hearth_test_data(path, sizeof(path), file[i].name));
+        if (hearth_model_config_load(&c, path, NULL, &error) != file[i].st)
+            fail_msg("%s", error.text);
+        assert_int_equal(c.n_layers, file[i].layers);
+    }
 }
 
 static void parameters_are_counted(void **state) {
@@ -193,6 +270,8 @@ int main(void) {
         cmocka_unit_test(parse_refuses_what_would_change_results),
         cmocka_unit_test(parse_refuses_bad_values),
         cmocka_unit_test(write_round_trips),
+        cmocka_unit_test(speeds_follow_the_kind),
+        cmocka_unit_test(real_configs_are_read_or_refused_by_name),
         cmocka_unit_test(parameters_are_counted),
         cmocka_unit_test(allocation_failures_are_clean),
     };
