@@ -15,7 +15,7 @@
 
 #include "client/device/conditions.h"
 #include "client/device/policy.h"
-#include "client/model/model.h"
+#include "client/model/base_model.h"
 #include "client/net/enroll.h"
 #include "client/net/sync.h"
 #include "client/personal/personal.h"

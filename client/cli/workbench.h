@@ -17,7 +17,7 @@
 #include <stdbool.h>
 
 #include "client/cli/cli.h"
-#include "client/model/model.h"
+#include "client/model/base_model.h"
 #include "client/tokenizer/tokenizer.h"
 #include "client/train/dataset.h"
 #include "client/train/kernels.h"

@@ -23,7 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "client/model/model.h"
+#include "client/model/base_model.h"
 #include "client/tokenizer/tokenizer.h"
 #include "client/train/kernels.h"
 #include "common/adapter.h"

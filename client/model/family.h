@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "client/model/model.h"
+#include "client/model/base_model.h"
 #include "client/model/model_config.h"
 
 /* A side of a tensor, as a function of the config. */

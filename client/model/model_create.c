@@ -5,7 +5,7 @@
  * initializer_range), norm weights 1.  Element e of tensor i is the draw
  * (i, e) of the seed, so the bytes depend on seed and config alone.
  */
-#include "client/model/model.h"
+#include "client/model/base_model.h"
 #include "client/model/model_write.h"
 #include "common/error.h"
 #include "common/file.h"

@@ -2,7 +2,7 @@
 /* client/model/model_save.c - write a Hugging Face folder. */
 #include <string.h>
 
-#include "client/model/model.h"
+#include "client/model/base_model.h"
 #include "client/model/model_write.h"
 #include "common/error.h"
 #include "common/file.h"

@@ -3,7 +3,7 @@
 #ifndef HEARTH_CLIENT_MODEL_MODEL_WRITE_H
 #define HEARTH_CLIENT_MODEL_MODEL_WRITE_H
 
-#include "client/model/model.h"
+#include "client/model/base_model.h"
 #include "common/safetensors.h"
 
 /* Write tensor i, rows * cols floats, in any number of pieces. */

@@ -27,7 +27,7 @@
 
 #include "client/device/conditions.h"
 #include "client/device/policy.h"
-#include "client/model/model.h"
+#include "client/model/base_model.h"
 #include "client/net/transport.h"
 #include "client/records/record_store.h"
 #include "client/tokenizer/chat_template.h"

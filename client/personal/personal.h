@@ -19,7 +19,7 @@
 #ifndef HEARTH_CLIENT_PERSONAL_PERSONAL_H
 #define HEARTH_CLIENT_PERSONAL_PERSONAL_H
 
-#include "client/model/model.h"
+#include "client/model/base_model.h"
 #include "common/adapter.h"
 #include "common/db.h"
 #include "proto/signed.h"

@@ -14,7 +14,7 @@
 #ifndef HEARTH_CLIENT_PERSONAL_SPACE_H
 #define HEARTH_CLIENT_PERSONAL_SPACE_H
 
-#include "client/model/model.h"
+#include "client/model/base_model.h"
 #include "common/adapter.h"
 #include "proto/messages.h"
 

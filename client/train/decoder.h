@@ -27,7 +27,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "client/model/model.h"
+#include "client/model/base_model.h"
 #include "client/train/kernels.h"
 #include "client/train/params.h"
 #include "client/train/real.h"

@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "client/model/model.h"
+#include "client/model/base_model.h"
 #include "client/train/dataset.h"
 #include "common/adapter.h"
 #include "common/alloc.h"

@@ -3,7 +3,7 @@
  *
  * The decoder fills it; the optimizer walks it.  Order: LoRA in the canonical
  * flat order of common/adapter.h (A is left out under freeze-a); full mode in
- * the canonical tensor order of client/model/model.h.
+ * the canonical tensor order of client/model/base_model.h.
  */
 #ifndef HEARTH_CLIENT_TRAIN_PARAMS_H
 #define HEARTH_CLIENT_TRAIN_PARAMS_H

@@ -26,7 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "client/model/model.h"
+#include "client/model/base_model.h"
 #include "client/train/dataset.h"
 #include "client/train/evaluate.h"
 #include "client/train/memplan.h"

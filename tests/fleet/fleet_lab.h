@@ -19,7 +19,7 @@
 #ifndef HEARTH_TESTS_FLEET_LAB_H
 #define HEARTH_TESTS_FLEET_LAB_H
 
-#include "client/model/model.h"
+#include "client/model/base_model.h"
 #include "client/tokenizer/tokenizer.h"
 #include "client/train/dataset.h"
 #include "client/train/trainer.h"

@@ -5,7 +5,7 @@
 
 #include "tests/support/cmocka_all.h"
 
-#include "client/model/model.h"
+#include "client/model/base_model.h"
 #include "client/train/decoder.h"
 #include "common/arena.h"
 #include "common/file.h"

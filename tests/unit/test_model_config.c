@@ -5,7 +5,7 @@
 #include "tests/support/cmocka_all.h"
 #include "tests/support/fail_alloc.h"
 
-#include "client/model/model.h"
+#include "client/model/base_model.h"
 #include "client/model/model_config.h"
 
 #define BASE                                                                   \

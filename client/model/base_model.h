@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* client/model/model.h - an opened base model: immutable, shareable.
+/* client/model/base_model.h - an opened base model: immutable, shareable.
  *
  *     hearth_model *m = NULL;
  *     if (hearth_model_open(&m, "dir", al, &err) != HEARTH_OK) ...
@@ -13,8 +13,8 @@
  * Threads: any number of threads may use one model at the same time; it must
  * outlive every decoder made from it.
  */
-#ifndef HEARTH_CLIENT_MODEL_MODEL_H
-#define HEARTH_CLIENT_MODEL_MODEL_H
+#ifndef HEARTH_CLIENT_MODEL_BASE_MODEL_H
+#define HEARTH_CLIENT_MODEL_BASE_MODEL_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -111,4 +111,4 @@ HEARTH_MUST_CHECK hearth_status hearth_model_save(const hearth_model_config *c,
                                                   const hearth_alloc *al,
                                                   hearth_error *err);
 
-#endif /* HEARTH_CLIENT_MODEL_MODEL_H */
+#endif /* HEARTH_CLIENT_MODEL_BASE_MODEL_H */

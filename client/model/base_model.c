@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* client/model/model.c - open a Hugging Face folder and check every tensor. */
-#include "client/model/model.h"
+/* client/model/base_model.c - open a Hugging Face folder and check every tensor. */
+#include "client/model/base_model.h"
 
 #include <pthread.h>
 #include <stdio.h>
