@@ -49,17 +49,18 @@ static hearth_status parse_layers(const char *text, uint32_t *last,
 }
 
 static hearth_status fresh_adapter(hearth_train_flags *f, hearth_error *err) {
-    hearth_lora_spec spec = {.rank = (uint32_t)f->rank,
-                             .alpha = (float)f->alpha,
+    const char *targets = f->targets ? f->targets : "auto";
+    hearth_lora_spec spec = {.rank = f->rank ? (uint32_t)f->rank : 8,
+                             .alpha = f->alpha > 0.0 ? (float)f->alpha : 16.0f,
                              .rslora = f->rslora,
                              .freeze_a = f->freeze_a};
     uint8_t seed[HEARTH_ADAPTER_SEED_BYTES];
     size_t n = 0;
-    if (hearth_targets_parse(f->targets, &spec.targets) != HEARTH_OK)
+    if (hearth_targets_parse(targets, &spec.targets) != HEARTH_OK)
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "--targets %.60s: give auto, attn, all-linear "
                                 "or names such as q_proj,v_proj",
-                                f->targets);
+                                targets);
     hearth_status st = parse_layers(f->layers, &spec.last_layers, err);
     if (st != HEARTH_OK) return st;
     const hearth_module_info *m = hearth_model_modules(f->wb.model, &n);
@@ -82,9 +83,18 @@ hearth_status hearth_train_flags_adapter(hearth_train_flags *f,
                                 "--adapter is not for --mode full");
     }
     if (!f->adapter_dir) return fresh_adapter(f, err);
+    if (f->rank || f->alpha > 0.0 || f->targets || f->layers || f->rslora)
+        return hearth_error_set(err, HEARTH_EINVAL,
+                                "the adapter given has its own --rank, "
+                                "--alpha, --targets, --layers and --rslora; "
+                                "leave these out");
     hearth_status st = hearth_workbench_load(
         &f->wb, f->adapter_dir, &f->wb.adapter, &weight, &f->wb.info, err);
     if (st != HEARTH_OK) return st;
+    if (weight < 1.0f || weight > 1.0f)
+        return hearth_error_set(err, HEARTH_EINVAL,
+                                "training starts from a whole adapter; give "
+                                "--adapter DIR without a weight");
     if (f->freeze_a) f->wb.adapter->freeze_a = true;
     return HEARTH_OK;
 }

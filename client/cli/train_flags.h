@@ -22,10 +22,9 @@ typedef struct {
 
 #define HEARTH_TRAIN_FLAGS_INIT                                                \
     {                                                                          \
-        .wb = HEARTH_WORKBENCH_INIT, .mode = "lora", .targets = "auto",        \
-        .schedule = "constant", .rank = 8, .alpha = 16.0, .pack = true,        \
-        .shuffle = true, .batch = 1, .accum = 1, .seed = 1, .epochs = 1.0,     \
-        .lr = 2e-4, .clip_grad = 1.0,                                          \
+        .wb = HEARTH_WORKBENCH_INIT, .mode = "lora", .schedule = "constant",   \
+        .pack = true, .shuffle = true, .batch = 1, .accum = 1, .seed = 1,      \
+        .epochs = 1.0, .lr = 2e-4, .clip_grad = 1.0,                           \
     }
 
 /* clang-format off */
@@ -33,11 +32,11 @@ typedef struct {
     HEARTH_WORKBENCH_FLAGS((f).wb),                                           \
     HEARTH_WORKBENCH_RECORD_FLAGS((f).wb),                                    \
     HEARTH_FLAG_CHOICE("mode", "lora|full", "what is trained", &(f).mode),    \
-    HEARTH_FLAG_U64("rank", "N", "of the adapter", &(f).rank, 1, 1024),       \
-    HEARTH_FLAG_F64("alpha", "X", "scale is alpha / rank", &(f).alpha, 1e-6,  \
+    HEARTH_FLAG_U64("rank", "N", "of the adapter, 0 = 8", &(f).rank, 0, 1024),       \
+    HEARTH_FLAG_F64("alpha", "X", "scale is alpha / rank, 0 = 16", &(f).alpha, 0,  \
                     1e6),                                                     \
     HEARTH_FLAG_BOOL("rslora", "scale is alpha / sqrt(rank)", &(f).rslora),   \
-    HEARTH_FLAG_STR("targets", "LIST", "auto, attn, all-linear, or names",    \
+    HEARTH_FLAG_STR("targets", "LIST", "auto (q and v), attn, all-linear, names",    \
                     &(f).targets),                                            \
     HEARTH_FLAG_STR("layers", "last:K", "adapt the last K layers only",       \
                     &(f).layers),                                             \

@@ -125,7 +125,7 @@ class Cli(unittest.TestCase):
         self.fails(2, "--model DIR is missing", "train", "--data", "x")
         self.fails(2, "given twice", "plan", "--seq", "9", "--seq", "9")
         self.fails(2, "is not a whole number", "plan", "--seq", "9x")
-        self.fails(2, "is not between", "plan", "--rank", "0")
+        self.fails(2, "is not between", "plan", "--rank", "2000")
         self.fails(2, "is not between", "plan", "--dropout", "2")
         self.fails(2, "is not a number", "plan", "--lr", "nan")
         self.fails(2, "is none of", "plan", "--schedule", "step")
@@ -246,6 +246,14 @@ class Cli(unittest.TestCase):
         e = self.events("adapter", "inspect", "--adapter", self.dir / "ffa")
         self.assertTrue(e[0]["freeze_a"] and e[0]["a_from_seed"])
         self.call(*self.train_args("ffa2", "--adapter", self.dir / "ffa"))
+        self.fails(1, "its own --rank",
+                   *self.train_args("ffa3", "--adapter", self.dir / "ffa",
+                                    "--rank", 4))
+        self.fails(1, "without a weight",
+                   *self.train_args("ffa3", "--adapter", f"{self.dir / 'ffa'}:2"))
+        self.fails(1, "--targets w", *self.train_args("x", "--targets", "w"))
+        self.fails(1, "--layers first:1",
+                   *self.train_args("x", "--layers", "first:1"))
 
     def test_an_adapter_of_another_base_is_refused(self):
         self.call(*self.train_args("own"))
