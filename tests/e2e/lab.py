@@ -221,11 +221,11 @@ class Lab:
         return self.ctl("token", "create", *words).ok().of("token")[0]["token"]
 
     def task(self, name="diary", rounds=1, count="2,2", time_="0s,30s", noise=8, steps=1,
-             targets="v_proj", rank=1, over=4, extra_task=""):
+             targets="v_proj", rank=1, over=4):
         m = self.shape
         path = self.dir / f"{name}.ini"
         path.write_text(
-            f"[task]\nname = {name}\nrounds = {rounds}\nspacing = 0s\n{extra_task}"
+            f"[task]\nname = {name}\nrounds = {rounds}\nspacing = 0s\npurpose = federated\n"
             f"[base]\nid = {m['base_id']}\ntokenizer = {self.tokenizer}\nlayers = {m['layers']}\n"
             f"hidden = {m['hidden_size']}\nheads = {m['heads']}\nkv_heads = {m['kv_heads']}\n"
             f"head_dim = {m['head_dim']}\nffn = {m['ffn_size']}\n"
