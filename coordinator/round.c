@@ -143,7 +143,9 @@ static uint32_t apply(const hearth_round_spec *spec, hearth_round *r,
     case HEARTH_ROUND_EV_TICK:
     case HEARTH_ROUND_EV_STOP: return HEARTH_REASON_NONE;
     case HEARTH_ROUND_EV_RELEASE:
-        if (r->phase != HEARTH_ROUND_FIXING) return HEARTH_REASON_CLOSED;
+        /* Not in the step that fixes it: nothing is summed yet. */
+        if (r->phase != HEARTH_ROUND_FIXING || act->fix)
+            return HEARTH_REASON_CLOSED;
         r->phase = HEARTH_ROUND_RELEASED;
         return HEARTH_REASON_NONE;
     case HEARTH_ROUND_EV_FAIL:
