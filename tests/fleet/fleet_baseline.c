@@ -27,20 +27,25 @@ static hearth_train_config train_config(const hearth_fleet_lab *lab,
 typedef struct {
     hearth_adapter *adapter;
     double loss;
-    unsigned since; /* looks since it was found */
+    double mark;    /* the loss that has to be beaten by the tolerance */
+    unsigned since; /* looks since it was */
 } best;
 
 /* Measure on valid; keep a clone when it is the best yet. */
 static hearth_status look(const hearth_fleet_lab *lab,
                           const hearth_adapter *adapter,
-                          const hearth_dataset *valid, best *b, double *loss,
-                          hearth_error *err) {
+                          const hearth_dataset *valid, double tolerance,
+                          best *b, double *loss, hearth_error *err) {
     hearth_eval_result r;
     hearth_status st = hearth_evaluate(lab->model, adapter, valid, NULL,
                                        lab->pool, &r, lab->al, err);
     if (st != HEARTH_OK) return st;
     *loss = r.loss;
     b->since++;
+    if (!b->adapter || r.loss < b->mark - tolerance) {
+        b->mark = r.loss;
+        b->since = 0;
+    }
     if (b->adapter && !(r.loss < b->loss)) return HEARTH_OK;
     hearth_adapter *clone;
     if ((st = hearth_adapter_clone(&clone, adapter, lab->al, err)) != HEARTH_OK)
@@ -48,7 +53,6 @@ static hearth_status look(const hearth_fleet_lab *lab,
     hearth_adapter_free(b->adapter);
     b->adapter = clone;
     b->loss = r.loss;
-    b->since = 0;
     return HEARTH_OK;
 }
 
@@ -78,7 +82,7 @@ static hearth_status train_alone(const hearth_fleet_lab *lab, size_t i,
     hearth_adapter *a = NULL;
     hearth_trainer *t = NULL;
     hearth_train_event ev = {0};
-    best b = {NULL, 0.0, 0};
+    best b = {NULL, 0.0, 0.0, 0};
     double loss;
     *out = NULL;
     cfg.lr = lab->sc->local_lr;
@@ -87,7 +91,7 @@ static hearth_status train_alone(const hearth_fleet_lab *lab, size_t i,
     uint64_t every = cfg.steps >= 10 ? cfg.steps / 10 : 1;
     hearth_status st = hearth_fleet_adapter(&a, lab, true, seed, err);
     if (st == HEARTH_OK && lab->valid[i]) /* not training is an option too */
-        st = look(lab, a, lab->valid[i], &b, &loss, err);
+        st = look(lab, a, lab->valid[i], 0.0, &b, &loss, err);
     if (st == HEARTH_OK)
         st = hearth_trainer_open(&t, lab->model, a, lab->train[i], &cfg,
                                  lab->pool, lab->al, err);
@@ -96,7 +100,7 @@ static hearth_status train_alone(const hearth_fleet_lab *lab, size_t i,
         if (st != HEARTH_OK || ev.kind == HEARTH_TRAIN_MICRO) continue;
         if (lab->valid[i] &&
             (ev.step % every == 0 || ev.kind == HEARTH_TRAIN_DONE))
-            st = look(lab, a, lab->valid[i], &b, &loss, err);
+            st = look(lab, a, lab->valid[i], 0.0, &b, &loss, err);
         if (b.adapter && b.since >= 3) break;
     }
     hearth_trainer_close(t);
@@ -171,7 +175,8 @@ static hearth_status train_central(const hearth_fleet_lab *lab,
     cfg.steps = epoch * lab->sc->central_epochs;
     hearth_status st =
         hearth_fleet_adapter(&a, lab, !lab->sc->central_trains_a, o->seed, err);
-    if (st == HEARTH_OK) st = look(lab, a, lab->all_valid, b, &loss, err);
+    if (st == HEARTH_OK) st = look(lab, a, lab->all_valid, lab->sc->central_tolerance, b,
+                  &loss, err);
     if (st == HEARTH_OK) st = put_point(lab, o, 0, loss);
     if (st == HEARTH_OK)
         st = hearth_trainer_open(&t, lab->model, a, lab->all_train, &cfg,
@@ -180,7 +185,8 @@ static hearth_status train_central(const hearth_fleet_lab *lab,
         st = hearth_trainer_tick(t, &ev, err);
         if (st != HEARTH_OK || ev.kind == HEARTH_TRAIN_MICRO) continue;
         if (ev.step % every && ev.kind != HEARTH_TRAIN_DONE) continue;
-        st = look(lab, a, lab->all_valid, b, &loss, err);
+        st = look(lab, a, lab->all_valid, lab->sc->central_tolerance, b,
+                  &loss, err);
         if (st == HEARTH_OK) st = put_point(lab, o, ev.step, loss);
         if (b->since >= 2 * lab->sc->central_patience) break;
     }
@@ -192,7 +198,7 @@ static hearth_status train_central(const hearth_fleet_lab *lab,
 static hearth_status run_central(const hearth_fleet_lab *lab,
                                  hearth_fleet_output *o,
                                  hearth_fleet_measure *m, hearth_error *err) {
-    best b = {NULL, 0.0, 0};
+    best b = {NULL, 0.0, 0.0, 0};
     if (!hearth_dataset_n_docs(lab->all_valid))
         return hearth_error_set(err, HEARTH_EFORMAT,
                                 "too few records for central's validation "

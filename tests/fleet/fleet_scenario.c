@@ -66,6 +66,7 @@ static const hearth_ini_key KEYS[] = {
     {"baseline", "central_epochs"},
     {"baseline", "central_patience"},
     {"baseline", "central_lr"},
+    {"baseline", "central_tolerance"},
     {"baseline", "central_trains"},
     {"baseline", "local_steps"},
     {"baseline", "local_lr"},
@@ -442,6 +443,7 @@ static void read_classes(reader *r, hearth_fleet_scenario *sc) {
 }
 
 static void read_baseline(reader *r, hearth_fleet_scenario *sc) {
+    const double tolerance = 1e-3;
     char v[16];
     sc->central = get_bool(r, "baseline", "central", true);
     sc->local = get_bool(r, "baseline", "local", true);
@@ -452,6 +454,8 @@ static void read_baseline(reader *r, hearth_fleet_scenario *sc) {
     sc->central_epochs = get_u32(r, "baseline", "central_epochs", 1, 10000, 30);
     sc->central_patience =
         get_u32(r, "baseline", "central_patience", 1, 100, 2);
+    sc->central_tolerance =
+        get_f64(r, "baseline", "central_tolerance", 0.0, 1.0, &tolerance);
     sc->central_lr = get_f64(r, "baseline", "central_lr", 1e-9, 10.0, &sc->lr);
     sc->local_steps = get_u32(r, "baseline", "local_steps", 0, 1000000, 0);
     sc->local_lr = get_f64(r, "baseline", "local_lr", 1e-9, 10.0, &sc->lr);

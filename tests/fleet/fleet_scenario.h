@@ -97,7 +97,7 @@ typedef struct {
     /* [baseline] */
     bool central, local, base, control;
     uint32_t central_batch, central_epochs, central_patience, local_steps;
-    double central_lr, local_lr;
+    double central_lr, central_tolerance, local_lr;
     bool central_trains_a;
 } hearth_fleet_scenario;
 

@@ -161,11 +161,12 @@ hearth_status hearth_fleet_scenario_write(hearth_buf *b,
         b,
         "\n[baseline]\ncentral = %s\nlocal = %s\nbase = %s\ncontrol = %s\n"
         "central_batch = %u\ncentral_epochs = %u\ncentral_patience = %u\n"
-        "central_lr = %.9g\ncentral_trains = %s\nlocal_steps = %u\n"
+        "central_lr = %.9g\ncentral_tolerance = %.9g\ncentral_trains = %s\n"
+        "local_steps = %u\n"
         "local_lr = %.9g\n",
         yes(sc->central), yes(sc->local), yes(sc->base), yes(sc->control),
         sc->central_batch, sc->central_epochs, sc->central_patience,
-        sc->central_lr, sc->central_trains_a ? "ab" : "b", sc->local_steps,
+        sc->central_lr, sc->central_tolerance, sc->central_trains_a ? "ab" : "b", sc->local_steps,
         sc->local_lr);
     return b->failed ? HEARTH_ENOMEM : HEARTH_OK;
 }
