@@ -102,6 +102,20 @@ static void lora_on(uint32_t targets, uint32_t last_layers, bool rslora,
     tiny_drop(m, dir);
 }
 
+/* More rows in the head than one block of logits takes. */
+static void large_vocabulary(void **state) {
+    char dir[64];
+    tiny_spec s = {1100, 12, 16, 1, 2, 1, 6, true, 0.5};
+    hearth_lora_spec spec = {1, 2.0f, HEARTH_TARGETS_QV, 0, false, false};
+    (void)state;
+    hearth_model *m = tiny_model(&s, 6, dir);
+    hearth_adapter *a = tiny_adapter(m, &spec, 4);
+    check(m, NULL, false, NULL);
+    check(m, a, false, NULL);
+    hearth_adapter_free(a);
+    tiny_drop(m, dir);
+}
+
 static void lora_on_each_target_alone(void **state) {
     (void)state;
     for (uint32_t t = 0; t < HEARTH_TARGET_COUNT; t++)
@@ -123,6 +137,7 @@ static void lora_with_dropout(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(full_mode),
+        cmocka_unit_test(large_vocabulary),
         cmocka_unit_test(lora_on_each_target_alone),
         cmocka_unit_test(lora_on_all_targets),
         cmocka_unit_test(lora_with_dropout),

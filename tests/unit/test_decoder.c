@@ -387,7 +387,11 @@ static void streams_that_break_the_contract_are_refused(void **state) {
         if (i == 3) t.label[3] = -2;
         if (i == 4) t.position[3] = 4;
         if (i == 5) t.doc_start[0] = 1;
-        if (i == 6) t.doc_start[2] = t.doc_start[1];
+        if (i == 6) { /* an empty document between two */
+            memmove(t.doc_start + 2, t.doc_start + 1,
+                    N_DOCS * sizeof(*t.doc_start));
+            t.stream.n_docs++;
+        }
         if (i == 7) t.stream.n = 0;
         if (i == 8) t.stream.n = TINY_TOKENS + 1, want = HEARTH_ETOOBIG;
         assert_int_equal(hearth_decoder_grad(e.dec, &t.stream, NULL, &l, &err),

@@ -158,6 +158,19 @@ static void open_refuses_impossible_lengths(void **state) {
     assert_int_equal(try_image(&f), HEARTH_EFORMAT); /* longer than the file */
     hearth_store_le64(f.bytes, HEARTH_SAFETENSORS_MAX_HEADER);
     assert_int_equal(try_image(&f), HEARTH_EFORMAT);
+    /* a header that would fit if the 8 bytes before it were not there; in a
+     * block of its own, so that a sanitizer sees one byte too many */
+    uint8_t *tight = malloc(f.n);
+    hearth_safetensors *st = NULL;
+    hearth_error err = {HEARTH_OK, ""};
+    assert_non_null(tight);
+    memcpy(tight, f.bytes, f.n);
+    hearth_store_le64(tight, f.n);
+    assert_int_equal(
+        hearth_safetensors_open_bytes(&st, tight, f.n, "tight", NULL, &err),
+        HEARTH_EFORMAT);
+    assert_non_null(strstr(err.text, "longer than the file"));
+    free(tight);
     hearth_store_le64(f.bytes, HEARTH_SAFETENSORS_MAX_HEADER + 1);
     assert_int_equal(try_image(&f), HEARTH_ETOOBIG);
     hearth_store_le64(f.bytes, UINT64_MAX);
