@@ -175,8 +175,9 @@ static hearth_status train_central(const hearth_fleet_lab *lab,
     cfg.steps = epoch * lab->sc->central_epochs;
     hearth_status st =
         hearth_fleet_adapter(&a, lab, !lab->sc->central_trains_a, o->seed, err);
-    if (st == HEARTH_OK) st = look(lab, a, lab->all_valid, lab->sc->central_tolerance, b,
-                  &loss, err);
+    if (st == HEARTH_OK)
+        st = look(lab, a, lab->all_valid, lab->sc->central_tolerance, b, &loss,
+                  err);
     if (st == HEARTH_OK) st = put_point(lab, o, 0, loss);
     if (st == HEARTH_OK)
         st = hearth_trainer_open(&t, lab->model, a, lab->all_train, &cfg,
@@ -185,8 +186,8 @@ static hearth_status train_central(const hearth_fleet_lab *lab,
         st = hearth_trainer_tick(t, &ev, err);
         if (st != HEARTH_OK || ev.kind == HEARTH_TRAIN_MICRO) continue;
         if (ev.step % every && ev.kind != HEARTH_TRAIN_DONE) continue;
-        st = look(lab, a, lab->all_valid, lab->sc->central_tolerance, b,
-                  &loss, err);
+        st = look(lab, a, lab->all_valid, lab->sc->central_tolerance, b, &loss,
+                  err);
         if (st == HEARTH_OK) st = put_point(lab, o, ev.step, loss);
         if (b->since >= 2 * lab->sc->central_patience) break;
     }

@@ -34,9 +34,8 @@ static hearth_status import(hearth_fleet_device *d, hearth_error *err) {
     hearth_record_options opt = HEARTH_RECORD_OPTIONS_INIT;
     opt.purpose = HEARTH_PURPOSE_FEDERATED;
     for (size_t k = 0; k < p->n_train; k++) {
-        hearth_status st =
-            hearth_record_store_add(d->records, p->line[k], strlen(p->line[k]),
-                                    &opt, NULL, err);
+        hearth_status st = hearth_record_store_add(
+            d->records, p->line[k], strlen(p->line[k]), &opt, NULL, err);
         if (st == HEARTH_EEXISTS) continue; /* said twice: one record */
         if (st != HEARTH_OK) return st;
     }

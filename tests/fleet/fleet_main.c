@@ -157,10 +157,12 @@ static int cmd_run(const command *c) {
     if (!c->out) return usage("run needs --out DIR", "");
     const hearth_fleet_run_options opt = {c->arg[0], c->set, c->n_sets, c->out,
                                           c->quiet};
-    hearth_status st = hearth_fleet_run(&opt, NULL, &err);
-    if (st != HEARTH_OK) return failed(st, &err);
-    printf("report: %s/report.html\n", c->out);
-    return 0;
+    hearth_buf text = HEARTH_BUF_INIT(NULL);
+    hearth_status st = hearth_fleet_run(&opt, &text, NULL, &err);
+    if (st == HEARTH_OK)
+        printf("%s\nreport: %s/report.html\n", hearth_buf_str(&text), c->out);
+    hearth_buf_free(&text);
+    return st == HEARTH_OK ? 0 : failed(st, &err);
 }
 
 static int cmd_report(const command *c) {

@@ -220,10 +220,10 @@ static hearth_status check_out(const char *out, hearth_error *err) {
 }
 
 hearth_status hearth_fleet_run(const hearth_fleet_run_options *opt,
-                               const hearth_alloc *al, hearth_error *err) {
+                               hearth_buf *text, const hearth_alloc *al,
+                               hearth_error *err) {
     hearth_fleet_scenario *sc = NULL;
     hearth_fleet_population *people = NULL;
-    hearth_buf text = HEARTH_BUF_INIT(al);
     hearth_fleet_summary summary;
     run r = {NULL, NULL, opt, al, NULL, err};
     hearth_status st = hearth_fleet_run_scenario(&sc, opt->scenario, opt->sets,
@@ -243,12 +243,10 @@ hearth_status hearth_fleet_run(const hearth_fleet_run_options *opt,
         goto done;
     if ((st = run_seeds(&r)) != HEARTH_OK) goto done;
     if ((st = join_seeds(&r)) != HEARTH_OK) goto done;
-    st = hearth_fleet_run_report(opt->out, &text, &summary, al, err);
-    if (st == HEARTH_OK) (void)fputs(hearth_buf_str(&text), stdout);
+    st = hearth_fleet_run_report(opt->out, text, &summary, al, err);
 
 done:
     hearth_mem_free(al, r.dir);
-    hearth_buf_free(&text);
     hearth_fleet_population_free(people);
     hearth_fleet_scenario_free(sc, al);
     return st;

@@ -33,12 +33,13 @@ hearth_status hearth_fleet_run_scenario(hearth_fleet_scenario **out,
                                         const hearth_alloc *al,
                                         hearth_error *err);
 
-/* Run it all and write the report.
+/* Run it all, write the report and append its table to text.
  * Returns HEARTH_OK, HEARTH_EEXISTS (out holds a run), or the error of the part
  * that failed; what was finished stays. */
 HEARTH_MUST_CHECK
 hearth_status hearth_fleet_run(const hearth_fleet_run_options *opt,
-                               const hearth_alloc *al, hearth_error *err);
+                               hearth_buf *text, const hearth_alloc *al,
+                               hearth_error *err);
 
 /* Write report.html of a run directory and append its table to text. */
 HEARTH_MUST_CHECK

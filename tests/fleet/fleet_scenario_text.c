@@ -166,7 +166,7 @@ hearth_status hearth_fleet_scenario_write(hearth_buf *b,
         "local_lr = %.9g\n",
         yes(sc->central), yes(sc->local), yes(sc->base), yes(sc->control),
         sc->central_batch, sc->central_epochs, sc->central_patience,
-        sc->central_lr, sc->central_tolerance, sc->central_trains_a ? "ab" : "b", sc->local_steps,
-        sc->local_lr);
+        sc->central_lr, sc->central_tolerance,
+        sc->central_trains_a ? "ab" : "b", sc->local_steps, sc->local_lr);
     return b->failed ? HEARTH_ENOMEM : HEARTH_OK;
 }

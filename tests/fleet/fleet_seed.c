@@ -39,8 +39,8 @@ static void say(const job *j, const char *what, const hearth_fleet_metric *row,
 
 /* Measure one model after a round and write the rows of every split. */
 static hearth_status measure_round(job *j, hearth_fleet_metric *row,
-                                   const hearth_adapter *adapter,
-                                   bool control, bool last) {
+                                   const hearth_adapter *adapter, bool control,
+                                   bool last) {
     for (int s = 0; s < HEARTH_FLEET_N_SPLITS; s++) {
         hearth_fleet_split split = (hearth_fleet_split)s;
         hearth_status st = hearth_fleet_measure_split(j->lab, adapter, split,
@@ -86,8 +86,7 @@ static hearth_status run_rounds(job *j, hearth_fleet_world *w, bool control) {
         }
         st = hearth_fleet_world_adapter(w, &a, j->err);
         if (st == HEARTH_OK)
-            st = measure_round(j, &row, a, control,
-                               hearth_fleet_world_done(w));
+            st = measure_round(j, &row, a, control, hearth_fleet_world_done(w));
         hearth_adapter_free(a);
     }
     return st == HEARTH_OK ? hearth_fleet_world_check(w, j->err) : st;
