@@ -56,6 +56,7 @@ static outcome run(const uint8_t *data, size_t size, size_t step) {
         if (ev == HEARTH_HTTP_ERROR) {
             o.error = hearth_http_error_status(h);
             if (o.error < 400 || o.error > 599) abort();
+            o.error = 1; /* of two faults either may be seen first */
             break;
         }
         if (ev == HEARTH_HTTP_PIECE) take(h, &o, &next);
