@@ -470,9 +470,19 @@ static void plans_that_make_no_sense_are_refused(void **state) {
         assert_int_equal(sizes.total, 0);
         assert_true(hearth_decoder_bytes(&s) == SIZE_MAX);
     }
-    a->pair[2].in = 25;
-    assert_int_equal(hearth_decoder_plan(&good, &sizes, &err), HEARTH_EINVAL);
-    assert_non_null(strstr(err.text, a->pair[2].module));
+    for (int i = 0; i < 5; i++) {
+        hearth_adapter_pair keep = a->pair[2], *p = &a->pair[2];
+        if (i == 0) p->in++;
+        if (i == 1) p->out++;
+        if (i == 2) p->rank = 0;
+        if (i == 3) p->layer = 7;
+        if (i == 4) *p = a->pair[1];
+        err = (hearth_error){HEARTH_OK, ""};
+        assert_int_equal(hearth_decoder_plan(&good, &sizes, &err),
+                         HEARTH_EINVAL);
+        assert_non_null(strstr(err.text, p->module));
+        a->pair[2] = keep;
+    }
     hearth_adapter_free(a);
 }
 
