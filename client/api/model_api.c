@@ -121,6 +121,12 @@ hearth_status hearth_client_sync(hearth_client *c, hearth_client_tick *tick,
         (void)hearth_error_set(&ev.reason, HEARTH_EEXPIRED,
                                "the coordinator's keyset is past its expiry; "
                                "a new one is asked for within the hour");
+    } else if (now >= c->enrolment.cert_until_ms) {
+        ev.kind = HEARTH_SYNC_RETRY;
+        ev.wait_ms = HOUR_MS;
+        (void)hearth_error_set(&ev.reason, HEARTH_EEXPIRED,
+                               "this device's certificate is past its expiry; "
+                               "ask for a token and run `hearth init` again");
     } else if ((st = renew(c, now, &did, err)) != HEARTH_OK || did) {
         st = chore(st, &ev, err);
     } else {

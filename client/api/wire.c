@@ -201,5 +201,8 @@ hearth_status hearth_client__open_sync(hearth_client *c, hearth_error *err) {
                               .memory_budget = c->memory_budget,
                               .log = &c->logger,
                               .reference_kernels = c->reference_kernels};
-    return hearth_sync_open(&c->sync, &cfg, err);
+    st = hearth_sync_open(&c->sync, &cfg, err);
+    if (st == HEARTH_OK)
+        hearth_sync_hint_now(c->sync); /* not our own backoff */
+    return st;
 }

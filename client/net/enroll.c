@@ -270,6 +270,13 @@ static hearth_status check_config(const hearth_enroll_config *c,
     return HEARTH_OK;
 }
 
+/* A certificate past its end can not renew itself: a token buys a new one. */
+static bool alive(const char *cert, const hearth_enroll_config *c) {
+    hearth_x509_info info;
+    return hearth_x509_read(&info, cert, strlen(cert), NULL) == HEARTH_OK &&
+           hearth_clock_wall(&c->clock) < info.not_after_ms;
+}
+
 hearth_status hearth_enroll(const hearth_enroll_config *cfg,
                             hearth_error *err) {
     hearth_sign_keypair *key = NULL;
@@ -300,7 +307,8 @@ hearth_status hearth_enroll(const hearth_enroll_config *cfg,
     if (st == HEARTH_OK)
         st = hearth_setting_get(cfg->db, HEARTH_SETTING_CERT, &cert, NULL,
                                 cfg->al, err);
-    if (st != HEARTH_OK || cert) goto done; /* joined before */
+    if (st != HEARTH_OK) goto done;
+    if (cert && alive(cert, cfg)) goto done; /* joined before */
     if ((st = get_key(cfg, &key, &csr, err)) != HEARTH_OK) goto done;
     st = request_cert(cfg, w, key, csr, err);
 

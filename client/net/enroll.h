@@ -59,7 +59,8 @@ typedef struct {
 } hearth_enroll_config;
 
 /* Join.  Doing it again with the same server, root and token is harmless; a
- * device that has joined only takes the new base.
+ * device that has joined only takes the new base, unless its certificate is past
+ * its end: then the token buys a new one for the same key.
  *
  * Returns HEARTH_OK
  *         HEARTH_EINVAL     bad address, pin or token

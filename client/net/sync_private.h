@@ -57,7 +57,6 @@ struct hearth_sync {
     hearth_checkin_reply *reply; /* of this cycle */
     uint32_t next_release, next_offer;
     bool refused_any; /* in this cycle */
-    bool resuming;    /* check-in is only for a cookie */
 
     char want_task[HEARTH_PROTO_TASK_CAP]; /* release under way */
     uint64_t want_sequence;
@@ -77,6 +76,7 @@ struct hearth_sync {
     uint64_t offset;
     uint32_t n_stuck;   /* requests that moved nothing */
     uint32_t n_restart; /* uploads that began again */
+    uint32_t n_auth;    /* cookies in a row that were not taken */
     hearth_abort_reason abort_reason;
 };
 

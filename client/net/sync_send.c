@@ -20,20 +20,43 @@ static hearth_upload target(hearth_sync *s) {
 }
 
 /* Give back what was prepared: take the charge back if no byte left, else only
- * erase the bytes. */
+ * erase the bytes.  The handle stays. */
 static hearth_status drop_prepared(hearth_sync *s, hearth_error *err) {
     hearth_prepared_state is;
     if (!s->prepared) return HEARTH_OK;
-    hearth_round_key key = *hearth_prepared_key(s->prepared);
-    hearth_status st = hearth_ledger_store_state(s->ledger, &key, &is, err);
+    const hearth_round_key *key = hearth_prepared_key(s->prepared);
+    hearth_status st = hearth_ledger_store_state(s->ledger, key, &is, err);
     if (st == HEARTH_OK && is == HEARTH_PREPARED_READY)
-        st = hearth_ledger_store_void(s->ledger, &key, err);
+        st = hearth_ledger_store_void(s->ledger, key, err);
     else if (st == HEARTH_OK && is == HEARTH_PREPARED_SENDING)
         st = hearth_prepared_finish(s->prepared, err);
-    if (st == HEARTH_ENOTFOUND) st = HEARTH_OK; /* forgotten */
+    return st == HEARTH_ENOTFOUND ? HEARTH_OK : st; /* forgotten */
+}
+
+/* Bytes and row in one transaction: the round is over on this side. */
+static hearth_status end_round(hearth_sync *s, hearth_sync_round_phase phase,
+                               const char *reason, hearth_error *err) {
+    hearth_status st = hearth_db_begin(s->cfg.db, err);
     if (st != HEARTH_OK) return st;
+    st = drop_prepared(s, err);
+    if (st == HEARTH_OK)
+        st = hearth_sync_round_put(s->cfg.db, s->offer, phase,
+                                   hearth_sync__now(s), reason, &s->alloc, err);
+    if (st == HEARTH_OK)
+        st = hearth_db_commit(s->cfg.db, err);
+    else
+        hearth_db_rollback(s->cfg.db);
+    if (st != HEARTH_OK) return st;
+    /* The log still holds the page that was erased; if another process reads it
+     * now, its next checkpoint does this. */
+    st = hearth_db_exec(s->cfg.db, "PRAGMA wal_checkpoint(TRUNCATE)", NULL);
+    if (st != HEARTH_OK)
+        hearth_log_write(s->cfg.log, HEARTH_LOG_DEBUG, "sync",
+                         "state=log_not_emptied status=%s",
+                         hearth_status_name(st));
     hearth_prepared_free(s->prepared);
     s->prepared = NULL;
+    s->has_offer = false;
     return HEARTH_OK;
 }
 
@@ -42,14 +65,10 @@ hearth_status hearth_sync__give_up(hearth_sync *s, hearth_abort_reason reason,
                                    hearth_sync_event *ev, hearth_error *err) {
     hearth_error words = {HEARTH_OK, {0}};
     if (why) words = *why;
-    hearth_status st = drop_prepared(s, err);
-    if (st == HEARTH_OK) st = hearth_sync__drop_training(s, err);
+    hearth_status st = hearth_sync__drop_training(s, err);
     if (st == HEARTH_OK)
-        st = hearth_sync_round_put(
-            s->cfg.db, s->offer, HEARTH_SYNC_ROUND_GAVE_UP, hearth_sync__now(s),
-            words.text, &s->alloc, err);
+        st = end_round(s, HEARTH_SYNC_ROUND_GAVE_UP, words.text, err);
     if (st != HEARTH_OK) return st;
-    s->has_offer = false;
     s->abort_reason = reason;
     memcpy(s->session.note, words.text, sizeof(s->session.note));
     s->session.note_ms = hearth_sync__now(s);
@@ -95,13 +114,14 @@ static hearth_status trouble(hearth_sync *s, hearth_status st,
         return hearth_sync__give_up(s, HEARTH_ABORT_RECORDS, false, err, ev,
                                     err);
     case HEARTH_EAUTH: /* a new cookie, then on */
-        if (s->session.cookie[0]) {
+        if (s->session.cookie[0] && s->n_auth++ == 0) {
             s->session.cookie[0] = '\0';
             s->state = ST_IDLE;
             ev->kind = HEARTH_SYNC_UPLOAD;
             hearth_error_clear(err);
             return HEARTH_OK;
         }
+        s->session.cookie[0] = '\0'; /* a new one did not help: wait */
         s->state = ST_IDLE;
         return hearth_sync__failed(s, st, info, ev, err);
     default: return hearth_sync__failed(s, st, info, ev, err);
@@ -120,6 +140,7 @@ static void show(hearth_sync *s, hearth_sync_event *ev) {
     const uint8_t *v;
     size_t n = 0;
     hearth_prepared_bytes(s->prepared, &v, &n, NULL);
+    s->n_auth = 0;
     ev->kind = HEARTH_SYNC_UPLOAD;
     ev->sent = s->offset;
     ev->total = n;
@@ -167,21 +188,6 @@ hearth_status hearth_sync__append(hearth_sync *s, hearth_sync_event *ev,
     return HEARTH_OK;
 }
 
-/* The acknowledgement came: one transaction ends the round on this side. */
-static hearth_status finish(hearth_sync *s, hearth_error *err) {
-    hearth_status st = hearth_db_begin(s->cfg.db, err);
-    if (st != HEARTH_OK) return st;
-    st = hearth_sync_round_put(s->cfg.db, s->offer, HEARTH_SYNC_ROUND_COMMITTED,
-                               hearth_sync__now(s), NULL, &s->alloc, err);
-    if (st == HEARTH_OK) st = hearth_prepared_finish(s->prepared, err);
-    if (st == HEARTH_OK)
-        st = hearth_db_commit(s->cfg.db, err);
-    else
-        hearth_db_rollback(s->cfg.db);
-    if (st == HEARTH_OK) hearth_ledger_store_flush(s->ledger);
-    return st;
-}
-
 hearth_status hearth_sync__commit(hearth_sync *s, hearth_sync_event *ev,
                                   hearth_error *err) {
     hearth_reply_info info = {.http_status = 0};
@@ -196,12 +202,9 @@ hearth_status hearth_sync__commit(hearth_sync *s, hearth_sync_event *ev,
     }
     if (st != HEARTH_OK) return trouble(s, st, &info, ev, err);
     HEARTH_FAILPOINT("sync.after_commit");
-    st = finish(s, err);
+    st = end_round(s, HEARTH_SYNC_ROUND_COMMITTED, NULL, err);
     if (st != HEARTH_OK) return st;
     HEARTH_FAILPOINT("sync.after_done");
-    hearth_prepared_free(s->prepared);
-    s->prepared = NULL;
-    s->has_offer = false;
     hearth_sync__heard(s, &info);
     ev->kind = HEARTH_SYNC_COMMITTED;
     hearth_sync__label(s, ev);

@@ -136,7 +136,7 @@ hearth_status hearth_sync__start(hearth_sync *s, hearth_sync_event *ev,
     if (st == HEARTH_OK) st = open_dataset(s, err);
     if (st == HEARTH_ENOTFOUND) why = HEARTH_ABORT_RECORDS;
     if (st == HEARTH_OK) st = open_trainer(s, err);
-    if (hearth_sync__own_fault(st)) return st;
+    if (hearth_sync__own_fault(st) || st == HEARTH_EBUSY) return st;
     if (st != HEARTH_OK)
         return hearth_sync__give_up(s, why, false, err, ev, err);
     ev->kind = HEARTH_SYNC_TRAIN;

@@ -357,6 +357,10 @@ static void client_renews_and_takes_new_keysets(void **state) {
     assert_true(until(&w, HEARTH_TICK_CHECKIN, &t));
     assert_int_equal(w.f.n[FAKE_KEYSET], asked + 1);
     assert_true(until(&w, HEARTH_TICK_WAIT, &t));
+    /* Offline until the certificate ended: said, with what to do. */
+    w.f.time.wall_ms += (int64_t)100 * 86400000;
+    assert_true(until(&w, HEARTH_TICK_RETRY, &t));
+    assert_non_null(strstr(t.reason, "hearth init"));
     close_world(&w);
 }
 

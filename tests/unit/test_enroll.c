@@ -225,6 +225,23 @@ static void enroll_renews_in_the_last_third(void **state) {
     close_world(&w);
 }
 
+static void enroll_replaces_an_expired_certificate(void **state) {
+    (void)state;
+    world w;
+    hearth_enrolment a, b;
+    open_world(&w);
+    assert_ok(hearth_enroll(&w.cfg, &w.err));
+    assert_ok(hearth_enrolment_load(&a, w.db, NULL, &w.err));
+    w.f.time.wall_ms = a.cert_until_ms;
+    assert_ok(hearth_enroll(&w.cfg, &w.err)); /* the fake takes the CSR again */
+    assert_ok(hearth_enrolment_load(&b, w.db, NULL, &w.err));
+    assert_true(b.cert_until_ms > a.cert_until_ms);
+    assert_string_equal(a.key_pem, b.key_pem);
+    hearth_enrolment_free(&a, NULL);
+    hearth_enrolment_free(&b, NULL);
+    close_world(&w);
+}
+
 static void enroll_takes_a_newer_keyset_of_the_same_root(void **state) {
     (void)state;
     world w;
@@ -334,6 +351,7 @@ int main(void) {
         cmocka_unit_test(enroll_refuses_a_certificate_for_another_key),
         cmocka_unit_test(enroll_rejects_a_broken_configuration),
         cmocka_unit_test(enroll_renews_in_the_last_third),
+        cmocka_unit_test(enroll_replaces_an_expired_certificate),
         cmocka_unit_test(enroll_takes_a_newer_keyset_of_the_same_root),
         cmocka_unit_test(enroll_notices_a_state_that_was_tampered_with),
         cmocka_unit_test(setting_keeps_values_and_their_cap),

@@ -469,6 +469,51 @@ static void sync_gets_a_new_cookie_and_goes_on(void **state) {
     fake_coord_close(&f);
 }
 
+/* A coordinator that takes no cookie is not asked in a loop. */
+static void sync_waits_when_no_cookie_is_taken(void **state) {
+    (void)state;
+    fake_coord f;
+    fake_device d;
+    hearth_sync_event ev;
+    fake_coord_open(&f);
+    fake_device_open(&d, &f, 40);
+    assert_true(fake_device_until(&d, HEARTH_SYNC_PREPARED, MANY, &ev));
+    f.refuse[FAKE_BEGIN] = 1000;
+    f.refuse_reason = HEARTH_REASON_CREDENTIAL;
+    assert_true(fake_device_until(&d, HEARTH_SYNC_RETRY, 6, &ev));
+    assert_in_range(ev.wait_ms, 5000, 9000);
+    f.refuse[FAKE_BEGIN] = 0;
+    assert_true(fake_device_until(&d, HEARTH_SYNC_COMMITTED, MANY, &ev));
+    assert_int_equal(charges(&d), 1);
+    fake_device_close(&d);
+    fake_coord_close(&f);
+}
+
+/* After the end of a round no byte of the delta is in any file. */
+static void sync_erases_what_was_sent(void **state) {
+    (void)state;
+    fake_coord f;
+    fake_device d;
+    hearth_sync_event ev;
+    char path[128];
+    fake_coord_open(&f);
+    fake_device_open(&d, &f, 40);
+    assert_true(fake_device_until(&d, HEARTH_SYNC_COMMITTED, MANY, &ev));
+    static const char *const name[] = {"client.db", "client.db-wal"};
+    for (size_t i = 0; i < 2; i++) {
+        hearth_buf b = HEARTH_BUF_INIT(NULL);
+        (void)snprintf(path, sizeof(path), "%s/%s", d.dir, name[i]);
+        assert_ok(hearth_file_read(&b, path, (size_t)1 << 26, NULL));
+        for (size_t k = 0; k + 32 <= b.n; k++)
+            if (!memcmp(b.v + k, f.spool, 32) ||
+                !memcmp(b.v + k, f.offer.upload_token, 32))
+                fail_msg("%s still holds it at %zu", name[i], k);
+        hearth_buf_free(&b);
+    }
+    fake_device_close(&d);
+    fake_coord_close(&f);
+}
+
 static void sync_asks_again_when_the_coordinator_is_busy(void **state) {
     (void)state;
     fake_coord f;
@@ -749,6 +794,8 @@ int main(void) {
         cmocka_unit_test(sync_gives_up_past_the_deadline),
         cmocka_unit_test(sync_reads_deadlines_by_the_coordinators_clock),
         cmocka_unit_test(sync_gets_a_new_cookie_and_goes_on),
+        cmocka_unit_test(sync_waits_when_no_cookie_is_taken),
+        cmocka_unit_test(sync_erases_what_was_sent),
         cmocka_unit_test(sync_asks_again_when_the_coordinator_is_busy),
         cmocka_unit_test(sync_sends_again_after_a_digest_failed),
         cmocka_unit_test(sync_gives_up_when_a_digest_always_fails),
