@@ -2,7 +2,7 @@
 /* coordinator/task.h - a federated task: what TASK.ini says, checked, and the
  * numbers that follow from it.
  *
- *     [task]     name, rule = ffa, mode = local, rounds, purpose = train,
+ *     [task]     name, rule = ffa, mode = local, rounds, purpose = federated,
  *                min_examples = 1, spacing = 24h
  *     [base]     id (64 hex), tokenizer (64 hex), template (64 hex; default
  *                none), layers, hidden, heads, kv_heads, head_dim, ffn

@@ -30,7 +30,7 @@ static void task_gives_every_number(void **state) {
     edited(ini, "scale = 10\n", "");
     if (parse(&t, ini, &err) != HEARTH_OK) fail_msg("%s", err.text);
     assert_string_equal(t.name, "demo");
-    assert_string_equal(t.purpose, "train");
+    assert_string_equal(t.purpose, "federated");
     assert_int_equal(t.space.rule, HEARTH_RULE_FFA);
     assert_int_equal(t.privacy.d, KIT_D);
     assert_int_equal(t.payload_bytes, 4 * KIT_D);
