@@ -52,7 +52,12 @@ static void csv_refuses_what_is_no_table(void **state) {
         if (st != HEARTH_EFORMAT || t) fail_msg("case %zu", i);
         assert_non_null(strstr(err.text, "t.csv:"));
     }
+    hearth_error err = {0};
     hearth_fleet_csv *t;
+    assert_int_equal(
+        hearth_fleet_csv_parse(&t, "t", "a,b\n\"x\"y1", 9, NULL, &err),
+        HEARTH_EFORMAT);
+    assert_non_null(strstr(err.text, "behind a quote"));
     assert_int_equal(hearth_fleet_csv_parse(&t, "t", "a\0b", 3, NULL, NULL),
                      HEARTH_EFORMAT);
     assert_int_equal(hearth_fleet_csv_parse(&t, "t", NULL, 3, NULL, NULL),
@@ -144,6 +149,8 @@ static void template_fills_cells_numbers_and_options(void **state) {
     assert_ok(
         render(DAYS, "\\[{who}\\] \\# \\\\\nx", 1, out, sizeof(out), &used));
     assert_string_equal(out, "{\"text\":\"[b] # \\\\\\nx\"}");
+    assert_ok(render(DAYS, "{who} {slept}", 1, out, sizeof(out), &used));
+    assert_false(used); /* a cell outside brackets is empty */
     assert_ok(render(DAYS, "[{slept}]", 1, out, sizeof(out), &used));
     assert_false(used); /* nothing is left */
 }

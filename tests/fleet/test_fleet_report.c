@@ -165,6 +165,17 @@ static void metrics_refuse_broken_files(void **state) {
     put_file(dir, "metrics.jsonl", &b);
     assert_int_equal(hearth_fleet_results_load(&r, dir, NULL, &err),
                      HEARTH_EFORMAT);
+    hearth_fleet_metric m = {0};
+    (void)hearth_fleet_metric_json(&b, &m);
+    put_file(dir, "metrics.jsonl", &b);
+    (void)hearth_buf_printf(&b,
+                            "{\"seed\":1,\"round\":1,\"split\":\"holdout\","
+                            "\"device\":\"%064d\",\"loss\":1,\"tokens\":1}\n",
+                            1);
+    put_file(dir, "devices.jsonl", &b); /* a name of 64 bytes: one too many */
+    assert_int_equal(hearth_fleet_results_load(&r, dir, NULL, &err),
+                     HEARTH_EFORMAT);
+    assert_non_null(strstr(err.text, "'device'"));
     hearth_buf_free(&b);
     assert_ok(hearth_file_remove_tree(dir, NULL));
 }
