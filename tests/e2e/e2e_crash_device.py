@@ -61,7 +61,7 @@ def finish(lab, devices, number):
 
 with Lab("crash_device") as lab:
     lab.init().start()
-    lab.task(count="2,2", rounds=len(names) + 4, over=20).ok()
+    lab.task(count="2,2", rounds=len(names) * 3 // 2 + 6, over=20).ok()
     partners = [d.ready() for d in lab.devices(2, first=100)]
     lab.served(Raw(partners[0]))
     reached = set()
