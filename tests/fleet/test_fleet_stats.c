@@ -54,7 +54,7 @@ static void stats_bootstrap_is_a_function_of_its_seed(void **state) {
 
 static void stats_bootstrap_refuses(void **state) {
     (void)state;
-    double v[] = {1, 2}, bad[] = {1, NAN};
+    double v[] = {1, 2}, bad[] = {1, (double)NAN};
     hearth_fleet_interval iv;
     assert_int_equal(hearth_fleet_bootstrap(&iv, v, 0, 10, .9, 1, NULL),
                      HEARTH_EINVAL);
