@@ -1,0 +1,299 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Write the corpus inputs that one small change to a good file makes, each
+named by the refusal (or the rare path) that it reaches:
+
+  python3 tests/fuzz/make_corpus.py
+
+Other inputs of the corpora were written by hand or kept from a finding; this
+program never touches those, and gives the same bytes every time.
+"""
+import json
+import pathlib
+import struct
+
+CORPUS = pathlib.Path(__file__).parent / "corpus"
+
+
+def put(target, name, data):
+    folder = CORPUS / target
+    folder.mkdir(exist_ok=True)
+    if not isinstance(data, bytes):
+        data = (data if isinstance(data, str) else json.dumps(data)).encode()
+    (folder / name).write_bytes(data)
+
+
+# ---- client/model/model_config.c --------------------------------------
+
+LLAMA = {"architectures": ["LlamaForCausalLM"], "model_type": "llama",
+         "hidden_size": 64, "intermediate_size": 172, "num_hidden_layers": 2,
+         "num_attention_heads": 8, "num_key_value_heads": 4, "vocab_size": 512,
+         "rope_theta": 10000.0, "rms_norm_eps": 1e-05, "head_dim": 8,
+         "tie_word_embeddings": True, "bos_token_id": 1, "eos_token_id": 2}
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+          "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+
+
+def model_config():
+    def change(name, **fields):
+        config = {**LLAMA, **fields}
+        put("model_config", name,
+            {k: v for k, v in config.items() if v is not Ellipsis})
+
+    change("missing_count", hidden_size=...)
+    change("count_is_text", hidden_size="64")
+    change("count_is_zero", vocab_size=0)
+    change("number_is_text", rms_norm_eps="small")
+    change("number_is_negative", rms_norm_eps=-1)
+    change("token_is_text", bos_token_id="a")
+    change("token_is_none", bos_token_id=-1, pad_token_id=0)
+    change("eos_is_none", eos_token_id=None)
+    change("eos_many", eos_token_id=[1] * 9)
+    change("eos_outside", eos_token_id=[1, 512])
+    change("eos_list_of_none", eos_token_id=[-1, 5])
+    change("type_is_number", model_type=7)
+    change("architectures_two", architectures=["LlamaForCausalLM"] * 2)
+    change("architectures_differ", model_type="qwen2")
+    change("architectures_missing", architectures=..., model_type=...)
+    change("type_unknown", architectures=..., model_type="mamba")
+    change("rule_zero", attention_dropout=0.1)
+    change("rule_zero_held", attention_dropout=0.0, resid_dropout=0)
+    change("rule_one_held", partial_rotary_factor=1)
+    change("rule_null", sliding_window=4096)
+    change("long_field", **{"x" * 100: 1})
+    change("act_gelu", hidden_act="gelu")
+    change("act_number", hidden_act=1)
+    change("act_swish", hidden_act="swish")
+    change("tied_text", tie_word_embeddings="yes")
+    change("hidden_no_multiple", hidden_size=63, head_dim=...)
+    change("heads_wide", num_attention_heads=131072, num_key_value_heads=1,
+           head_dim=64)
+    change("rope_not_object", rope_scaling=3)
+    change("rope_type_number", rope_scaling={"rope_type": 3})
+    change("rope_old_type_number", rope_scaling={"type": 3})
+    change("rope_two_types", rope_scaling={"rope_type": "linear",
+                                           "type": "llama3", "factor": 2})
+    change("rope_yarn", rope_scaling={"rope_type": "yarn", "factor": 2})
+    change("rope_linear", rope_scaling={"type": "linear", "factor": 2.5})
+    change("rope_linear_small", rope_scaling={"type": "linear", "factor": 0.5})
+    change("rope_linear_member", rope_scaling={
+        "type": "linear", "factor": 2, "low_freq_factor": 1})
+    change("rope_unknown_member", rope_parameters={
+        "rope_type": "default", "rope_theta": 1e4, "mscale": 1})
+    change("rope_partial", rope_parameters={
+        "rope_type": "default", "rope_theta": 1e4,
+        "partial_rotary_factor": 0.5})
+    change("rope_llama3", rope_scaling=LLAMA3)
+    change("rope_llama3_order", rope_scaling={**LLAMA3, "low_freq_factor": 9})
+    change("rope_llama3_text", rope_scaling={**LLAMA3, "high_freq_factor": ""})
+    change("rope_twice", rope_scaling=LLAMA3,
+           rope_parameters={**LLAMA3, "rope_theta": 1e4})
+    change("rope_theta_text", rope_theta="1e4")
+    change("rope_parameters_bad", rope_parameters=[1])
+    change("rope_parameters_theta", rope_theta=...,
+           rope_parameters={**LLAMA3, "rope_theta": 5e5})
+    change("rope_parameters_theta_bad", rope_theta=...,
+           rope_parameters={**LLAMA3, "rope_theta": 0})
+
+
+# ---- common/adapter_peft_config.c -------------------------------------
+
+LORA = {"peft_type": "LORA", "r": 4, "lora_alpha": 8,
+        "target_modules": ["q_proj", "v_proj"]}
+
+
+def adapter_config():
+    # One above the most patterns that the target's callback takes.
+    put("adapter_config", "too_many_patterns",
+        {**LORA, "rank_pattern": {f"layers.{i}.q_proj": 2 for i in range(101)}})
+    put("adapter_config", "dropout_range", {**LORA, "lora_dropout": 2})
+    put("adapter_config", "target_comma", {**LORA, "target_modules": ["q,v"]})
+
+
+
+# ---- client/tokenizer/*.c ----------------------------------------------
+
+def byte_level():
+    bpe = {"type": "BPE", "dropout": None, "unk_token": None,
+           "byte_fallback": False, "vocab": {"a": 0, "b": 1, "ab": 2, "<s>": 3},
+           "merges": ["a b"]}
+    return {"version": "1.0", "added_tokens": [
+                {"id": 3, "content": "<s>", "special": True,
+                 "single_word": False, "lstrip": False, "rstrip": False,
+                 "normalized": False}],
+            "normalizer": None,
+            "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False,
+                              "use_regex": False},
+            "post_processor": None, "decoder": {"type": "ByteLevel"},
+            "model": bpe}
+
+
+def tokenizer():
+    def change(name, edit):
+        j = byte_level()
+        edit(j)
+        put("tokenizer", name, j)
+
+    def template(single, special):
+        return lambda j: j.update(post_processor={
+            "type": "TemplateProcessing", "single": single, "pair": [],
+            "special_tokens": special})
+
+    begin = {"SpecialToken": {"id": "<s>", "type_id": 0}}
+    text = {"Sequence": {"id": "A", "type_id": 0}}
+    good = {"<s>": {"id": "<s>", "ids": [3], "tokens": ["<s>"]}}
+    change("vocab_not_object", lambda j: j["model"].update(vocab=[]))
+    change("vocab_long_token", lambda j: j["model"]["vocab"].update({"x" * 5000: 4}))
+    change("vocab_negative", lambda j: j["model"]["vocab"].update(c=-1))
+    change("vocab_huge", lambda j: j["model"]["vocab"].update(c=10**9))
+    change("vocab_fraction", lambda j: j["model"]["vocab"].update(c=0.5))
+    change("added_not_array", lambda j: j.update(added_tokens={}))
+    change("added_not_object", lambda j: j.update(added_tokens=[1]))
+    change("added_id_text", lambda j: j["added_tokens"][0].update(id="3"))
+    change("added_no_content", lambda j: j["added_tokens"][0].pop("content"))
+    change("added_flag_text", lambda j: j["added_tokens"][0].update(special="x"))
+    change("added_content_number", lambda j: j["added_tokens"][0].update(content=3))
+    change("merge_triple", lambda j: j["model"].update(merges=[["a", "b", "c"]]))
+    change("merge_unknown", lambda j: j["model"].update(merges=["b zz"]))
+    change("merge_number", lambda j: j["model"].update(merges=[3]))
+    change("merges_not_array", lambda j: j["model"].update(merges={}))
+    change("unk_number", lambda j: j["model"].update(unk_token=3))
+    change("unk_not_there", lambda j: j["model"].update(unk_token="zz"))
+    change("model_not_object", lambda j: j.update(model=[]))
+    change("model_type_number", lambda j: j["model"].update(type=3))
+    change("version_number", lambda j: j.update(version=1))
+    change("version_other", lambda j: j.update(version="2.0"))
+    change("dropout_set", lambda j: j["model"].update(dropout=0.1))
+    change("template_good", template([begin, text], good))
+    change("template_unknown", template([
+        {"SpecialToken": {"id": "<z>", "type_id": 0}}, text], good))
+    change("template_many", template([begin] * 40 + [text], good))
+    change("template_not_array", template({}, good))
+    change("template_member", template([{"Other": {}}], good))
+    change("template_ids", template([begin, text], {"<s>": {"ids": [0]}}))
+    change("template_ids_two", template([begin, text], {"<s>": {"ids": [3, 3]}}))
+    change("template_special_array", template([begin, text], []))
+    change("template_special_number", template([begin, text], {"<s>": 3}))
+    change("rule_no_type", lambda j: j.update(pre_tokenizer={}))
+    change("rule_not_object", lambda j: j.update(pre_tokenizer=[]))
+    change("rule_type_number", lambda j: j.update(pre_tokenizer={"type": 1}))
+    change("rule_field_twice", lambda j: None)
+    raw = json.dumps(byte_level()).replace(
+        '"type": "ByteLevel", "add_prefix_space"',
+        '"type": "ByteLevel", "type": "ByteLevel", "add_prefix_space"')
+    put("tokenizer", "rule_field_twice", raw)
+    change("byte_level_twice", lambda j: j.update(pre_tokenizer={
+        "type": "Sequence", "pretokenizers": [j["pre_tokenizer"]] * 2}))
+    change("sequence_not_array", lambda j: j.update(pre_tokenizer={
+        "type": "Sequence", "pretokenizers": {}}))
+    change("sequence_of_numbers", lambda j: j.update(pre_tokenizer={
+        "type": "Sequence", "pretokenizers": [1]}))
+    deep = {"type": "ByteLevel"}
+    for _ in range(12):
+        deep = {"type": "Sequence", "pretokenizers": [deep]}
+    change("sequence_deep", lambda j: j.update(pre_tokenizer=deep))
+    change("digits", lambda j: j.update(pre_tokenizer={
+        "type": "Sequence", "pretokenizers": [
+            {"type": "Digits", "individual_digits": True}, j["pre_tokenizer"]]}))
+    change("digits_runs", lambda j: j.update(pre_tokenizer={
+        "type": "Sequence", "pretokenizers": [
+            {"type": "Digits", "individual_digits": False}, j["pre_tokenizer"]]}))
+    change("splits_many", lambda j: j.update(pre_tokenizer={
+        "type": "Sequence", "pretokenizers": [
+            {"type": "Digits", "individual_digits": True}] * 40}))
+
+    def split(pattern, behavior="Isolated", invert=False):
+        return lambda j: j.update(pre_tokenizer={
+            "type": "Sequence", "pretokenizers": [
+                {"type": "Split", "pattern": pattern, "behavior": behavior,
+                 "invert": invert}, j["pre_tokenizer"]]})
+
+    change("split_string", split({"String": " "}))
+    change("split_long", split({"Regex": "a" * 9000}))
+    change("split_broken", split({"Regex": "(a"}))
+    change("split_kind", split({"Other": "a"}))
+    change("split_removed", split({"Regex": "a"}, "Removed"))
+    change("split_invert", split({"Regex": "a"}, invert=True))
+    change("split_pattern_number", split(3))
+    change("strip_empty", lambda j: j.update(decoder={
+        "type": "Strip", "content": "", "start": 1, "stop": 0}))
+    change("strip_huge", lambda j: j.update(decoder={
+        "type": "Strip", "content": " ", "start": 1000000, "stop": 0}))
+    change("replace_long", lambda j: j.update(decoder={
+        "type": "Replace", "pattern": {"String": "x" * 500}, "content": " "}))
+    change("metaspace_scheme", lambda j: j.update(pre_tokenizer={
+        "type": "Metaspace", "replacement": "_", "prepend_scheme": "twice"}))
+    change("metaspace_first", lambda j: j.update(pre_tokenizer={
+        "type": "Metaspace", "replacement": "_", "prepend_scheme": "first"}))
+    change("post_byte_level", lambda j: j.update(post_processor={
+        "type": "ByteLevel", "trim_offsets": False}))
+    change("post_other", lambda j: j.update(post_processor={
+        "type": "BertProcessing"}))
+    change("post_no_single", lambda j: j.update(post_processor={
+        "type": "TemplateProcessing"}))
+    change("normalizer_nfc", lambda j: j.update(normalizer={"type": "NFC"}))
+    # Not a tokenizer, so read as tokenizer_config.json of a good one.
+    put("tokenizer", "config_token_number", {"bos_token": 3})
+    put("tokenizer", "config_token_null", {"bos_token": None, "eos_token": "a"})
+    put("tokenizer", "config_token_long", {"bos_token": "x" * 300})
+    put("tokenizer", "config_token_inside", {"bos_token": {"content": 3}})
+    put("tokenizer", "config_token_cut", '{"bos_token":{"content"')
+    put("tokenizer", "config_skip_cut", '{"bos_token":{"other":[')
+    put("tokenizer", "config_trailing", '{"bos_token":"a"} 1')
+
+
+# ---- common/safetensors.c ----------------------------------------------
+
+def safetensors():
+    def file(name, head, data=b""):
+        raw = head if isinstance(head, bytes) else json.dumps(head).encode()
+        put("safetensors", name, struct.pack("<Q", len(raw)) + raw + data)
+
+    one = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+    file("dims_not_array", {"a": {**one, "shape": 1}}, bytes(4))
+    file("halves", {"a": {"dtype": "F16", "shape": [4], "data_offsets": [0, 8]}},
+         struct.pack("<4H", 0x7c00, 0x0001, 0x8001, 0x3c00))
+    file("empty_tensors", {"b": {"dtype": "F32", "shape": [0], "data_offsets": [4, 4]},
+                           "a": one,
+                           "c": {"dtype": "F32", "shape": [0], "data_offsets": [4, 4]},
+                           "d": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}},
+         bytes(4))
+    file("meta_many", {"__metadata__": {f"k{i}": "v" for i in range(40)}, "a": one},
+         bytes(4))
+    file("meta_key_twice", b'{"__metadata__":{"k":"1","k":"2"},"a":'
+         + json.dumps(one).encode() + b"}", bytes(4))
+
+
+# ---- the rest -----------------------------------------------------------
+
+def json_texts():
+    put("json", "deep_array", "[" * 65 + "]" * 65)
+    put("json", "deepest_array", "[" * 64 + "]" * 64)
+    put("json", "nul_in_key", '{"a\\u0000b":1}')
+    put("json", "number_long", "1" * 400)
+    put("json", "number_huge", "1e999")
+
+
+def record_lines():
+    record = json.dumps({"text": "Slept eight hours."})
+    put("record_lines", "two", record + "\n" + record + "\n")
+    put("record_lines", "no_end", record)
+    put("record_lines", "blank", "\n \t\r\n" + record + "\r\n\n")
+    put("record_lines", "second_bad", record + "\n{\"text\":1}\n")
+    put("record_lines", "empty", "\n")
+    put("record_lines", "forms", "\n".join(map(json.dumps, (
+        {"prompt": "a", "completion": "b"},
+        {"instruction": "a", "input": "", "output": "b"},
+        {"question": "a", "choices": ["b", "c"], "answer": 0},
+        {"messages": [{"role": "user", "content": "a"},
+                      {"role": "assistant", "content": "b"}]}))))
+    put("record_lines", "nul", b'{"text":"a\0b"}\n')
+    put("record_lines", "stop", (record + "\n") * 70)
+
+
+model_config()
+adapter_config()
+tokenizer()
+safetensors()
+json_texts()
+record_lines()
