@@ -110,7 +110,6 @@ def adapter_config():
     put("adapter_config", "target_comma", {**LORA, "target_modules": ["q,v"]})
 
 
-
 # ---- client/tokenizer/*.c ----------------------------------------------
 
 def byte_level():
