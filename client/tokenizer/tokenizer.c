@@ -56,7 +56,7 @@ int64_t hearth_tokenizer__rank(const hearth_tokenizer *t, int32_t left,
 
 int32_t hearth_tokenizer_id(const hearth_tokenizer *t, const char *piece,
                             size_t n) {
-    size_t n_text;
+    size_t n_text = 0;
     if (!t || !piece || !t->n_vocab_slots) return -1;
     size_t at = hearth_tokenizer__text_slot(piece, n, t->n_vocab_slots);
     while (t->vocab_slot[at]) {
