@@ -179,6 +179,7 @@ static void http_names_the_status_of_every_error(void **state) {
         {"PUT / HTTP/1.1\r\nContent-Length: 0\r\n\r\n", 405},
         {"POST / HTTP/1.1\r\n\r\n", 411},
         {"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411},
+        {"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411},
         {"POST / HTTP/1.1\r\nContent-Length: 8193\r\n\r\n", 413},
         {"POST /v1/uploads/a HTTP/1.1\r\nContent-Length: 1025\r\n\r\n", 413},
         {"PATCH /v1/uploads/a HTTP/1.1\r\nContent-Length: 1048577\r\n\r\n",

@@ -38,6 +38,7 @@ typedef struct {
     hearth_listener *l;
     uint8_t upload[1 << 20]; /* what arrived by PATCH */
     uint64_t refuse_from;    /* pieces from here on are refused; 0: none */
+    unsigned n_refused;
 } server;
 
 static server *sv;
@@ -63,6 +64,7 @@ static void handle(void *ud, const hearth_http_request *rq,
     if (strcmp(rq->method, "PATCH") == 0) {
         if (s->refuse_from && rq->upload_offset >= s->refuse_from) {
             rp.status = 409;
+            s->n_refused++;
         } else if (rq->upload_offset + rq->body_n <= sizeof(s->upload)) {
             if (rq->body_n)
                 memcpy(s->upload + rq->upload_offset, rq->body, rq->body_n);
@@ -289,6 +291,7 @@ static void listener_streams_uploads_and_files(void **state) {
     sv->refuse_from = 300000;
     assert_int_equal(ask(&tr, &rq, &rp), HEARTH_OK);
     assert_int_equal(rp.status, 409);
+    assert_int_equal(sv->n_refused, 1); /* the rest was not handed on */
     hearth_http_resp_free(&rp);
     rq = get("/file");
     rq.max_body = 2 << 20;
