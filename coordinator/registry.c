@@ -345,6 +345,7 @@ hearth_status hearth_task_create(const hearth_task_env *env, const char *name,
     if (st != HEARTH_OK) return st;
 
     memcpy(row.name, t.name, sizeof(row.name));
+    memcpy(row.a_seed, t.space.a_seed, sizeof(row.a_seed)); /* the text's? */
     row.state = HEARTH_TASK_ACTIVE;
     row.created_ms = hearth_clock_wall(&env->clock);
     hearth_server_opt_save(&fresh, opt);

@@ -20,43 +20,25 @@
 #include "coordinator/task_derive.h"
 
 static const hearth_ini_key KEYS[] = {
-    {"task", "name"},
-    {"task", "rule"},
-    {"task", "mode"},
-    {"task", "rounds"},
-    {"task", "purpose"},
-    {"task", "min_examples"},
-    {"task", "spacing"},
-    {"base", "id"},
-    {"base", "tokenizer"},
-    {"base", "template"},
-    {"base", "layers"},
-    {"base", "hidden"},
-    {"base", "heads"},
-    {"base", "kv_heads"},
-    {"base", "head_dim"},
-    {"base", "ffn"},
-    {"adapter", "targets"},
-    {"adapter", "rank"},
-    {"adapter", "alpha"},
-    {"adapter", "rslora"},
-    {"adapter", "last_layers"},
-    {"train", "steps"},
-    {"train", "batch"},
-    {"train", "seq"},
-    {"train", "lr"},
-    {"train", "schedule"},
-    {"train", "warmup"},
-    {"train", "weight_decay"},
-    {"train", "loss"},
-    {"cohort", "count"},
-    {"cohort", "time"},
-    {"cohort", "over_select"},
-    {"privacy", "clip"},
-    {"privacy", "noise"},
-    {"privacy", "delta"},
-    {"privacy", "scale"},
-    {"server", "lr"},
+    {"task", "name"},           {"task", "rule"},
+    {"task", "mode"},           {"task", "rounds"},
+    {"task", "purpose"},        {"task", "min_examples"},
+    {"task", "spacing"},        {"base", "id"},
+    {"base", "tokenizer"},      {"base", "template"},
+    {"base", "layers"},         {"base", "hidden"},
+    {"base", "heads"},          {"base", "kv_heads"},
+    {"base", "head_dim"},       {"base", "ffn"},
+    {"adapter", "targets"},     {"adapter", "rank"},
+    {"adapter", "alpha"},       {"adapter", "rslora"},
+    {"adapter", "last_layers"}, {"adapter", "a_seed"},
+    {"train", "steps"},         {"train", "batch"},
+    {"train", "seq"},           {"train", "lr"},
+    {"train", "schedule"},      {"train", "warmup"},
+    {"train", "weight_decay"},  {"train", "loss"},
+    {"cohort", "count"},        {"cohort", "time"},
+    {"cohort", "over_select"},  {"privacy", "clip"},
+    {"privacy", "noise"},       {"privacy", "delta"},
+    {"privacy", "scale"},       {"server", "lr"},
 };
 
 /* Reading stops at the first failure: every helper is a no-op after it. */
@@ -209,6 +191,18 @@ static void read_adapter(reader *r, hearth_task *t) {
                                     &t->space.rslora, r->err);
 }
 
+/* A from a number, when the operator wants a certain one. */
+static void read_a_seed(reader *r, hearth_task *t) {
+    if (r->st != HEARTH_OK || !hearth_ini_get(r->ini, "adapter", "a_seed"))
+        return;
+    int64_t number = 0;
+    r->st = hearth_ini_get_i64(r->ini, "adapter", "a_seed", 0, INT64_MAX, NULL,
+                               &number, r->err);
+    if (r->st == HEARTH_OK)
+        r->st =
+            hearth_adapter_seed_from_number((uint64_t)number, t->space.a_seed);
+}
+
 static void read_train(reader *r, hearth_task *t) {
     static const char *const schedules[] = {"constant", "linear", "cosine"};
     static const char *const losses[] = {"answer", "all"};
@@ -295,12 +289,13 @@ hearth_status hearth_task_parse(hearth_task *t, const char *name,
         read_task(&r, t);
         read_base(&r, t);
         read_adapter(&r, t);
+        memcpy(t->space.a_seed, a_seed, 32);
+        read_a_seed(&r, t);
         read_train(&r, t);
         read_cohort(&r, t);
         read_privacy(&r, t, &scale_given);
     }
     hearth_ini_free(ini);
-    memcpy(t->space.a_seed, a_seed, 32);
     if (r.st == HEARTH_OK) r.st = hearth_task_derive(t, scale_given, al, err);
     if (r.st != HEARTH_OK) memset(t, 0, sizeof(*t));
     return r.st;

@@ -6,7 +6,8 @@
  *                min_examples = 1, spacing = 24h
  *     [base]     id (64 hex), tokenizer (64 hex), template (64 hex; default
  *                none), layers, hidden, heads, kv_heads, head_dim, ffn
- *     [adapter]  targets = auto, rank, alpha, rslora = no, last_layers = 0
+ *     [adapter]  targets = auto, rank, alpha, rslora = no, last_layers = 0,
+ *                a_seed = number (of A; default: drawn at creation)
  *     [train]    steps, batch = 1, seq, lr, schedule = constant, warmup = 0,
  *                weight_decay = 0, loss = answer
  *     [cohort]   count = min,max   time = min,max   over_select = 1.3
@@ -62,7 +63,8 @@ typedef struct {
 
 /* Read and check a TASK.ini, and work out everything that follows.
  *
- *   a_seed  of A: 32 bytes that stay with the task
+ *   a_seed  of A: 32 bytes that stay with the task; not used when the text
+ *           names a number of its own
  *
  * Returns HEARTH_OK
  *         HEARTH_EFORMAT       unknown key, bad value (err: file:line)

@@ -89,6 +89,23 @@ static void task_refuses(const char *from, const char *to, hearth_status want) {
     assert_memory_equal(&t, &zero, sizeof(t));
 }
 
+static void a_seed_of_the_text_wins(void **state) {
+    (void)state;
+    hearth_task t, drawn;
+    hearth_error err;
+    uint8_t want[32], other[32] = {8};
+    char ini[2048];
+    edited(ini, "alpha = 2\n", "alpha = 2\na_seed = 6\n");
+    if (parse(&t, ini, &err) != HEARTH_OK) fail_msg("%s", err.text);
+    assert_ok(hearth_adapter_seed_from_number(6, want));
+    assert_memory_equal(t.space.a_seed, want, 32);
+    assert_ok(
+        hearth_task_parse(&drawn, "x", ini, strlen(ini), other, NULL, NULL));
+    assert_memory_equal(&t, &drawn, sizeof(t));
+    task_refuses("alpha = 2\n", "alpha = 2\na_seed = -1\n", HEARTH_EFORMAT);
+    task_refuses("alpha = 2\n", "alpha = 2\na_seed = x\n", HEARTH_EFORMAT);
+}
+
 static void task_refuses_bad_settings(void **state) {
     (void)state;
     task_refuses("name = demo", "name = De mo", HEARTH_EFORMAT);
@@ -291,6 +308,7 @@ static void checkpoint_comes_back_or_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(task_gives_every_number),
+        cmocka_unit_test(a_seed_of_the_text_wins),
         cmocka_unit_test(task_of_fedit_has_both_factors),
         cmocka_unit_test(task_refuses_bad_settings),
         cmocka_unit_test(ring_bound_is_the_limit),
