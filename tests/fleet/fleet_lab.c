@@ -169,6 +169,7 @@ hearth_status hearth_fleet_adapter(hearth_adapter **out,
     const hearth_module_info *modules = hearth_model_modules(lab->model, &n);
     spec.freeze_a = freeze_a;
     hearth_status st = hearth_adapter_new(out, &spec, modules, n, lab->al, err);
+    if (lab->sc->a_seed >= 0) seed = (uint64_t)lab->sc->a_seed;
     if (st == HEARTH_OK) st = hearth_adapter_seed_from_number(seed, bytes);
     if (st == HEARTH_OK) st = hearth_adapter_init_a_from_seed(*out, bytes);
     if (st != HEARTH_OK) {

@@ -23,6 +23,7 @@ static const hearth_ini_key KEYS[] = {
     {"model", "rank"},
     {"model", "alpha"},
     {"model", "rslora"},
+    {"model", "a_seed"},
     {"model", "rule"},
     {"model", "last_layers"},
     {"records", "path"},
@@ -227,6 +228,10 @@ static void read_model(reader *r, hearth_fleet_scenario *sc) {
     sc->alpha = get_f64(r, "model", "alpha", 1e-3, 1e6, &alpha);
     sc->last_layers = get_u32(r, "model", "last_layers", 0, 1024, 0);
     sc->rslora = get_bool(r, "model", "rslora", false);
+    sc->a_seed = -1;
+    if (r->st == HEARTH_OK && hearth_ini_get(r->ini, "model", "a_seed"))
+        r->st = hearth_ini_get_i64(r->ini, "model", "a_seed", 0, INT64_MAX,
+                                   NULL, &sc->a_seed, r->err);
     if (r->st == HEARTH_OK && strcmp(sc->rule, "ffa") != 0)
         fail(r, HEARTH_EUNSUPPORTED, "model", "rule",
              "this version runs ffa; set rule = ffa");

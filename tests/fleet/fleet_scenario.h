@@ -65,6 +65,7 @@ typedef struct {
     char model_path[1024], targets[256], rule[16];
     uint32_t rank, last_layers; /* last_layers 0 = all */
     double alpha;
+    int64_t a_seed; /* number of A; -1 = drawn from the run's seed */
     bool rslora;
     /* [records] */
     char records_path[1024], template_path[1024];

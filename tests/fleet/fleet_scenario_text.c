@@ -26,6 +26,7 @@ static const char EXAMPLE[] =
     "rank = 1\n"
     "alpha = 2\n"
     "rule = ffa           ; A frozen from a seed, B is averaged\n"
+    "; a_seed = 6         ; the same A in every run; else drawn for each\n"
     "\n"
     "[records]\n"
     "path = $HEARTH_TEST_DATA/records/shakespeare/by_role.jsonl\n"
@@ -91,6 +92,8 @@ static void write_run(hearth_buf *b, const hearth_fleet_scenario *sc) {
                             "last_layers = %u\n",
                             sc->model_path, sc->targets, sc->rank, sc->alpha,
                             yes(sc->rslora), sc->rule, sc->last_layers);
+    if (sc->a_seed >= 0)
+        (void)hearth_buf_printf(b, "a_seed = %lld\n", (long long)sc->a_seed);
 }
 
 static void write_records(hearth_buf *b, const hearth_fleet_scenario *sc) {

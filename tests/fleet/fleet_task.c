@@ -46,6 +46,8 @@ hearth_status hearth_fleet_task_ini(hearth_buf *b, const hearth_fleet_lab *lab,
                             "rslora = %s\nlast_layers = %u\n",
                             sc->targets, sc->rank, sc->alpha,
                             sc->rslora ? "yes" : "no", sc->last_layers);
+    if (sc->a_seed >= 0)
+        (void)hearth_buf_printf(b, "a_seed = %lld\n", (long long)sc->a_seed);
     /* The control's deltas become zero: one step is enough. */
     (void)hearth_buf_printf(
         b,
