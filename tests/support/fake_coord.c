@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 
+#include "client/delta/ledger_store.h"
 #include "client/personal/space.h"
 #include "common/adapter_digest.h"
 #include "common/bytes.h"
@@ -606,4 +607,14 @@ bool fake_device_until(fake_device *d, hearth_sync_kind kind, unsigned limit,
         hearth_virtual_clock_advance(&d->f->time, ev->wait_ms);
     }
     return false;
+}
+
+uint64_t fake_device_charges(fake_device *d) {
+    hearth_ledger_store *ls = NULL;
+    hearth_ledger_sums sums;
+    assert_ok(hearth_ledger_store_open(&ls, d->db, &d->policy.ledger, NULL,
+                                       d->f->clock, NULL, NULL));
+    assert_ok(hearth_ledger_store_sums(ls, FAKE_TASK, &sums, NULL));
+    hearth_ledger_store_close(ls);
+    return sums.n_task;
 }

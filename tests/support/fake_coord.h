@@ -157,6 +157,9 @@ void fake_device_close(fake_device *d);
 hearth_status fake_device_sync_open(fake_device *d, const hearth_alloc *al,
                                     hearth_error *err);
 
+/* Charges of the task in the ledger that were not taken back. */
+uint64_t fake_device_charges(fake_device *d);
+
 /* Tick, passing the time that it asks to wait, until an event of `kind` or
  * `limit` ticks; the event is in *ev.  Asserts that tick does not fail. */
 bool fake_device_until(fake_device *d, hearth_sync_kind kind, unsigned limit,
