@@ -248,7 +248,6 @@ static hearth_status write_at(const char *path, uint64_t offset,
     hearth_status st = HEARTH_OK;
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd < 0) return hearth_error_from_errno(errno);
-    if (HEARTH_FAILPOINT_ERROR("append.after_write")) st = HEARTH_ENOSPACE;
     while (st == HEARTH_OK && done < n) {
         ssize_t k =
             pwrite(fd, p + done, n - done, (off_t)(offset + (uint64_t)done));
@@ -258,6 +257,7 @@ static hearth_status write_at(const char *path, uint64_t offset,
         else
             done += (size_t)k;
     }
+    if (HEARTH_FAILPOINT_ERROR("append.after_write")) st = HEARTH_ENOSPACE;
     if (st != HEARTH_OK && ftruncate(fd, (off_t)offset) != 0) st = HEARTH_EIO;
     (void)close(fd);
     return st;
