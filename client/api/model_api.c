@@ -132,8 +132,11 @@ hearth_status hearth_client_sync(hearth_client *c, hearth_client_tick *tick,
     } else {
         st = hearth_sync_tick(c->sync, &ev, err);
         if (ev.kind == HEARTH_SYNC_RETRY &&
-            ev.reason.status == HEARTH_ESIGNATURE)
+            ev.reason.status == HEARTH_ESIGNATURE) {
             c->keyset_wanted = true;
+            /* Now: a run that ended here would forget that it wants one. */
+            if (now >= c->keyset_after_ms) ev.wait_ms = 0;
+        }
     }
     if (st == HEARTH_OK) hearth_client__fill_tick(tick, &ev);
     return st;
