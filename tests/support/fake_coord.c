@@ -292,7 +292,7 @@ static void checkin(fake_coord *f, const hearth_http_req *rq,
     assert_memory_equal(m->base_digest, f->offer.space.base_digest, 32);
     r->version = 1;
     (void)snprintf(r->cookie, sizeof(r->cookie), "c%" PRIu32, f->cookie);
-    r->now_ms = (uint64_t)f->time.wall_ms;
+    r->now_ms = (uint64_t)(f->time.wall_ms + f->ahead_ms);
     if (f->give_offer) {
         r->offers[r->n_offers++] = f->offer;
         if (f->offer_twice) {

@@ -88,6 +88,7 @@ typedef struct {
     bool has_begun, committed, aborted;
     hearth_abort_request abort;
     uint32_t n_altered;  /* commits or begins with other bytes than before */
+    int64_t ahead_ms;    /* its clock minus the device's, as a check-in tells */
     bool full;           /* refuse begin: the round is full */
     bool closed;         /* refuse begin, append and commit */
     uint64_t append_cap; /* take at most so many bytes of an append; 0 = all */

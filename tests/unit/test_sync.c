@@ -338,6 +338,7 @@ static void sync_recovers_from_a_damaged_download(void **state) {
     f.no_range = true;
     assert_true(fake_device_until(&d, HEARTH_SYNC_INSTALLED, MANY, &ev));
     assert_int_equal(f.n[FAKE_PAYLOAD], 2);
+    assert_int_equal(f.n[FAKE_CHECKIN], 1); /* in the same cycle */
     fake_device_close(&d);
     fake_coord_close(&f);
 }
@@ -353,8 +354,11 @@ static void sync_refuses_a_lower_sequence(void **state) {
     fake_coord_publish(&f, 4, 0.1f);
     fake_device_open(&d, &f, 40);
     assert_true(fake_device_until(&d, HEARTH_SYNC_INSTALLED, MANY, &ev));
+    uint32_t asked = f.n[FAKE_MANIFEST];
+    assert_false(fake_device_until(&d, HEARTH_SYNC_INSTALLED, 20, &ev));
     fake_coord_publish(&f, 3, 0.2f);
     assert_false(fake_device_until(&d, HEARTH_SYNC_INSTALLED, 20, &ev));
+    assert_int_equal(f.n[FAKE_MANIFEST], asked); /* nor asked for */
     assert_ok(hearth_personal_info_get(&info, d.db, FAKE_TASK, NULL));
     assert_int_equal(info.sequence, 4);
     fake_device_close(&d);

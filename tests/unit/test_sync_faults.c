@@ -78,6 +78,10 @@ static void sync_reads_deadlines_by_the_coordinators_clock(void **state) {
     hearth_sync_event ev;
     fake_coord_open(&f);
     fake_device_open(&d, &f, 40);
+    f.ahead_ms = 7200000; /* by its clock the round is over */
+    assert_false(fake_device_until(&d, HEARTH_SYNC_ACCEPTED, 12, &ev));
+    f.ahead_ms = -7200000; /* by ours it is over, by its clock it is not */
+    f.offer.deadline_ms = (uint64_t)f.time.wall_ms - 3600000;
     assert_true(fake_device_until(&d, HEARTH_SYNC_TRAIN, MANY, &ev));
     f.time.wall_ms += 3600000; /* the phone's clock jumps */
     assert_true(fake_device_until(&d, HEARTH_SYNC_GAVE_UP, MANY, &ev));
