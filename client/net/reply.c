@@ -8,13 +8,11 @@
 
 const hearth_retry hearth_retry_default = {720000, 1080000, 11520000, 17280000};
 
-/* Uniform in [lo, hi] after both were brought into [floor, cap]. */
+/* Uniform in [lo, hi], both at least the floor; neither is above the cap. */
 static hearth_status draw(int64_t lo, int64_t hi, hearth_rng *rng,
                           int64_t *wait_ms) {
     if (lo < HEARTH_RETRY_FLOOR_MS) lo = HEARTH_RETRY_FLOOR_MS;
-    if (lo > HEARTH_RETRY_CAP_MS) lo = HEARTH_RETRY_CAP_MS;
     if (hi < lo) hi = lo;
-    if (hi > HEARTH_RETRY_CAP_MS) hi = HEARTH_RETRY_CAP_MS;
     uint64_t x = 0;
     *wait_ms = hi;
     hearth_status st = hearth_rng_below(rng, (uint64_t)(hi - lo) + 1, &x);

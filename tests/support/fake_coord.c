@@ -332,7 +332,7 @@ static void payload(fake_coord *f, const hearth_http_req *rq,
 }
 
 static void offset_reply(fake_coord *f, hearth_http_resp *rp) {
-    hearth_offset_reply r = {f->spool_n, f->retry};
+    hearth_offset_reply r = {f->spool_n + f->offset_lie, f->retry};
     hearth_buf b = HEARTH_BUF_INIT(NULL);
     assert_ok(hearth_encode_offset_reply(&b, &r));
     put(rp, 200, &b);

@@ -101,6 +101,7 @@ typedef struct {
     uint32_t fail[FAKE_ROUTES];    /* return fail_status */
     uint32_t refuse_reason;
     hearth_status fail_status;
+    uint64_t offset_lie;     /* added to the offset of every reply */
     uint32_t flip_payload;   /* alter a byte of so many payload replies */
     bool no_range;           /* answer 200 with all of it */
     uint32_t cookie;         /* number in the cookie that is valid now */
