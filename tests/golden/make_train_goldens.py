@@ -16,7 +16,6 @@ import struct
 import sys
 
 import torch
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 HERE = pathlib.Path(__file__).parent
 torch.set_num_threads(1)
@@ -67,6 +66,7 @@ def load(path):
 
 
 def a_from_seed(number, module, rank, width):
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
     seed = hashlib.sha256(b"hearth.seed.v1:" + struct.pack("<Q", number)).digest()
     key = hmac.new(seed, b"hearth.lora_a.v1:" + module.encode(),
                    hashlib.sha256).digest()
@@ -103,7 +103,7 @@ class Model:
             y = y + (x @ a.T) @ b.T * scale
         return y
 
-    def loss_sum(self, ids, labels):
+    def logits(self, ids):
         c, w = self.c, self.w
         h, kv, d = c["num_attention_heads"], c["num_key_value_heads"], c["head_dim"]
         n = len(ids)
@@ -125,7 +125,10 @@ class Model:
             u = self.linear(y, p + "mlp.up_proj")
             x = x + self.linear(g * torch.sigmoid(g) * u, p + "mlp.down_proj")
         x = rms(x, w["model.norm.weight"], c["rms_norm_eps"])
-        logits = x @ w["model.embed_tokens.weight"].T
+        return x @ w["model.embed_tokens.weight"].T
+
+    def loss_sum(self, ids, labels):
+        logits = self.logits(ids)
         at = [i for i, y in enumerate(labels) if y >= 0]
         want = torch.tensor([labels[i] for i in at])
         return torch.nn.functional.cross_entropy(logits[at], want, reduction="sum"), len(at)
@@ -179,5 +182,6 @@ def curve(data):
     (HERE / "train_curve.txt").write_text("\n".join(lines) + "\n")
 
 
-adamw()
-curve(pathlib.Path(sys.argv[1]))
+if __name__ == "__main__":
+    adamw()
+    curve(pathlib.Path(sys.argv[1]))
