@@ -35,8 +35,7 @@ def limited(lab):
     def limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (300 << 10, 300 << 10))
-    rank = 64 if lab.shape["hidden_size"] >= 64 else 32
-    lab.task("limit", count="2,2", rounds=1, over=20, targets="all-linear", rank=rank,
+    lab.task("limit", count="2,2", rounds=1, over=20, targets="all-linear", rank=lab.large_rank(),
              noise=2.4).ok()
     c, d = [x.ready() for x in lab.devices(2, first=10)]
     lab.served(Raw(c), "limit")

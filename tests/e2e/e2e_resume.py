@@ -22,8 +22,7 @@ with Lab("resume") as lab:
 
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=10) as r:
         expect(r.status == 200 and r.read() == b"ok\n", "healthy")
-    rank = 64 if lab.shape["hidden_size"] >= 64 else 32
-    lab.task(count="2,2", targets="all-linear", rank=rank, over=20, noise=2.4).ok()
+    lab.task(count="2,2", targets="all-linear", rank=lab.large_rank(), over=20, noise=2.4).ok()
     a, b = [d.ready() for d in lab.devices(2)]
     lab.served(Raw(b))
     done = a.sync(env={"HEARTH_FAILPOINT": "sync.after_append:1"})

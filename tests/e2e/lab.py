@@ -240,6 +240,13 @@ class Lab:
         return wait_for(f"task {task} to be served", lambda: [
             r for r in raw.checkin()[1].get("releases", []) if r["task"] == task])
 
+    def large_rank(self, n=160000):
+        """Rank at which B of every linear layer has at least n parameters."""
+        m = self.shape
+        per_rank = m["layers"] * ((m["heads"] + 2 * m["kv_heads"]) * m["head_dim"] +
+                                  2 * m["hidden_size"] + 2 * m["ffn_size"])
+        return -(-n // per_rank)
+
     def rounds(self, task="diary"):
         return self.ctl("round", "list", task).ok().of("round")
 
