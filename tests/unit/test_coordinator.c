@@ -200,6 +200,47 @@ static void round_fails_below_its_minimum(void **state) {
     kit_close(&k);
 }
 
+/* A row that says it is in the sum and is not: nothing may be released. */
+static void round_fails_when_the_sum_lacks_someone(void **state) {
+    (void)state;
+    kit k;
+    hearth_coord_store *s;
+    hearth_contrib_row row;
+    hearth_release rel;
+    float v[KIT_D];
+    char path[256];
+    uint64_t number = 0;
+    const uint8_t tag[32] = {1};
+    hearth_coord_config cfg;
+    memset(&cfg, 0, sizeof(cfg));
+    cfg.checkpoint_every = 1;
+    kit_open(&k, &cfg);
+    kit_task(&k, "demo", "2,2", "0s,10m", 2);
+    assert_int_equal(kit_take_part(&k, "a", V1), 200);
+    assert_ok(hearth_coord_db_path(path, sizeof(path), k.state));
+    assert_ok(
+        hearth_coord_store_open(&s, path, HEARTH_STORE_DURABLE, NULL, NULL));
+    memset(&row, 0, sizeof(row));
+    snprintf(row.task, sizeof(row.task), "demo");
+    row.round = 1;
+    assert_ok(hearth_coord_store_invite(s, &row, tag, NULL));
+    row.state = HEARTH_CONTRIB_BEGUN;
+    assert_ok(hearth_coord_store_set_contrib(s, &row, NULL));
+    assert_ok(hearth_coord_store_commit(s, &row, 1, NULL));
+    assert_ok(hearth_coord_store_checkpoint(s, "demo", 1, 0, &number, NULL));
+    assert_int_equal(number, 1);
+    assert_ok(hearth_coord_store_set_checkpoint(s, "demo", 1, 0, number, &row,
+                                                1, NULL));
+    hearth_coord_store_close(s);
+    assert_int_equal(kit_take_part(&k, "b", V2), 200);
+    kit_release(&k, "demo", 0, &rel, v);
+    assert_int_equal(rel.sequence, 1);
+    hearth_coord_task_status ts;
+    assert_ok(hearth_coord_task_get_status(k.c, "demo", &ts));
+    assert_int_equal(ts.rounds_failed, 1);
+    kit_close(&k);
+}
+
 static void spacing_is_respected(void **state) {
     (void)state;
     kit k;
@@ -459,6 +500,7 @@ int main(void) {
         cmocka_unit_test(checkin_repeats_the_same_offer),
         cmocka_unit_test(checkin_refuses),
         cmocka_unit_test(round_fails_below_its_minimum),
+        cmocka_unit_test(round_fails_when_the_sum_lacks_someone),
         cmocka_unit_test(spacing_is_respected),
         cmocka_unit_test(rollback_publishes_older_content_again),
         cmocka_unit_test(paused_task_opens_no_round),
