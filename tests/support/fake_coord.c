@@ -427,11 +427,22 @@ static bool authentic(const fake_coord *f, const hearth_http_req *rq,
     return rq->cookie && !strcmp(rq->cookie, want);
 }
 
+/* The token of the offer that is out? */
+static bool our_token(const fake_coord *f, const hearth_http_req *rq) {
+    char hex[65];
+    hearth_hex_encode(hex, f->offer.upload_token, 32);
+    return !strncmp(rq->path + strlen("/v1/uploads/"), hex, 64);
+}
+
 static void answer(fake_coord *f, const hearth_http_req *rq,
                    hearth_http_resp *rp, fake_route r) {
     bool upload = r >= FAKE_BEGIN && r <= FAKE_COMMIT;
     if (!authentic(f, rq, r)) {
         refuse(f, rp, 401, HEARTH_REASON_CREDENTIAL, 0);
+        return;
+    }
+    if (r >= FAKE_BEGIN && r <= FAKE_ABORT && !our_token(f, rq)) {
+        refuse(f, rp, 404, HEARTH_REASON_UNKNOWN, 0);
         return;
     }
     if (upload && f->closed) {
