@@ -243,6 +243,12 @@ static void sums_are_exact_and_checked(void **state) {
     u.sha[0] ^= 1;
     assert_ok(hearth_file_write(u.path, "0123456789abc", 13, 0600, NULL));
     assert_int_equal(hearth_upload_verify(u.path, &ck, &err), HEARTH_EDIGEST);
+    uint8_t right[32];
+    memcpy(right, u.sha, 32);
+    assert_ok(hearth_file_write(u.path, "01234567", 8, 0600, NULL));
+    assert_ok(hearth_sha256(u.sha, "01234567", 8)); /* right, but short */
+    assert_int_equal(hearth_upload_verify(u.path, &ck, &err), HEARTH_EDIGEST);
+    memcpy(u.sha, right, 32);
     assert_int_equal(hearth_upload_verify("/nonexistent/u", &ck, &err),
                      HEARTH_ENOTFOUND);
     ck.bytes = 8;
