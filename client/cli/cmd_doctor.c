@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/cli/doctor_sync.h"
 #include "client/cli/workbench.h"
 #include "client/train/memplan.h"
 #include "common/file.h"
@@ -66,6 +67,11 @@ static void check_crypto(checkup *c) {
               : "mbedTLS cannot start: is /dev/urandom readable?");
 }
 
+static void report_sync(void *ud, const char *what, bool ok,
+                        const char *detail) {
+    report(ud, what, ok, detail);
+}
+
 static void check_state(checkup *c, const char *flag) {
     char dir[1024], text[1200], size[32];
     hearth_error err = {0};
@@ -87,6 +93,7 @@ static void check_state(checkup *c, const char *flag) {
         ok ? "writable" : "not writable; change its owner",
         hearth_memplan_format((size_t)free_bytes, size, sizeof(size)));
     report(c, "state", ok, text);
+    if (ok) hearth_doctor_sync(dir, report_sync, c);
 }
 
 static void check_model(checkup *c, hearth_workbench *wb) {

@@ -58,4 +58,9 @@ with Lab("app") as lab:
         for path in phone.rglob("*"):
             expect(not path.is_file() or b"walked by the sea" not in path.read_bytes(),
                    f"{path.name} still holds a forgotten note")
+    check = run([lab.hearth, "doctor", "--state", phones[0], "--json"]).ok()
+    found = {e["name"]: e for e in check.of("check")}
+    expect(all(found[n]["ok"] for n in ("enrolment", "certificate", "keyset", "coordinator",
+                                        "base model")), found)
     lab.stop()
+    run([lab.hearth, "doctor", "--state", phones[0], "--json"]).failed('"coordinator","ok":false')
