@@ -235,8 +235,9 @@ static void server_step_refuses_and_keeps(void **state) {
                      HEARTH_EINVAL);
     assert_int_equal(hearth_server_opt_step(&o, next, v, sum, 2, 1, 0, 0),
                      HEARTH_EINVAL);
-    assert_int_equal(hearth_server_opt_step(&o, next, v, sum, 2, 1, 0, NAN),
-                     HEARTH_EINVAL);
+    assert_int_equal(
+        hearth_server_opt_step(&o, next, v, sum, 2, 1, 0, (double)NAN),
+        HEARTH_EINVAL);
     assert_int_equal(hearth_server_opt_step(&o, next, v, sum, 2, 1, -30, 1e30),
                      HEARTH_ENONFINITE);
     assert_true(next[0] == 7 && next[1] == 7 && o.steps == 0);

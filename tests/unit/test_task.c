@@ -170,7 +170,7 @@ static void ring_bound_is_the_limit(void **state) {
     assert_true(hearth_task_ring_ok(100, 0, (0x1p31 - 1) / 80));
     assert_false(hearth_task_ring_ok(100, 0, 0x1p31 / 80));
     assert_false(hearth_task_ring_ok(2, 0x1p30, 1));
-    assert_false(hearth_task_ring_ok(2, INFINITY, 1));
+    assert_false(hearth_task_ring_ok(2, (double)INFINITY, 1));
 }
 
 static void one_device_has_no_release_epsilon(void **state) {
