@@ -317,6 +317,15 @@ static void rollback_publishes_older_content_again(void **state) {
     hearth_adapter_free(a);
     assert_int_equal(hearth_registry_export_peft(&env, "demo", 99, out, &k.err),
                      HEARTH_ENOTFOUND);
+    /* A content file that was altered is noticed. */
+    char hex[65];
+    kit_release(&k, "demo", 2, &rel, v);
+    hearth_hex_encode(hex, rel.content_sha256, 32);
+    snprintf(path, sizeof(path), "%s/releases/%s.f32", k.state, hex);
+    v[0] += 1;
+    assert_ok(hearth_file_write(path, v, sizeof(v), 0600, NULL));
+    assert_int_equal(hearth_registry_export_peft(&env, "demo", 2, out, &k.err),
+                     HEARTH_EDIGEST);
     hearth_coord_store_close(s);
     kit_close(&k);
 }
