@@ -2,8 +2,10 @@
 /* common/db.c - the contract is in db.h. */
 #include "common/db.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <sqlite3.h>
 
@@ -65,12 +67,24 @@ hearth_status hearth_db_exec(hearth_db *db, const char *sql,
     return rc == SQLITE_OK ? HEARTH_OK : fail(db, rc, err);
 }
 
+/* A new database is its owner's alone, whatever the umask; SQLite gives its log
+ * and shared memory the mode of the database.  A failure is left for SQLite to
+ * explain. */
+static bool create_private(const char *path) {
+    if (strcmp(path, ":memory:") == 0) return false;
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0) return false;
+    (void)close(fd);
+    return true;
+}
+
 hearth_status hearth_db_open(hearth_db **out, const char *path,
                              const hearth_alloc *al, hearth_error *err) {
     *out = NULL;
     hearth_db *db = hearth_mem_new(al, sizeof(*db));
     if (!db) return hearth_error_set(err, HEARTH_ENOMEM, "out of memory");
     db->al = *hearth_mem_or_default(al);
+    (void)create_private(path);
     int rc = sqlite3_open_v2(path, &db->sql,
                              SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
                                  SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
@@ -81,6 +95,7 @@ hearth_status hearth_db_open(hearth_db **out, const char *path,
         st =
             hearth_db_exec(db,
                            "PRAGMA secure_delete=ON;"
+                           "PRAGMA temp_store=MEMORY;"
                            "PRAGMA journal_mode=WAL;"
                            "PRAGMA synchronous=FULL;"
                            "PRAGMA foreign_keys=ON;"
@@ -312,8 +327,10 @@ hearth_status hearth_db_backup(hearth_db *db, const char *path,
     hearth_stmt *q;
     hearth_status st = hearth_db_prepare(db, &q, "VACUUM INTO ?1", err);
     if (st != HEARTH_OK) return st;
+    bool mine = create_private(path); /* an empty file is filled */
     hearth_stmt_bind_str(q, 1, path);
     st = hearth_stmt_run(q, err);
     hearth_stmt_free(q);
+    if (st != HEARTH_OK && mine) (void)unlink(path);
     return st;
 }

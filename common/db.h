@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* common/db.h - SQLite: one place that opens, migrates and binds.
  *
- * WAL, synchronous=FULL, foreign keys, busy timeout 5 s, secure_delete on.
+ * WAL, synchronous=FULL, foreign keys, busy timeout 5 s, secure_delete on,
+ * temporary tables in memory; files made here have mode 0600.
  * SQL text is always a constant; values are always bound.
  *
  *     hearth_db *db;

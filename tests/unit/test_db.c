@@ -2,6 +2,8 @@
 /* tests/unit/test_db.c - common/db.h */
 #include "tests/support/cmocka_all.h"
 
+#include <sys/stat.h>
+
 #include "common/db.h"
 #include "common/file.h"
 
@@ -165,6 +167,37 @@ static void db_scrub_leaves_no_deleted_byte(void **state) {
     hearth_db_close(db);
 }
 
+static unsigned mode_of(const char *p) {
+    struct stat sb;
+    return stat(p, &sb) == 0 ? (unsigned)sb.st_mode & 0777u : 0u;
+}
+
+/* Records, keys and cookies are in it: nobody else may read it. */
+static void db_files_are_private(void **state) {
+    (void)state;
+    hearth_db *db;
+    hearth_stmt *q;
+    bool row;
+    char p[128], beside[160];
+    mode_t old = umask(0);
+    assert_ok(hearth_file_join(p, sizeof(p), dir, "private.db"));
+    assert_ok(hearth_db_open(&db, p, NULL, NULL));
+    assert_int_equal(mode_of(p), 0600);
+    snprintf(beside, sizeof(beside), "%s-wal", p);
+    assert_int_equal(mode_of(beside), 0600);
+    snprintf(beside, sizeof(beside), "%s-shm", p);
+    assert_int_equal(mode_of(beside), 0600);
+    snprintf(beside, sizeof(beside), "%s.copy", p);
+    assert_ok(hearth_db_backup(db, beside, NULL));
+    assert_int_equal(mode_of(beside), 0600);
+    assert_ok(hearth_db_prepare(db, &q, "PRAGMA temp_store", NULL));
+    assert_ok(hearth_stmt_step(q, &row, NULL));
+    assert_true(row && hearth_stmt_i64(q, 0) == 2); /* memory, not /tmp */
+    hearth_stmt_free(q);
+    hearth_db_close(db);
+    umask(old);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(db_migrates_once_and_refuses_newer),
@@ -172,6 +205,7 @@ int main(void) {
         cmocka_unit_test(db_reads_back_what_was_bound),
         cmocka_unit_test(db_refuses_what_is_no_database),
         cmocka_unit_test(db_scrub_leaves_no_deleted_byte),
+        cmocka_unit_test(db_files_are_private),
     };
     return cmocka_run_group_tests_name("common/db", tests, make_dir, drop_dir);
 }
