@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client/cli/cmd_sync.c - hearth sync: take part in rounds, fetch releases.
  *
- * With --once: one cycle, from a check-in to the next time to wait.  Without:
+ * With --once: one cycle, from a check-in to the next time to wait; when the
+ * time to check in has not come, a short rest of it is waited for.  Without:
  * until Ctrl-C or --timeout, sleeping as the coordinator asks.  Everything
  * durable is in the state folder, so it may be stopped at any moment.
  */
@@ -14,6 +15,8 @@
 #include "common/file.h"
 
 int hearth_cmd_sync(hearth_cli *cli, int argc, char **argv);
+
+#define SHORT_WAIT_MS 2000 /* --once sits out so much before it begins */
 
 typedef struct {
     const char *state, *policy, *kernels, *sys;
@@ -158,6 +161,7 @@ static int run(hearth_cli *cli, sync_run *r) {
     hearth_error err = {HEARTH_OK, ""};
     hearth_client_tick t = HEARTH_CLIENT_TICK_INIT;
     bool asked = false, failed = false;
+    uint64_t started = 0; /* ticks that did something */
     while (!interrupted(r)) {
         hearth_status st = hearth_client_sync(r->client, &t, &err);
         if (st == HEARTH_EBUSY && asked) { /* the database, for a moment */
@@ -168,9 +172,12 @@ static int run(hearth_cli *cli, sync_run *r) {
         event(cli, &t);
         if (!cli->json) say(cli, &t);
         if (t.kind == HEARTH_TICK_CHECKIN) asked = true;
+        if (t.kind != HEARTH_TICK_WAIT) started++;
         failed = t.kind == HEARTH_TICK_RETRY;
         if (t.wait_ms <= 0) continue;
-        if (r->once) break;
+        bool soon = started == 0 && t.kind == HEARTH_TICK_WAIT &&
+                    t.wait_ms <= SHORT_WAIT_MS;
+        if (r->once && !soon) break;
         nap(r, t.wait_ms);
     }
     hearth_progress_end(cli);
