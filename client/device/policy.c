@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "client/delta/terms.h"
+#include "client/records/record.h"
 #include "privacy/accountant_zcdp.h"
 #include "privacy/epsilons.h"
 #include "privacy/noise.h"
@@ -211,6 +212,12 @@ static bool check_examples(const exam *x, hearth_refusal *r) {
 static bool check_consent(const exam *x, hearth_refusal *r) {
     char purpose[HEARTH_PROTO_PURPOSE_CAP + 1] = {0};
     memcpy(purpose, x->o->purpose, HEARTH_PROTO_PURPOSE_CAP);
+    /* It comes from a peer and is shown on a terminal: words only. */
+    if (!hearth_record_purpose_ok(purpose))
+        return is_true(false, "no word", "purposes with consent", r);
+    /* What is for this device alone, nobody may name as his purpose. */
+    if (strcmp(purpose, HEARTH_PURPOSE_PERSONAL) == 0)
+        return is_true(false, purpose, "purposes that may leave it", r);
     return is_true(x->f->has_consent, purpose, "purposes with consent", r);
 }
 

@@ -47,7 +47,8 @@ typedef enum {
     HEARTH_POLICY_DIMENSION,        /* coordinates: at most */
     HEARTH_POLICY_NOISE_TO_SIGNAL,  /* at most */
     HEARTH_POLICY_EXAMPLES,         /* the task's minimum of examples */
-    HEARTH_POLICY_CONSENT,          /* consent for the purpose */
+    HEARTH_POLICY_CONSENT,          /* consent for the purpose, which is a word
+                                       other than "personal" */
     HEARTH_POLICY_NETWORK,          /* unmetered */
     HEARTH_POLICY_CHARGING,         /* on external power */
     HEARTH_POLICY_BATTERY,          /* percent: at least */

@@ -383,3 +383,14 @@ hearth_status hearth_record_is_holdout(const char *id, bool *holdout) {
     *holdout = hearth_load_be64(digest) % 5 == 0;
     return HEARTH_OK;
 }
+
+bool hearth_record_purpose_ok(const char *s) {
+    size_t n = 0;
+    for (; s && s[n] && n <= 32; n++) {
+        bool ok = (s[n] >= 'a' && s[n] <= 'z') ||
+                  (s[n] >= '0' && s[n] <= '9') || s[n] == '_' || s[n] == '.' ||
+                  s[n] == '-';
+        if (!ok) return false;
+    }
+    return n >= 1 && n <= 32;
+}

@@ -33,6 +33,10 @@
 #define HEARTH_RECORD_MAX_CHOICES 64
 #define HEARTH_RECORD_MAX_ID      64 /* bytes, without the NUL */
 
+/* Purposes with a meaning here; others are free words. */
+#define HEARTH_PURPOSE_PERSONAL  "personal"  /* never leaves: local training */
+#define HEARTH_PURPOSE_FEDERATED "federated" /* noised deltas may leave */
+
 typedef enum {
     HEARTH_FORM_AUTO, /* by the keys that are there */
     HEARTH_FORM_TEXT,
@@ -98,6 +102,9 @@ void hearth_record_free(hearth_record *rec);
  * endian, of SHA-256(id) are divisible by 5.  HEARTH_OK or HEARTH_EINVAL. */
 HEARTH_MUST_CHECK
 hearth_status hearth_record_is_holdout(const char *id, bool *holdout);
+
+/* Is s a purpose: 1 to 32 of a-z, 0-9, '_', '.', '-'?  False for NULL. */
+bool hearth_record_purpose_ok(const char *s);
 
 /* Called for each record of a file; rec is borrowed.  A status that is not
  * HEARTH_OK ends the reading and is returned by it. */

@@ -2,10 +2,17 @@
 /* client/records/record_forget.c - taking records out, with all that was made
  * of them.
  *
- * Order: first what was derived is destroyed, then the record goes in one
- * transaction, then the database's files are scrubbed.  A crash or failure
- * between leaves the record in place and less derived from it: asking again
- * finishes the work.
+ * Order: first what was derived is destroyed; then, in one transaction, the
+ * record, the rows registered (the mark of a training that runs in another
+ * process is one) and what was derived in the meantime; then the database's
+ * files are scrubbed.  A crash or failure between leaves the record in place
+ * and less derived from it: asking again finishes the work.
+ *
+ * Why one transaction: a participant sets its mark, reads the records, trains,
+ * prepares, and looks for the mark before it sends.  A mark set before the
+ * transaction is gone at that look, one set after it read no such record; a
+ * delta prepared before the transaction is erased by it, one after it comes to
+ * that look.
  *
  * An artifact carries the highest record number at the time it was registered.
  * What has a lower number than a record can not have been trained on it.
@@ -179,18 +186,6 @@ static hearth_status destroy_rows(hearth_record_store *rs,
     return st;
 }
 
-hearth_status hearth_record_store__destroy_derived(hearth_record_store *rs,
-                                                   int64_t seq,
-                                                   hearth_forget_report *report,
-                                                   hearth_error *err) {
-    hearth_status st = destroy_files(rs, seq, report, err);
-    if (st == HEARTH_OK)
-        st = hearth_forget_derived(rs->db, rs->clock, &rs->al, report, err);
-    if (st == HEARTH_OK) st = destroy_rows(rs, report, err);
-    if (st == HEARTH_OK) st = hearth_record_store_set_retrain(rs, true, err);
-    return st;
-}
-
 /* ---- marks ---- */
 
 static hearth_status set_mark(hearth_record_store *rs, const char *name,
@@ -245,6 +240,36 @@ hearth_status hearth_record_store__scrub_pending(hearth_record_store *rs,
 }
 
 /* ---- forget ---- */
+
+hearth_status hearth_record_store__destroy_derived(hearth_record_store *rs,
+                                                   int64_t seq,
+                                                   hearth_forget_report *report,
+                                                   hearth_error *err) {
+    hearth_status st = set_mark(rs, MARK_SCRUB, true, err);
+    if (st == HEARTH_OK) st = destroy_files(rs, seq, report, err);
+    if (st == HEARTH_OK)
+        st = hearth_forget_derived(rs->db, rs->clock, &rs->al, report, err);
+    return st;
+}
+
+hearth_status hearth_record_store__end_derived(hearth_record_store *rs,
+                                               const char *del, int64_t value,
+                                               hearth_forget_report *report,
+                                               hearth_error *err) {
+    hearth_status st = hearth_db_begin(rs->db, err);
+    if (st != HEARTH_OK) return st;
+    st = destroy_rows(rs, report, err);
+    if (st == HEARTH_OK)
+        st = hearth_forget_derived(rs->db, rs->clock, &rs->al, report, err);
+    if (st == HEARTH_OK) st = hearth_record_store_set_retrain(rs, true, err);
+    if (st == HEARTH_OK && del)
+        st = hearth_record_store__run1(rs, del, value, err);
+    if (st == HEARTH_OK)
+        st = hearth_db_commit(rs->db, err);
+    else
+        hearth_db_rollback(rs->db);
+    return st == HEARTH_OK ? hearth_record_store_scrub(rs, err) : st;
+}
 
 /* Empty the write-ahead log.  The checkpoint says in its first column whether
  * a reader kept it from that. */
@@ -305,9 +330,8 @@ static hearth_status forget_where(hearth_record_store *rs, const char *look,
     hearth_status st = survey(rs, look, value, &seq, report, err);
     if (st != HEARTH_OK || (!report->n_records && !all)) return st;
     st = hearth_record_store__destroy_derived(rs, all ? 0 : seq, report, err);
-    if (st == HEARTH_OK) st = set_mark(rs, MARK_SCRUB, true, err);
-    if (st == HEARTH_OK) st = hearth_record_store__run1(rs, del, value, err);
-    return st == HEARTH_OK ? hearth_record_store_scrub(rs, err) : st;
+    if (st != HEARTH_OK) return st;
+    return hearth_record_store__end_derived(rs, del, value, report, err);
 }
 
 hearth_status hearth_record_store_forget(hearth_record_store *rs,

@@ -68,17 +68,6 @@ void hearth_record_store_close(hearth_record_store *rs) {
     hearth_mem_free(&al, rs);
 }
 
-bool hearth_record_store__is_purpose(const char *s) {
-    size_t n = 0;
-    for (; s && s[n] && n <= 32; n++) {
-        bool ok = (s[n] >= 'a' && s[n] <= 'z') ||
-                  (s[n] >= '0' && s[n] <= '9') || s[n] == '_' || s[n] == '.' ||
-                  s[n] == '-';
-        if (!ok) return false;
-    }
-    return n >= 1 && n <= 32;
-}
-
 hearth_status hearth_record_store__run1(hearth_record_store *rs,
                                         const char *sql, int64_t v,
                                         hearth_error *err) {
@@ -201,8 +190,7 @@ static hearth_status add_parsed(void *ud, const hearth_record *rec,
 
 static hearth_status start_adding(adding *a, hearth_error *err) {
     const hearth_record_options *o = a->opt;
-    if (o->keep_ms < 0 ||
-        (o->purpose && !hearth_record_store__is_purpose(o->purpose)))
+    if (o->keep_ms < 0 || (o->purpose && !hearth_record_purpose_ok(o->purpose)))
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "a purpose is 1 to 32 of a-z, 0-9, '_', '.', "
                                 "'-', and a time to keep is not negative");
@@ -410,7 +398,7 @@ hearth_status hearth_record_store_consent(hearth_record_store *rs,
     int64_t seq = -1, added = 0;
     hearth_status st;
     if (report) *report = none;
-    if (!rs || !hearth_record_store__is_purpose(purpose))
+    if (!rs || !hearth_record_purpose_ok(purpose))
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "a purpose is 1 to 32 of a-z, 0-9, '_', '.', "
                                 "'-'");
@@ -427,5 +415,6 @@ hearth_status hearth_record_store_consent(hearth_record_store *rs,
     if (st == HEARTH_OK)
         st = hearth_record_store__destroy_derived(rs, seq < 0 ? 0 : seq, report,
                                                   err);
-    return st == HEARTH_OK ? hearth_record_store_scrub(rs, err) : st;
+    if (st != HEARTH_OK) return st;
+    return hearth_record_store__end_derived(rs, NULL, 0, report, err);
 }

@@ -33,10 +33,6 @@
 #include "common/db.h"
 #include "common/status.h"
 
-/* Purposes with a meaning here; others are free words [a-z0-9_.-]{1,32}. */
-#define HEARTH_PURPOSE_PERSONAL  "personal"  /* never leaves: local training */
-#define HEARTH_PURPOSE_FEDERATED "federated" /* noised deltas may leave */
-
 typedef struct hearth_record_store hearth_record_store;
 
 /* How a record is put in. */

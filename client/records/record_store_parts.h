@@ -13,20 +13,25 @@ struct hearth_record_store {
     char *state_dir; /* NULL: no files */
 };
 
-/* Is s a purpose: [a-z0-9_.-]{1,32}? */
-bool hearth_record_store__is_purpose(const char *s);
-
 /* Sequence number and time of a record; HEARTH_ENOTFOUND. */
 hearth_status hearth_record_store__find(hearth_record_store *rs, const char *id,
                                         int64_t *seq, int64_t *added_ms,
                                         hearth_error *err);
 
-/* Destroy everything trained on a record that was added as number `seq` or
- * later, whatever holds it. */
+/* Destroy what lies in files, adapters and prepared deltas and was trained on
+ * a record of number `seq` or later.  Sets the mark that a scrub is due. */
 hearth_status hearth_record_store__destroy_derived(hearth_record_store *rs,
                                                    int64_t seq,
                                                    hearth_forget_report *report,
                                                    hearth_error *err);
+
+/* The second half, in one transaction: delete the registered rows, destroy what
+ * was derived since the first half, and run `del` with `value` (NULL: nothing).
+ * Then scrub.  See record_forget.c for why. */
+hearth_status hearth_record_store__end_derived(hearth_record_store *rs,
+                                               const char *del, int64_t value,
+                                               hearth_forget_report *report,
+                                               hearth_error *err);
 
 /* Scrub when an earlier forget could not; HEARTH_OK also while it still can
  * not. */

@@ -300,6 +300,25 @@ static void policy_refuses_without_consent(void **state) {
     assert_int_equal(check(&w), HEARTH_EREFUSED);
 }
 
+/* Records are kept for "personal" unless someone says otherwise: a task that
+ * calls itself so would take them all. */
+static void policy_refuses_the_personal_purpose(void **state) {
+    (void)state;
+    world w;
+    setup(&w);
+    memset(w.offer.purpose, 0, sizeof(w.offer.purpose));
+    memcpy(w.offer.purpose, "personal", 8);
+    refused(&w, HEARTH_POLICY_CONSENT,
+            "consent: offered personal, this device wants purposes that may "
+            "leave it");
+    memcpy(w.offer.purpose, "\033[2Jx", 5); /* nothing for a terminal */
+    refused(&w, HEARTH_POLICY_CONSENT,
+            "consent: offered no word, this device wants purposes with "
+            "consent");
+    memset(w.offer.purpose, 0, sizeof(w.offer.purpose));
+    assert_int_equal(check(&w), HEARTH_EREFUSED);
+}
+
 static void policy_refuses_metered_network(void **state) {
     (void)state;
     world w;
@@ -472,6 +491,7 @@ int main(void) {
         cmocka_unit_test(policy_refuses_hopeless_noise),
         cmocka_unit_test(policy_refuses_too_few_examples),
         cmocka_unit_test(policy_refuses_without_consent),
+        cmocka_unit_test(policy_refuses_the_personal_purpose),
         cmocka_unit_test(policy_refuses_metered_network),
         cmocka_unit_test(policy_refuses_on_battery),
         cmocka_unit_test(policy_refuses_low_battery),

@@ -396,6 +396,49 @@ static void failed_forget_keeps_the_record(void **state) {
     assert_int_equal(canaries(dir), 0);
 }
 
+/* A participant's mark and the record go together or not at all: otherwise one
+ * that starts in between trains on the record and nobody notices. */
+static void forget_takes_mark_and_record_at_once(void **state) {
+    (void)state;
+    hearth_forget_report r;
+    add("a", CANARY, "federated", 0);
+    assert_ok(hearth_db_exec(db,
+                             "CREATE TABLE sync_training(one INTEGER);"
+                             "INSERT INTO sync_training VALUES(1);"
+                             "CREATE TRIGGER held BEFORE DELETE ON record BEGIN"
+                             " SELECT RAISE(ABORT, 'held'); END",
+                             NULL));
+    assert_ok(
+        hearth_record_store_register_rows(rs, "sync_training", "one", 1, NULL));
+    assert_true(hearth_record_store_forget(rs, "a", &r, NULL) != HEARTH_OK);
+    assert_int_equal(ask("SELECT count(*) FROM sync_training"), 1);
+    assert_ok(hearth_db_exec(db, "DROP TRIGGER held", NULL));
+    assert_ok(hearth_record_store_forget(rs, "a", &r, NULL));
+    assert_int_equal(ask("SELECT count(*) FROM sync_training"), 0);
+    assert_int_equal(canaries(dir), 0);
+}
+
+/* A delta prepared while the rest is being destroyed does not survive. */
+static void forget_erases_what_comes_in_between(void **state) {
+    (void)state;
+    hearth_forget_report r;
+    add("a", "x", "federated", 0);
+    make_derived();
+    assert_ok(hearth_db_exec(
+        db,
+        "CREATE TABLE sync_training(one INTEGER);"
+        "INSERT INTO sync_training VALUES(1);"
+        "CREATE TRIGGER late AFTER DELETE ON sync_training BEGIN"
+        " INSERT INTO personal_own(task, sequence, adapter, trained_ms)"
+        " VALUES('late', 1, x'00', 0); END",
+        NULL));
+    assert_ok(
+        hearth_record_store_register_rows(rs, "sync_training", "one", 1, NULL));
+    assert_ok(hearth_record_store_forget(rs, "a", &r, NULL));
+    assert_int_equal(ask("SELECT count(*) FROM personal_own"), 0);
+    assert_int_equal(r.n_adapters, 2);
+}
+
 static void busy_database_is_cleaned_later(void **state) {
     (void)state;
     hearth_db *other;
@@ -413,6 +456,29 @@ static void busy_database_is_cleaned_later(void **state) {
     hearth_stmt_free(q);
     hearth_db_close(other);
     hearth_record_store_close(rs); /* the next start cleans */
+    assert_ok(hearth_record_store_open(&rs, db, dir, hearth_clock_virtual(&now),
+                                       NULL, NULL));
+    assert_int_equal(canaries(dir), 0);
+}
+
+static void busy_consent_is_cleaned_later(void **state) {
+    (void)state;
+    hearth_db *other;
+    hearth_stmt *q;
+    bool row;
+    hearth_forget_report r;
+    add("a", "x", "federated", 0);
+    make_derived();
+    assert_ok(hearth_db_exec(db, "PRAGMA busy_timeout=10", NULL));
+    assert_ok(hearth_db_open(&other, db_path, NULL, NULL));
+    assert_ok(hearth_db_prepare(other, &q, "SELECT id FROM record", NULL));
+    assert_ok(hearth_stmt_step(q, &row, NULL));
+    assert_int_equal(
+        hearth_record_store_consent(rs, "a", "federated", false, &r, NULL),
+        HEARTH_EBUSY);
+    hearth_stmt_free(q);
+    hearth_db_close(other);
+    hearth_record_store_close(rs);
     assert_ok(hearth_record_store_open(&rs, db, dir, hearth_clock_virtual(&now),
                                        NULL, NULL));
     assert_int_equal(canaries(dir), 0);
@@ -508,7 +574,10 @@ int main(void) {
         WITH_STORE(forget_leaves_no_byte),
         WITH_STORE(forget_erases_prepared_deltas_and_adapters),
         WITH_STORE(failed_forget_keeps_the_record),
+        WITH_STORE(forget_takes_mark_and_record_at_once),
+        WITH_STORE(forget_erases_what_comes_in_between),
         WITH_STORE(busy_database_is_cleaned_later),
+        WITH_STORE(busy_consent_is_cleaned_later),
         WITH_STORE(consent_taken_back_destroys_what_was_made),
         WITH_STORE(registrations_stay_inside),
         WITH_STORE(destroy_never_follows_links),
