@@ -194,8 +194,10 @@ static hearth_status stop_early(training *r, hearth_error *err) {
 }
 
 static hearth_status run(training *r, hearth_error *err) {
-    hearth_train_event ev;
-    bool stop = false;
+    hearth_train_event ev = {0};
+    /* A run that ended between its last checkpoint and saving has no step left
+     * to do. */
+    bool stop = hearth_trainer_is_done(r->t);
     hearth_status st = HEARTH_OK;
     r->started_ms = hearth_clock_mono(&r->clock);
     if (r->valid && r->steps == 0) st = validate(r, err);
@@ -214,8 +216,9 @@ static hearth_status run(training *r, hearth_error *err) {
     }
     hearth_progress_end(r->cli);
     if (st != HEARTH_OK) return st;
-    hearth_cli_say(r->cli, "step %llu: loss %.4f", (unsigned long long)r->steps,
-                   ev.loss);
+    if (ev.step)
+        hearth_cli_say(r->cli, "step %llu: loss %.4f",
+                       (unsigned long long)r->steps, ev.loss);
     if (r->valid && (!r->eval_every || r->steps % r->eval_every != 0))
         st = validate(r, err);
     if (st == HEARTH_OK && !(r->keep_best && r->saved)) st = save(r, err);

@@ -134,6 +134,10 @@ void hearth_trainer_progress(const hearth_trainer *t, uint64_t *steps,
     *tokens = t->total_tokens;
 }
 
+bool hearth_trainer_is_done(const hearth_trainer *t) {
+    return t->step == t->schedule.total;
+}
+
 /* Records that the step in progress takes in all. */
 static uint64_t step_size(const hearth_trainer *t) {
     uint64_t per_step = (uint64_t)t->cfg.batch * t->cfg.accum;
@@ -227,7 +231,7 @@ hearth_status hearth_trainer_tick(hearth_trainer *t, hearth_train_event *ev,
         return hearth_error_set(err, HEARTH_ENONFINITE,
                                 "training stopped at a number that is not "
                                 "finite; start again with a lower --lr");
-    if (t->step == t->schedule.total)
+    if (hearth_trainer_is_done(t))
         return hearth_error_set(err, HEARTH_ESTATE, "training is complete");
 
     hearth_status st = run_micro(t, &mb, &loss, err);

@@ -104,6 +104,9 @@ hearth_status hearth_trainer_tick(hearth_trainer *t, hearth_train_event *ev,
 void hearth_trainer_progress(const hearth_trainer *t, uint64_t *steps,
                              uint64_t *tokens);
 
+/* Are all steps complete?  Then _tick is HEARTH_ESTATE. */
+bool hearth_trainer_is_done(const hearth_trainer *t);
+
 /* Evaluate the values as they are now, between steps, with the run's own
  * decoder (cfg->eval_tokens made room).  Errors as hearth_evaluate, and
  * HEARTH_ETOOBIG for a record longer than the room. */

@@ -353,6 +353,20 @@ class Cli(unittest.TestCase):
             (self.dir / "whole" / "adapter_model.safetensors").read_bytes(),
             (self.dir / "parts" / "adapter_model.safetensors").read_bytes())
 
+    def test_resume_saves_what_a_complete_run_could_not(self):
+        out = self.dir / "late"
+        blocked = out / "adapter_model.safetensors"
+        blocked.mkdir(parents=True)  # saving fails, after the checkpoint
+        args = ["train", "--model", self.model, "--data", self.train, "--out",
+                out, "--steps", "3", "--checkpoint-every", "3", "--seq", "64"]
+        r = self.run_cli(*args)
+        self.assertEqual(r.returncode, 1)
+        self.assertTrue((out / "checkpoint.bin").exists())
+        blocked.rmdir()
+        self.call(*args, "--resume")
+        self.assertTrue(blocked.is_file())
+        self.assertFalse((out / "checkpoint.bin").exists())
+
     def test_doctor(self):
         e = self.events("doctor", "--model", self.model, "--state",
                         self.dir / "state")
