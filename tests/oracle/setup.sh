@@ -1,19 +1,52 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The Python packages that the oracle tests and golden generators use.  Installs
-# what is missing; the tests skip where this was not run.
+# The Python packages of the oracle tests and of the golden generators, in a
+# virtual environment: $HEARTH_ORACLE_VENV, or build/oracle-venv.  Used again
+# when it is complete; what is missing comes from pip's package index.
 set -eu
-missing=$(python3 - <<'PY'
-import importlib.util
-want = {"numpy": "numpy", "torch": "torch==2.13.0", "transformers": "transformers",
-        "peft": "peft", "cryptography": "cryptography"}
-print(" ".join(p for m, p in want.items() if importlib.util.find_spec(m) is None))
+cd "$(dirname "$0")/../.."
+venv=${HEARTH_ORACLE_VENV:-build/oracle-venv}
+# torch goes first and alone: the others then take it as it is.
+pins="torch==2.13.0 numpy==2.4.6 safetensors==0.8.0 tokenizers==0.22.2
+transformers==4.57.1 peft==0.21.2 cryptography==48.0.0"
+
+missing() { # the pins that the environment does not meet
+    # shellcheck disable=SC2086
+    "$venv/bin/python3" - $pins <<'PY'
+import importlib.metadata
+import sys
+for pin in sys.argv[1:]:
+    name, want = pin.split("==")
+    try:
+        have = importlib.metadata.version(name).split("+")[0]
+    except importlib.metadata.PackageNotFoundError:
+        have = None
+    if have != want:
+        print(pin)
 PY
-)
-if [ -z "$missing" ]; then
-  echo "oracle: every Python package is here"
-  exit 0
+}
+
+if [ ! -x "$venv/bin/python3" ]; then
+    # The system's packages serve where they have the right version.
+    python3 -m venv --system-site-packages "$venv" || {
+        echo "oracle: python3 cannot make $venv; install python3-venv," \
+            "or set HEARTH_ORACLE_VENV" >&2
+        exit 1
+    }
 fi
-echo "oracle: python3 -m pip install $missing"
-# shellcheck disable=SC2086
-exec python3 -m pip install $missing
+for pin in $(missing); do
+    echo "oracle: installing $pin into $venv"
+    "$venv/bin/python3" -m pip install --quiet --disable-pip-version-check \
+        --retries 2 --timeout 30 "$pin" || {
+        echo "oracle: $pin could not be installed: is pip's package index" \
+            "reachable? Otherwise set HEARTH_ORACLE_VENV to an environment" \
+            "that has:" $pins >&2
+        exit 1
+    }
+done
+left=$(missing)
+if [ -n "$left" ]; then
+    echo "oracle: $venv still lacks" $left >&2
+    exit 1
+fi
+echo "oracle: $venv is complete"
