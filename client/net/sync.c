@@ -229,6 +229,13 @@ static hearth_status take_keyset(hearth_sync *s, hearth_sync_event *ev,
 
 /* ---- tick ---- */
 
+/* A clock that was set back: the wait starts once more, from now. */
+static hearth_status heed_clock(hearth_sync *s, hearth_error *err) {
+    int64_t now = hearth_sync__now(s);
+    if (s->session.not_before_ms - now <= s->session.wait_ms) return HEARTH_OK;
+    return hearth_sync__sleep(s, s->session.wait_ms, s->session.window, err);
+}
+
 hearth_status hearth_sync_tick(hearth_sync *s, hearth_sync_event *ev,
                                hearth_error *err) {
     static const hearth_sync_step step[] = {
@@ -252,7 +259,7 @@ hearth_status hearth_sync_tick(hearth_sync *s, hearth_sync_event *ev,
     hearth_error_clear(err);
     *ev = (hearth_sync_event){.kind = HEARTH_SYNC_WAIT};
     ev->wait_ms = hearth_sync_wait_ms(s);
-    if (ev->wait_ms > 0) return HEARTH_OK;
+    if (ev->wait_ms > 0) return heed_clock(s, err);
     hearth_sync_state before = s->state;
     hearth_status st = step[s->state](s, ev, err);
     if (st != HEARTH_OK && err->text[0] == '\0')

@@ -94,12 +94,17 @@ static void sync_keeps_the_retry_window_over_a_restart(void **state) {
     assert_int_equal(hearth_sync_wait_ms(d.sync), wait);
     assert_true(fake_device_until(&d, HEARTH_SYNC_WAIT, 1, &ev));
     assert_int_equal(f.n[FAKE_CHECKIN], asked);
-    /* A clock set back does not make the device sleep longer. */
+    /* A clock set back makes the wait start once more, and no longer. */
     f.time.wall_ms -= (int64_t)365 * 86400000;
-    assert_true(hearth_sync_wait_ms(d.sync) <= wait);
-    f.time.wall_ms += (int64_t)365 * 86400000;
-    hearth_virtual_clock_advance(&f.time, wait);
-    assert_int_equal(hearth_sync_wait_ms(d.sync), 0);
+    assert_true(fake_device_until(&d, HEARTH_SYNC_WAIT, 1, &ev));
+    assert_int_equal(ev.wait_ms, wait);
+    hearth_virtual_clock_advance(&f.time, wait - 1);
+    assert_int_equal(hearth_sync_wait_ms(d.sync), 1);
+    fake_device_restart(&d);
+    assert_int_equal(hearth_sync_wait_ms(d.sync), 1);
+    hearth_virtual_clock_advance(&f.time, 1);
+    assert_true(fake_device_until(&d, HEARTH_SYNC_CHECKIN, 1, &ev));
+    assert_int_equal(f.n[FAKE_CHECKIN], asked + 1);
     fake_device_close(&d);
     fake_coord_close(&f);
 }
