@@ -144,7 +144,8 @@ static hearth_status insert(hearth_record_store *rs, const hearth_record *rec,
     return st;
 }
 
-/* A record that is there already gets the newer line's consent and expiry. */
+/* A record that is there already gets the newer line's expiry; its purpose is
+ * added by the caller. */
 static hearth_status renew(hearth_record_store *rs, const char *id,
                            int64_t expires, hearth_error *err) {
     hearth_stmt *q = NULL;

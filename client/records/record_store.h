@@ -58,8 +58,10 @@ typedef struct {
 
 typedef struct {
     uint64_t n_added;
-    uint64_t n_duplicate; /* the id is there already; its consent and expiry
-                             are those of the newer line now */
+    uint64_t n_duplicate; /* the id is there already: its text stays, its
+                             expiry is the newer one, and the purpose is
+                             added to those it has (only _consent takes one
+                             back) */
 } hearth_import_report;
 
 typedef struct {
