@@ -6,7 +6,7 @@ demo's base model: logits, loss, gradients and a training curve.
   python3 tests/golden/make_demo_golden.py [MODEL]     (deploy/demo/model)
 
 Made with torch 2.13.0 (CPU, float64) and tokenizers 0.22.2; where transformers
-(4.57.1) is installed too, its float32 logits are compared first.  The C side
+(4.57) is installed too, its float32 logits are compared first.  The C side
 of the same definitions is in test_golden_demo.c.
 """
 import hashlib

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 venv=${HEARTH_ORACLE_VENV:-build/oracle-venv}
 # torch goes first and alone: the others then take it as it is.
 pins="torch==2.13.0 numpy==2.4.6 safetensors==0.8.0 tokenizers==0.22.2
-transformers==4.57.1 peft==0.21.2 cryptography==48.0.0"
+transformers==4.57.6 peft==0.21.2 cryptography==48.0.0"
 
 missing() { # the pins that the environment does not meet
     # shellcheck disable=SC2086
