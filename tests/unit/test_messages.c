@@ -33,6 +33,13 @@ static void scan_refuses_bombs(void **state) {
     assert_int_equal(scan(big, HEARTH_PROTO_MAX_BODY, NULL), HEARTH_ETOOBIG);
     assert_int_equal(hearth_mp_scan(NULL, 1, NULL, NULL), HEARTH_EINVAL);
     assert_int_equal(scan("", 0, NULL), HEARTH_EFORMAT);
+    /* A length that jumps over the end, on the heap: ASan sees a read there. */
+    static const uint8_t jump[] = {0x92, 0xd9, 0x20, 1, 2};
+    uint8_t *p = malloc(sizeof(jump));
+    assert_non_null(p);
+    memcpy(p, jump, sizeof(jump));
+    assert_int_equal(scan(p, sizeof(jump), NULL), HEARTH_EFORMAT);
+    free(p);
 }
 
 static void scan_counts_values_and_depth(void **state) {
