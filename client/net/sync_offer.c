@@ -22,12 +22,16 @@ static hearth_status fits(hearth_sync *s, const hearth_offer *o,
     return st;
 }
 
-/* Ask the policy.  HEARTH_EREFUSED with words; *later when the same offer may
- * pass at another moment. */
-static hearth_status ask_policy(hearth_sync *s, const hearth_offer *o,
-                                bool *later, hearth_error *err) {
-    hearth_ledger_sums sums;
+hearth_conditions hearth_sync__conditions(const hearth_sync *s) {
     hearth_conditions now;
+    if (s->cfg.conditions.read(s->cfg.conditions.ud, &now, NULL) != HEARTH_OK)
+        hearth_conditions_worst(&now);
+    return now;
+}
+
+hearth_status hearth_sync__ask_policy(hearth_sync *s, const hearth_offer *o,
+                                      bool *later, hearth_error *err) {
+    hearth_ledger_sums sums;
     uint64_t n_train = 0, n_all = 0;
     hearth_forget_report gone;
     hearth_status st = hearth_record_store_expire(s->cfg.records, &gone, err);
@@ -41,8 +45,7 @@ static hearth_status ask_policy(hearth_sync *s, const hearth_offer *o,
         st = hearth_record_store_count(s->cfg.records, HEARTH_SPLIT_ALL,
                                        o->purpose, &n_all, err);
     if (st != HEARTH_OK) return st;
-    if (s->cfg.conditions.read(s->cfg.conditions.ud, &now, NULL) != HEARTH_OK)
-        hearth_conditions_worst(&now);
+    const hearth_conditions now = hearth_sync__conditions(s);
     hearth_policy_facts facts = {.sums = &sums,
                                  .conditions = &now,
                                  .has_consent = n_all > 0,
@@ -98,6 +101,7 @@ static hearth_status accept(hearth_sync *s, const hearth_offer *o,
     if (st != HEARTH_OK) return st;
     HEARTH_FAILPOINT("sync.after_accept");
     s->has_offer = true;
+    s->asked = true;
     s->n_restart = s->n_stuck = 0;
     s->state = ST_START;
     ev->kind = HEARTH_SYNC_ACCEPTED;
@@ -135,7 +139,7 @@ static hearth_status consider(hearth_sync *s, const hearth_offer *o,
                               (unsigned long long)o->start_sequence,
                               (unsigned long long)info.sequence);
     if (st == HEARTH_OK) st = fits(s, o, err);
-    if (st == HEARTH_OK) st = ask_policy(s, o, &later, err);
+    if (st == HEARTH_OK) st = hearth_sync__ask_policy(s, o, &later, err);
     if (hearth_sync__own_fault(st) || st == HEARTH_EBUSY) return st;
     if (st != HEARTH_OK) return refuse(s, o, st, later, ev, err);
     return accept(s, o, ev, err);

@@ -67,6 +67,7 @@ struct hearth_sync {
 
     hearth_offer *offer; /* the round under way */
     bool has_offer;
+    bool asked;       /* the policy of this process, about that offer */
     int64_t since_ms; /* when it was accepted */
     hearth_adapter *start, *adapter;
     hearth_dataset *dataset;
@@ -117,6 +118,15 @@ hearth_status hearth_sync__give_up(hearth_sync *s, hearth_abort_reason reason,
 HEARTH_MUST_CHECK
 hearth_status hearth_sync__rest(hearth_sync *s, bool accepted,
                                 hearth_error *err);
+
+/* Ask the policy about an offer, which is not charged yet.  HEARTH_EREFUSED with
+ * words; *later when the same offer may pass at another moment. */
+HEARTH_MUST_CHECK
+hearth_status hearth_sync__ask_policy(hearth_sync *s, const hearth_offer *o,
+                                      bool *later, hearth_error *err);
+
+/* What the device is doing now; the worst case when it cannot say. */
+hearth_conditions hearth_sync__conditions(const hearth_sync *s);
 
 /* Free what training holds. */
 HEARTH_MUST_CHECK

@@ -136,6 +136,21 @@ static hearth_status late(hearth_sync *s, hearth_sync_event *ev,
     return hearth_sync__give_up(s, HEARTH_ABORT_DEADLINE, false, err, ev, err);
 }
 
+/* May bytes go over the network that there is now?  If not, wait for another
+ * one; the deadline decides if this lasts. */
+static bool network_ok(const hearth_sync *s) {
+    return !s->cfg.policy->need_unmetered ||
+           !hearth_sync__conditions(s).metered;
+}
+
+static hearth_status wait_for_network(hearth_sync *s, hearth_sync_event *ev,
+                                      hearth_error *err) {
+    hearth_status st = hearth_sync__sleep(s, 30000, false, err);
+    ev->kind = HEARTH_SYNC_WAIT;
+    ev->wait_ms = hearth_sync_wait_ms(s);
+    return st;
+}
+
 static void show(hearth_sync *s, hearth_sync_event *ev) {
     const uint8_t *v;
     size_t n = 0;
@@ -153,6 +168,7 @@ hearth_status hearth_sync__begin(hearth_sync *s, hearth_sync_event *ev,
     hearth_reply_info info = {.http_status = 0};
     hearth_upload u = target(s);
     if (hearth_sync__late(s, s->offer)) return late(s, ev, err);
+    if (!network_ok(s)) return wait_for_network(s, ev, err);
     hearth_status st = hearth_prepared_sending(s->prepared, err);
     if (st != HEARTH_OK) return trouble(s, st, &info, ev, err);
     st = hearth_upload_begin(&u, s->prepared, &s->offset, &info, err);
@@ -169,6 +185,7 @@ hearth_status hearth_sync__append(hearth_sync *s, hearth_sync_event *ev,
     hearth_upload u = target(s);
     uint64_t before = s->offset;
     if (hearth_sync__late(s, s->offer)) return late(s, ev, err);
+    if (!network_ok(s)) return wait_for_network(s, ev, err);
     hearth_status st = hearth_prepared_sending(s->prepared, err);
     if (st == HEARTH_OK)
         st = hearth_upload_append(&u, s->prepared, &s->offset, &info, err);

@@ -119,6 +119,20 @@ static hearth_status open_trainer(hearth_sync *s, hearth_error *err) {
     }
 }
 
+/* A round that a dead process accepted: the policy may be stricter now.  What
+ * is only about the moment is looked after while training. */
+static hearth_status ask_again(hearth_sync *s, hearth_error *err) {
+    bool later = false;
+    if (s->asked) return HEARTH_OK;
+    hearth_status st = hearth_sync__ask_policy(s, s->offer, &later, err);
+    if (st == HEARTH_EREFUSED && later) {
+        hearth_error_clear(err);
+        st = HEARTH_OK;
+    }
+    s->asked = st == HEARTH_OK;
+    return st;
+}
+
 hearth_status hearth_sync__start(hearth_sync *s, hearth_sync_event *ev,
                                  hearth_error *err) {
     hearth_abort_reason why = HEARTH_ABORT_ERROR;
@@ -131,7 +145,9 @@ hearth_status hearth_sync__start(hearth_sync *s, hearth_sync_event *ev,
         return hearth_sync__give_up(s, HEARTH_ABORT_DEADLINE, false, err, ev,
                                     err);
     }
-    st = hearth_sync_training_mark(s->cfg.db, true, err);
+    st = ask_again(s, err);
+    if (st == HEARTH_EREFUSED) why = HEARTH_ABORT_POLICY;
+    if (st == HEARTH_OK) st = hearth_sync_training_mark(s->cfg.db, true, err);
     if (st == HEARTH_OK) st = open_adapters(s, err);
     if (st == HEARTH_OK) st = open_dataset(s, err);
     if (st == HEARTH_ENOTFOUND) why = HEARTH_ABORT_RECORDS;
@@ -148,7 +164,6 @@ hearth_status hearth_sync__start(hearth_sync *s, hearth_sync_event *ev,
 /* May we go on?  Sets the state where not. */
 static hearth_status look_around(hearth_sync *s, bool *go_on,
                                  hearth_sync_event *ev, hearth_error *err) {
-    hearth_conditions now;
     bool marked = false;
     *go_on = false;
     if (hearth_sync__late(s, s->offer)) {
@@ -164,11 +179,10 @@ static hearth_status look_around(hearth_sync *s, bool *go_on,
         ev->kind = HEARTH_SYNC_TRAIN;
         return hearth_sync__drop_training(s, err);
     }
-    if (s->cfg.conditions.read(s->cfg.conditions.ud, &now, NULL) != HEARTH_OK)
-        hearth_conditions_worst(&now);
+    const hearth_conditions now = hearth_sync__conditions(s);
     const hearth_policy *p = s->cfg.policy;
     bool ok = (!p->need_charging || now.charging) &&
-              now.battery_percent >= p->battery_min &&
+              (!now.has_battery || now.battery_percent >= p->battery_min) &&
               (!now.has_temperature || now.temperature_c <= p->temperature_max);
     if (ok) {
         *go_on = true;

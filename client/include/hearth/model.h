@@ -89,7 +89,7 @@ typedef struct {
     { sizeof(hearth_client_conditions), -1, -1, -1, -1 }
 
 /* Say how the phone is; holds until said again.  Checked before an offer is
- * accepted and while training. */
+ * accepted, while training and, for the network, before bytes are sent. */
 HEARTH_API HEARTH_MUST_CHECK hearth_status hearth_client_set_conditions(
     hearth_client *c, const hearth_client_conditions *now, hearth_error *err);
 
