@@ -113,7 +113,7 @@ static void optimizer_refuses_untouched(void **state) {
     bad.eps = 0.0;
     assert_int_equal(hearth_optimizer_init(&o, &bad, m, v, 2), HEARTH_EINVAL);
     bad = c;
-    bad.weight_decay = NAN;
+    bad.weight_decay = (double)NAN;
     assert_int_equal(hearth_optimizer_init(&o, &bad, m, v, 2), HEARTH_EINVAL);
     assert_int_equal(hearth_optimizer_init(&o, &c, NULL, v, 2), HEARTH_EINVAL);
     assert_ok(hearth_optimizer_init(&o, &c, m, v, 2));
@@ -125,7 +125,7 @@ static void optimizer_refuses_untouched(void **state) {
                          HEARTH_EINVAL);
     assert_int_equal(hearth_optimizer_step(&o, &two, 1, -0.1, 1.0, NULL),
                      HEARTH_EINVAL);
-    assert_int_equal(hearth_optimizer_step(&o, &two, 1, 0.1, NAN, NULL),
+    assert_int_equal(hearth_optimizer_step(&o, &two, 1, 0.1, (double)NAN, NULL),
                      HEARTH_EINVAL);
     hearth_optimizer_span wraps[] = {{w, g, 3, true}, {w, g, SIZE_MAX, true}};
     assert_int_equal(hearth_optimizer_step(&o, wraps, 2, 0.1, 1.0, NULL),

@@ -42,7 +42,7 @@ static void schedule_check_and_parse_refuse(void **state) {
     assert_ok(hearth_schedule_check(&s));
     s.warmup = 5;
     assert_int_equal(hearth_schedule_check(&s), HEARTH_EINVAL);
-    s = (hearth_schedule){HEARTH_SCHEDULE_LINEAR, NAN, 0, 4};
+    s = (hearth_schedule){HEARTH_SCHEDULE_LINEAR, (double)NAN, 0, 4};
     assert_int_equal(hearth_schedule_check(&s), HEARTH_EINVAL);
     s = (hearth_schedule){HEARTH_SCHEDULE_LINEAR, 1.0, 0, 0};
     assert_int_equal(hearth_schedule_check(&s), HEARTH_EINVAL);
