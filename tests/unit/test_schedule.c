@@ -63,7 +63,7 @@ static void train_config_check_names_the_field(void **state) {
     assert_ok(hearth_train_config_check(&good, &err));
     hearth_train_config bad[11];
     for (size_t i = 0; i < 11; i++) bad[i] = good;
-    bad[0].lr = NAN;
+    bad[0].lr = (double)NAN;
     bad[1].batch = 0;
     bad[2].accum = 0;
     bad[3].seq = 1;
