@@ -69,7 +69,7 @@ static void train_config_check_names_the_field(void **state) {
     bad[3].seq = 1;
     bad[4].dropout = 1.0;
     bad[5].clip_grad = -1.0;
-    bad[6].weight_decay = INFINITY;
+    bad[6].weight_decay = (double)INFINITY;
     bad[7].epochs = 0.0;
     bad[8].beta1 = 1.0;
     bad[9].beta2 = -0.1;
