@@ -49,6 +49,10 @@ hearth_status hearth_record_store_open(hearth_record_store **out, hearth_db *db,
     hearth_status st = hearth_db_migrate(db, "records", STEPS,
                                          sizeof(STEPS) / sizeof(STEPS[0]), err);
     if (st == HEARTH_OK) st = hearth_record_store__scrub_pending(rs, err);
+    /* What cannot go now is not read either, and is tried again. */
+    if (st == HEARTH_OK &&
+        hearth_record_store_expire(rs, NULL, NULL) == HEARTH_ENOMEM)
+        st = HEARTH_ENOMEM;
     if (st != HEARTH_OK) {
         hearth_record_store_close(rs);
         return st;

@@ -80,7 +80,8 @@ typedef enum {
     HEARTH_SPLIT_HOLDOUT /* see hearth_record_is_holdout */
 } hearth_split;
 
-/* Open over db (borrowed; must outlive the store), creating the tables.
+/* Open over db (borrowed; must outlive the store), creating the tables; records
+ * past their expiry are forgotten (_expire).
  *
  *   state_dir  the folder that registered files lie in; NULL: files can not be
  *              registered.  Copied.
@@ -187,8 +188,8 @@ HEARTH_MUST_CHECK
 hearth_status hearth_record_store_scrub(hearth_record_store *rs,
                                         hearth_error *err);
 
-/* Forget the records past their expiry, in the same way.  Called by sync before
- * it reads records. */
+/* Forget the records past their expiry, in the same way.  Called by _open, and by
+ * sync before it reads records. */
 HEARTH_MUST_CHECK
 hearth_status hearth_record_store_expire(hearth_record_store *rs,
                                          hearth_forget_report *report,

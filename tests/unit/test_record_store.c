@@ -258,6 +258,17 @@ static void expired_records_are_not_used_and_go(void **state) {
                      HEARTH_ENOTFOUND);
 }
 
+/* An app that never takes part in a round forgets as well. */
+static void expired_records_go_at_the_next_start(void **state) {
+    (void)state;
+    add("a", CANARY, "personal", 5000);
+    hearth_virtual_clock_advance(&now, 5000);
+    hearth_record_store_close(rs);
+    assert_ok(hearth_record_store_open(&rs, db, dir, hearth_clock_virtual(&now),
+                                       NULL, NULL));
+    assert_int_equal(canaries(dir), 0);
+}
+
 /* FEDERATION section 14: plant a sentence, make everything that training would
  * make of it, forget, and search every byte of the state directory. */
 static void forget_leaves_no_byte(void **state) {
@@ -571,6 +582,7 @@ int main(void) {
         WITH_STORE(import_is_all_or_nothing),
         WITH_STORE(list_tells_purposes_and_expiry),
         WITH_STORE(expired_records_are_not_used_and_go),
+        WITH_STORE(expired_records_go_at_the_next_start),
         WITH_STORE(forget_leaves_no_byte),
         WITH_STORE(forget_erases_prepared_deltas_and_adapters),
         WITH_STORE(failed_forget_keeps_the_record),
