@@ -89,6 +89,8 @@ hearth_status hearth_client_open(hearth_client **out,
     c->memory_budget = mine.memory_budget;
     c->log = mine.log;
     c->log_ud = mine.log_ud;
+    c->counter = mine.counter;
+    c->counter_ud = mine.counter_ud;
     if (c->log) c->logger = (hearth_log){to_app, c, HEARTH_LOG_DEBUG};
     c->clock = hearth_clock_system();
     c->lock_fd = -1;

@@ -35,6 +35,8 @@ struct hearth_client {
     size_t threads, memory_budget;
     void (*log)(void *ud, int level, const char *component, const char *line);
     void *log_ud;
+    int (*counter)(void *ud, uint64_t at_least, uint64_t *value);
+    void *counter_ud;
     hearth_log logger;
     hearth_clock clock;
     bool reference_kernels;

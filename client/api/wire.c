@@ -139,6 +139,14 @@ hearth_status hearth_client_set_conditions(hearth_client *c,
     return HEARTH_OK;
 }
 
+/* The app's counter as the ledger calls it. */
+static hearth_status raise_counter(void *ud, uint64_t at_least,
+                                   uint64_t *value) {
+    hearth_client *c = ud;
+    return c->counter(c->counter_ud, at_least, value) == 0 ? HEARTH_OK
+                                                           : HEARTH_EBUSY;
+}
+
 static hearth_status need_conditions(hearth_client *c) {
     if (c->conditions.read) return HEARTH_OK;
     hearth_status st =
@@ -200,6 +208,7 @@ hearth_status hearth_client__open_sync(hearth_client *c, hearth_error *err) {
                               .n_keyset = c->enrolment.n_keyset,
                               .memory_budget = c->memory_budget,
                               .log = &c->logger,
+                              .counter = {c->counter ? raise_counter : NULL, c},
                               .reference_kernels = c->reference_kernels};
     st = hearth_sync_open(&c->sync, &cfg, err);
     if (st == HEARTH_OK)

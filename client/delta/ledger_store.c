@@ -25,6 +25,7 @@ struct hearth_ledger_store {
     hearth_db *db; /* borrowed */
     hearth_ledger_rules rules;
     hearth_clock clock;
+    hearth_ledger_counter counter; /* raise is NULL: none */
     char coordinator[HEARTH_LEDGER_NAME_MAX];
 };
 
@@ -389,6 +390,40 @@ static hearth_status end_transaction(hearth_ledger_store *ls, hearth_status st,
     return st;
 }
 
+/* ---- the app's counter ---- */
+
+/* Raised before bytes leave and after their charge is durable: a process that
+ * dies between the two leaves a counter that is behind, which is harmless. */
+static hearth_status check_counter(hearth_ledger_store *ls, uint64_t at_least,
+                                   hearth_error *err) {
+    hearth_ledger_row last;
+    uint64_t value = 0;
+    if (!ls->counter.raise) return HEARTH_OK;
+    hearth_status st = last_row(ls, &last, err);
+    if (st != HEARTH_OK) return st;
+    if (ls->counter.raise(ls->counter.ud, at_least, &value) != HEARTH_OK ||
+        value < at_least)
+        return hearth_error_set(err, HEARTH_EBUSY,
+                                "privacy ledger: the app's counter cannot be "
+                                "reached; nothing is sent until it can");
+    if (value > last.seq)
+        return hearth_error_set(
+            err, HEARTH_EDIGEST,
+            "privacy ledger: it ends at row %llu, the app's counter says %llu: "
+            "an older copy was restored; this device takes part in nothing "
+            "with it",
+            (unsigned long long)last.seq, (unsigned long long)value);
+    return HEARTH_OK;
+}
+
+hearth_status hearth_ledger_store_set_counter(hearth_ledger_store *ls,
+                                              hearth_ledger_counter counter,
+                                              hearth_error *err) {
+    if (!ls || !counter.raise) return HEARTH_EINVAL;
+    ls->counter = counter;
+    return check_counter(ls, 0, err);
+}
+
 /* ---- prepared bytes ---- */
 
 static hearth_status copy_bytes(hearth_ledger_store *ls, hearth_stmt *q,
@@ -527,7 +562,8 @@ static hearth_status insert_prepared(hearth_ledger_store *ls,
 static hearth_status charge_inside(hearth_ledger_store *ls,
                                    const hearth_ledger_charge *c,
                                    int64_t now_ms, hearth_error *err) {
-    hearth_status st = retire_old(ls, c, now_ms, err);
+    hearth_status st = check_counter(ls, 0, err);
+    if (st == HEARTH_OK) st = retire_old(ls, c, now_ms, err);
     if (st == HEARTH_OK) st = check_rules(ls, c, now_ms, err);
     if (st != HEARTH_OK) return st;
     hearth_ledger_row row = {.kind = HEARTH_LEDGER_CHARGE,
@@ -582,6 +618,9 @@ static hearth_status advance_inside(hearth_ledger_store *ls, uint64_t seq,
     hearth_status st = state_of(ls, seq, &now, err);
     if (st != HEARTH_OK || now == to) return st;
     bool live = now == HEARTH_PREPARED_READY || now == HEARTH_PREPARED_SENDING;
+    if (live && to == HEARTH_PREPARED_SENDING &&
+        (st = check_counter(ls, seq, err)) != HEARTH_OK)
+        return st;
     bool known =
         to == HEARTH_PREPARED_SENDING || to == HEARTH_PREPARED_FINISHED;
     if (!live || !known)

@@ -81,6 +81,29 @@ hearth_status hearth_ledger_store_open(hearth_ledger_store **out, hearth_db *db,
                                        const hearth_alloc *al,
                                        hearth_error *err);
 
+/* A number of the app's that only grows and lies where a copy of the state
+ * directory cannot take it back: a counter of the phone's secure hardware, a row
+ * on the app's own server.  Raise it to at_least (0: only read it) and say what
+ * it is now, >= at_least. */
+typedef struct {
+    hearth_status (*raise)(void *ud, uint64_t at_least, uint64_t *value);
+    void *ud;
+} hearth_ledger_counter;
+
+/* Compare the ledger with a counter from now on: here, before each charge, and
+ * before bytes may leave, when it is raised to the number of their charge.  So
+ * an older copy of the ledger cannot spend again what was spent.
+ *
+ * Returns HEARTH_OK
+ *         HEARTH_EINVAL  a NULL pointer
+ *         HEARTH_EDIGEST the counter is ahead: an older copy was restored
+ *         HEARTH_EBUSY   the counter cannot be reached: come back
+ * The same come from hearth_prepare and hearth_prepared_sending. */
+HEARTH_MUST_CHECK
+hearth_status hearth_ledger_store_set_counter(hearth_ledger_store *ls,
+                                              hearth_ledger_counter counter,
+                                              hearth_error *err);
+
 /* Close.  NULL is a no-op; the db stays open. */
 void hearth_ledger_store_close(hearth_ledger_store *ls);
 

@@ -25,6 +25,7 @@
 #ifndef HEARTH_CLIENT_NET_SYNC_H
 #define HEARTH_CLIENT_NET_SYNC_H
 
+#include "client/delta/ledger_store.h"
 #include "client/device/conditions.h"
 #include "client/device/policy.h"
 #include "client/model/base_model.h"
@@ -61,10 +62,11 @@ typedef struct {
     const uint8_t *keyset; /* [n_keyset] signed keyset; NULL = asked for over
                               the transport at the first tick */
     size_t n_keyset;
-    size_t memory_budget;   /* bytes for training; 0 = 512 MiB */
-    const char *task;       /* take part in this task only; NULL = any */
-    const hearth_log *log;  /* may be NULL */
-    bool reference_kernels; /* the same bytes on every IEEE machine */
+    size_t memory_budget;          /* bytes for training; 0 = 512 MiB */
+    const char *task;              /* take part in this task only; NULL = any */
+    const hearth_log *log;         /* may be NULL */
+    bool reference_kernels;        /* the same bytes on every IEEE machine */
+    hearth_ledger_counter counter; /* of the app; raise NULL = none */
 } hearth_sync_config;
 
 /* What one tick did. */

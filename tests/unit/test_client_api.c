@@ -324,6 +324,39 @@ static void client_lets_one_process_take_part(void **state) {
     close_world(&w);
 }
 
+static int app_counter(void *ud, uint64_t at_least, uint64_t *value) {
+    uint64_t *kept = ud;
+    if (*kept < at_least) *kept = at_least;
+    *value = *kept;
+    return 0;
+}
+
+/* An app's counter that is ahead of the ledger: an older copy was restored. */
+static void client_refuses_a_restored_ledger(void **state) {
+    (void)state;
+    world w;
+    uint64_t kept = 5;
+    hearth_client_tick t = HEARTH_CLIENT_TICK_INIT;
+    hearth_client_config cfg = HEARTH_CLIENT_CONFIG_INIT;
+    open_world(&w);
+    assert_ok(join(&w));
+    add_notes(&w, 40);
+    hearth_client_close(w.c);
+    cfg.state_dir = w.dir;
+    cfg.threads = 1;
+    cfg.counter = app_counter;
+    cfg.counter_ud = &kept;
+    assert_ok(hearth_client_open(&w.c, &cfg, &w.err));
+    w.c->dialer = fake_coord_dialer(&w.f);
+    w.c->clock = w.f.clock;
+    say_good_conditions(&w);
+    assert_int_equal(hearth_client_sync(w.c, &t, &w.err), HEARTH_EDIGEST);
+    kept = 0;
+    assert_true(until(&w, HEARTH_TICK_COMMITTED, &t));
+    assert_int_equal(kept, 1);
+    close_world(&w);
+}
+
 static void client_renews_and_takes_new_keysets(void **state) {
     (void)state;
     world w;
@@ -496,6 +529,7 @@ int main(void) {
         cmocka_unit_test(client_refuses_a_loosened_floor),
         cmocka_unit_test(client_takes_unknown_conditions_as_bad),
         cmocka_unit_test(client_lets_one_process_take_part),
+        cmocka_unit_test(client_refuses_a_restored_ledger),
         cmocka_unit_test(client_renews_and_takes_new_keysets),
         cmocka_unit_test(records_are_added_and_forgotten),
         cmocka_unit_test(client_reads_structs_of_other_versions),

@@ -390,6 +390,64 @@ static void killed_anywhere_is_charged_exactly_once(void **state) {
     assert_int_equal(killed, 9);
 }
 
+typedef struct {
+    uint64_t value;
+    bool gone; /* it cannot be reached */
+} counter;
+
+static hearth_status raise_counter(void *ud, uint64_t at_least,
+                                   uint64_t *value) {
+    counter *c = ud;
+    if (c->gone) return HEARTH_ENET;
+    if (c->value < at_least) c->value = at_least;
+    *value = c->value;
+    return HEARTH_OK;
+}
+
+/* A copy of the database, taken before a round and put back after it. */
+static void counter_shows_a_restored_copy(void **state) {
+    (void)state;
+    hearth_ledger_store *ls = NULL;
+    hearth_error err = {HEARTH_OK, ""};
+    char copy[128];
+    counter c = {0, false};
+    const hearth_ledger_counter up = {raise_counter, &c};
+    snprintf(copy, sizeof(copy), "%s.copy", path);
+    (void)remove(copy);
+    remove_files();
+    hearth_db *db = open_db();
+    assert_ok(open_ledger(&ls, db));
+    assert_ok(hearth_ledger_store_set_counter(ls, up, NULL));
+    assert_ok(one_round(ls, 1, HEARTH_PREPARED_FINISHED));
+    assert_int_equal(c.value, 1); /* raised before the bytes left */
+    assert_ok(hearth_db_backup(db, copy, NULL));
+    assert_ok(one_round(ls, 2, HEARTH_PREPARED_READY));
+    assert_int_equal(c.value, 1); /* charged, none left: behind, harmless */
+    c.gone = true;
+    assert_int_equal(one_round(ls, 2, HEARTH_PREPARED_SENDING), HEARTH_EBUSY);
+    assert_int_equal(one_round(ls, 3, HEARTH_PREPARED_READY), HEARTH_EBUSY);
+    c.gone = false;
+    assert_ok(one_round(ls, 2, HEARTH_PREPARED_SENDING));
+    assert_int_equal(c.value, 2);
+    assert_ok(hearth_ledger_store_set_counter(ls, up, NULL));
+    assert_int_equal(hearth_ledger_store_set_counter(
+                         ls, (hearth_ledger_counter){NULL, NULL}, NULL),
+                     HEARTH_EINVAL);
+    hearth_ledger_store_close(ls);
+    hearth_db_close(db);
+
+    remove_files();
+    assert_int_equal(rename(copy, path), 0);
+    db = open_db();
+    assert_ok(open_ledger(&ls, db)); /* from inside all is well */
+    assert_int_equal(hearth_ledger_store_set_counter(ls, up, &err),
+                     HEARTH_EDIGEST);
+    assert_non_null(strstr(err.text, "older copy"));
+    assert_int_equal(one_round(ls, 2, HEARTH_PREPARED_READY), HEARTH_EDIGEST);
+    hearth_ledger_store_close(ls);
+    hearth_db_close(db);
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -400,6 +458,7 @@ int main(void) {
         T(ledger_open_checks_its_arguments),
         T(ledger_lists_what_happened),
         T(ledger_time_never_runs_backwards),
+        T(counter_shows_a_restored_copy),
         T(killed_anywhere_is_charged_exactly_once),
     };
 #undef T

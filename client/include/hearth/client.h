@@ -48,10 +48,18 @@ typedef struct {
     /* One line "key=value ..." without record text, keys or norms; NULL = none */
     void (*log)(void *ud, int level, const char *component, const char *line);
     void *log_ud;
+    /* A number that only grows and that nobody can set back by restoring an
+     * older copy of state_dir, such as a counter of the phone's secure hardware.
+     * Raise it to at_least and put into *value what it is now; return 0, or
+     * anything else when it cannot be reached (nothing is sent then).  With it
+     * hearth_client_sync refuses a restored, older ledger with HEARTH_EDIGEST;
+     * without (NULL) it cannot notice one. */
+    int (*counter)(void *ud, uint64_t at_least, uint64_t *value);
+    void *counter_ud;
 } hearth_client_config;
 
 #define HEARTH_CLIENT_CONFIG_INIT                                              \
-    { sizeof(hearth_client_config), NULL, NULL, 0, 0, NULL, NULL }
+    { sizeof(hearth_client_config), NULL, NULL, 0, 0, NULL, NULL, NULL, NULL }
 
 /* Open or create the client state under cfg->state_dir.  On success *out is the
  * caller's: hearth_client_close.  On failure *out is NULL and err, when not

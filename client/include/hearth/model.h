@@ -70,6 +70,8 @@ typedef struct {
  *         HEARTH_ESTATE     not joined
  *         HEARTH_EBUSY      another process takes part with this state
  *         HEARTH_ENOTFOUND, HEARTH_EFORMAT  the base model is gone or changed
+ *         HEARTH_EDIGEST    the ledger was changed, or (counter in the config)
+ *                           an older copy of it was restored
  *         HEARTH_EIO, HEARTH_ENOSPACE, HEARTH_ENOMEM, HEARTH_ERNG
  * After an error the state on disk is sound; call again later. */
 HEARTH_API HEARTH_MUST_CHECK hearth_status hearth_client_sync(
