@@ -80,6 +80,13 @@ HEARTH_MUST_CHECK
 hearth_status hearth_cli_state_dir(const char *flag, char *out, size_t cap,
                                    hearth_error *err);
 
+/* A command whose one flag is --state: parse, find the folder, show it. */
+typedef hearth_status (*hearth_cli_show_fn)(hearth_cli *cli, const char *dir,
+                                            hearth_error *err);
+int hearth_cli_show_state(hearth_cli *cli, int argc, char **argv,
+                          const char *command, const char *summary,
+                          const char *example, hearth_cli_show_fn show);
+
 /* The whole program: main() without the process.  For tests too. */
 int hearth_cli_main(int argc, char **argv, FILE *out, FILE *err);
 

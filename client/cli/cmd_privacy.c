@@ -23,6 +23,17 @@ static const question ASK = {"gaussian", "exact", "zero-out", 0, 1, 1e-6, 0, 1};
 #define METHODS    "exact|rdp|pld"
 #define RELATIONS  "zero-out|replace-one"
 
+#define QUESTION_FLAGS(q)                                                      \
+    HEARTH_FLAG_CHOICE("mechanism", MECHANISMS, "what adds the noise",         \
+                       &(q).mechanism),                                        \
+        HEARTH_FLAG_F64("rate", "Q", "share of devices sampled", &(q).rate,    \
+                        1e-12, 1),                                             \
+        HEARTH_FLAG_U64("rounds", "T", "rounds", &(q).rounds, 1, 100000000),   \
+        HEARTH_FLAG_F64("delta", "D", "delta", &(q).delta, 1e-300, 0.5),       \
+        HEARTH_FLAG_CHOICE("method", METHODS, "how to account", &(q).method),  \
+        HEARTH_FLAG_CHOICE("relation", RELATIONS, "how data sets differ",      \
+                           &(q).relation)
+
 static hearth_status choose(const question *q, hearth_dp_relation *r,
                             hearth_method *m, hearth_error *err) {
     *r = strcmp(q->relation, "zero-out") == 0 ? HEARTH_DP_ZERO_OUT
@@ -63,17 +74,9 @@ static void answer(hearth_cli *cli, const question *q, double epsilon,
 static int account(hearth_cli *cli, int argc, char **argv) {
     question q = ASK;
     const hearth_flag flags[] = {
-        HEARTH_FLAG_CHOICE("mechanism", MECHANISMS, "what adds the noise",
-                           &q.mechanism),
         HEARTH_FLAG_F64("noise", "Z", "sigma over sensitivity", &q.noise, 1e-6,
                         1e9),
-        HEARTH_FLAG_F64("rate", "Q", "share of devices sampled", &q.rate, 1e-12,
-                        1),
-        HEARTH_FLAG_U64("rounds", "T", "rounds", &q.rounds, 1, 100000000),
-        HEARTH_FLAG_F64("delta", "D", "delta", &q.delta, 1e-300, 0.5),
-        HEARTH_FLAG_CHOICE("method", METHODS, "how to account", &q.method),
-        HEARTH_FLAG_CHOICE("relation", RELATIONS, "how data sets differ",
-                           &q.relation),
+        QUESTION_FLAGS(q),
     };
     const hearth_usage u = {
         .command = "privacy account",
@@ -101,16 +104,8 @@ static int account(hearth_cli *cli, int argc, char **argv) {
 static int calibrate(hearth_cli *cli, int argc, char **argv) {
     question q = ASK;
     const hearth_flag flags[] = {
-        HEARTH_FLAG_CHOICE("mechanism", MECHANISMS, "what adds the noise",
-                           &q.mechanism),
         HEARTH_FLAG_F64("epsilon", "E", "the target", &q.epsilon, 1e-9, 1e9),
-        HEARTH_FLAG_F64("rate", "Q", "share of devices sampled", &q.rate, 1e-12,
-                        1),
-        HEARTH_FLAG_U64("rounds", "T", "rounds", &q.rounds, 1, 100000000),
-        HEARTH_FLAG_F64("delta", "D", "delta", &q.delta, 1e-300, 0.5),
-        HEARTH_FLAG_CHOICE("method", METHODS, "how to account", &q.method),
-        HEARTH_FLAG_CHOICE("relation", RELATIONS, "how data sets differ",
-                           &q.relation),
+        QUESTION_FLAGS(q),
     };
     const hearth_usage u = {
         .command = "privacy calibrate",

@@ -115,25 +115,7 @@ static hearth_status show(hearth_cli *cli, const char *dir, hearth_error *err) {
 }
 
 int hearth_cmd_status(hearth_cli *cli, int argc, char **argv) {
-    const char *state = NULL;
-    char dir[1024];
-    const hearth_flag flags[] = {
-        HEARTH_FLAG_STR("state", "DIR", "where this device keeps its state",
-                        &state),
-    };
-    const hearth_usage u = {
-        .command = "status",
-        .summary = "what this device is doing",
-        .arguments = "[flags]",
-        .example = "hearth status",
-        .flags = flags,
-        .n_flags = 1,
-    };
-    hearth_error err = {HEARTH_OK, ""};
-    int rc;
-    if (!hearth_cli_parse(cli, &u, argc, argv, &rc)) return rc;
-    hearth_status st = hearth_cli_state_dir(state, dir, sizeof(dir), &err);
-    if (st == HEARTH_OK) st = show(cli, dir, &err);
-    return st == HEARTH_OK ? HEARTH_EXIT_OK
-                           : hearth_cli_fail(cli, st, &err, NULL);
+    return hearth_cli_show_state(cli, argc, argv, "status",
+                                 "what this device is doing", "hearth status",
+                                 show);
 }

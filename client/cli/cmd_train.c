@@ -57,15 +57,6 @@ static hearth_status open_data(training *r, hearth_error *err) {
     return st;
 }
 
-static size_t longest(const hearth_dataset *ds) {
-    size_t most = 0;
-    for (size_t i = 0; ds && i < hearth_dataset_n_docs(ds); i++) {
-        size_t n = hearth_dataset_doc(ds, i).n;
-        if (n > most) most = n;
-    }
-    return most;
-}
-
 /* ---- events ---- */
 
 static double seconds_since(const training *r) {
@@ -248,7 +239,7 @@ static hearth_status prepare(training *r, hearth_error *err) {
         return st;
     if ((st = hearth_train_flags_adapter(&r->f, err)) != HEARTH_OK) return st;
     if ((st = open_data(r, err)) != HEARTH_OK) return st;
-    r->cfg.eval_tokens = longest(r->valid);
+    r->cfg.eval_tokens = r->valid ? hearth_dataset_longest(r->valid) : 0;
     st = hearth_trainer_plan(&plan, wb->model, wb->adapter, r->ds, &r->cfg,
                              wb->pool, err);
     if (plan.n)

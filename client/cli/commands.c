@@ -167,3 +167,29 @@ hearth_status hearth_cli_state_dir(const char *flag, char *out, size_t cap,
     return hearth_error_set(err, HEARTH_ETOOBIG,
                             "the path of the state directory is too long");
 }
+
+int hearth_cli_show_state(hearth_cli *cli, int argc, char **argv,
+                          const char *command, const char *summary,
+                          const char *example, hearth_cli_show_fn show) {
+    const char *state = NULL;
+    char dir[1024];
+    const hearth_flag flags[] = {
+        HEARTH_FLAG_STR("state", "DIR", "where this device keeps its state",
+                        &state),
+    };
+    const hearth_usage u = {
+        .command = command,
+        .summary = summary,
+        .arguments = "[flags]",
+        .example = example,
+        .flags = flags,
+        .n_flags = 1,
+    };
+    hearth_error err = {HEARTH_OK, ""};
+    int rc;
+    if (!hearth_cli_parse(cli, &u, argc, argv, &rc)) return rc;
+    hearth_status st = hearth_cli_state_dir(state, dir, sizeof(dir), &err);
+    if (st == HEARTH_OK) st = show(cli, dir, &err);
+    return st == HEARTH_OK ? HEARTH_EXIT_OK
+                           : hearth_cli_fail(cli, st, &err, NULL);
+}

@@ -181,25 +181,7 @@ static hearth_status show(hearth_cli *cli, const char *dir, hearth_error *err) {
 #endif
 
 int hearth_cli_privacy_show(hearth_cli *cli, int argc, char **argv) {
-    const char *state = NULL;
-    char dir[1024];
-    const hearth_flag flags[] = {
-        HEARTH_FLAG_STR("state", "DIR", "where this device keeps its state",
-                        &state),
-    };
-    const hearth_usage u = {
-        .command = "privacy show",
-        .summary = "what this device has given, and what is left",
-        .arguments = "[flags]",
-        .example = "hearth privacy",
-        .flags = flags,
-        .n_flags = 1,
-    };
-    hearth_error err = {HEARTH_OK, ""};
-    int rc;
-    if (!hearth_cli_parse(cli, &u, argc, argv, &rc)) return rc;
-    hearth_status st = hearth_cli_state_dir(state, dir, sizeof(dir), &err);
-    if (st == HEARTH_OK) st = show(cli, dir, &err);
-    return st == HEARTH_OK ? HEARTH_EXIT_OK
-                           : hearth_cli_fail(cli, st, &err, NULL);
+    return hearth_cli_show_state(cli, argc, argv, "privacy show",
+                                 "what this device has given, and what is left",
+                                 "hearth privacy", show);
 }

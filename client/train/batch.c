@@ -38,12 +38,8 @@ static bool supervised(const hearth_document *d) {
 
 size_t hearth_batch_max_tokens(const hearth_dataset *ds,
                                const hearth_batch_config *cfg) {
-    size_t longest = 0, n = hearth_dataset_n_docs(ds), product;
-    for (size_t i = 0; i < n; i++) {
-        size_t len = hearth_dataset_doc(ds, i).n;
-        if (len > longest) longest = len;
-    }
-    (void)hearth_size_mul(longest, docs_of(cfg), &product);
+    size_t product;
+    (void)hearth_size_mul(hearth_dataset_longest(ds), docs_of(cfg), &product);
     return product;
 }
 

@@ -82,6 +82,13 @@ hearth_document hearth_dataset_doc(const hearth_dataset *ds, size_t i) {
                              d->answer};
 }
 
+size_t hearth_dataset_longest(const hearth_dataset *ds) {
+    size_t most = 0;
+    for (size_t i = 0; i < ds->n_docs; i++)
+        if (ds->doc[i].n > most) most = ds->doc[i].n;
+    return most;
+}
+
 const hearth_dataset_report *
 hearth_dataset_get_report(const hearth_dataset *ds) {
     return &ds->report;
@@ -317,14 +324,10 @@ hearth_status hearth_dataset_add_tokens(hearth_dataset *ds,
 
 /* ---- files ---- */
 
-typedef struct {
-    hearth_dataset *ds;
-    const hearth_tokenizer *t;
-} adding;
-
-static hearth_status add_line(void *ud, const hearth_record *rec,
-                              const char *line, size_t n, hearth_error *err) {
-    adding *a = ud;
+hearth_status hearth_dataset_add_line(void *ud, const hearth_record *rec,
+                                      const char *line, size_t n,
+                                      hearth_error *err) {
+    const hearth_dataset_adder *a = ud;
     (void)line;
     (void)n;
     return hearth_dataset_add_record(a->ds, a->t, rec, err);
@@ -341,8 +344,9 @@ hearth_status hearth_dataset_from_jsonl(hearth_dataset **out, const char *path,
         return hearth_error_set(err, HEARTH_EINVAL, "no file given");
     hearth_status st = hearth_dataset_new(&ds, cfg, al, err);
     if (st != HEARTH_OK) return st;
-    adding a = {ds, t};
-    st = hearth_record_each_line(path, cfg->form, add_line, &a, al, err);
+    hearth_dataset_adder a = {ds, t};
+    st = hearth_record_each_line(path, cfg->form, hearth_dataset_add_line, &a,
+                                 al, err);
     if (st == HEARTH_OK && !ds->report.n_supervised)
         st = hearth_error_set(err, HEARTH_EFORMAT,
                               "%.150s: no record to learn from; see that each "

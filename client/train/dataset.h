@@ -105,6 +105,17 @@ hearth_status hearth_dataset_add_record(hearth_dataset *ds,
                                         const hearth_record *rec,
                                         hearth_error *err);
 
+/* The same as a hearth_record_fn, for functions that read many records: ud is a
+ * hearth_dataset_adder. */
+typedef struct {
+    hearth_dataset *ds;
+    const hearth_tokenizer *t;
+} hearth_dataset_adder;
+HEARTH_MUST_CHECK
+hearth_status hearth_dataset_add_line(void *ud, const hearth_record *rec,
+                                      const char *line, size_t n,
+                                      hearth_error *err);
+
 /* Add the ids of a document as they are: label[i] is the id to predict after
  * token i or NO_LABEL, and label[n - 1] must be NO_LABEL.  n <= max_tokens. */
 HEARTH_MUST_CHECK
@@ -117,6 +128,9 @@ size_t hearth_dataset_n_docs(const hearth_dataset *ds);
 
 /* Document i < n_docs. */
 hearth_document hearth_dataset_doc(const hearth_dataset *ds, size_t i);
+
+/* Tokens of the longest document; 0 for an empty data set. */
+size_t hearth_dataset_longest(const hearth_dataset *ds);
 
 /* Borrowed from ds; never NULL. */
 const hearth_dataset_report *

@@ -4,19 +4,6 @@
 
 #include "common/error.h"
 
-typedef struct {
-    hearth_dataset *ds;
-    const hearth_tokenizer *t;
-} adding;
-
-static hearth_status add_record(void *ud, const hearth_record *rec,
-                                const char *line, size_t n, hearth_error *err) {
-    adding *a = ud;
-    (void)line;
-    (void)n;
-    return hearth_dataset_add_record(a->ds, a->t, rec, err);
-}
-
 hearth_status hearth_dataset_from_store(hearth_dataset **out,
                                         hearth_record_store *rs,
                                         hearth_split split, const char *purpose,
@@ -30,8 +17,9 @@ hearth_status hearth_dataset_from_store(hearth_dataset **out,
         return hearth_error_set(err, HEARTH_EINVAL, "no record store given");
     hearth_status st = hearth_dataset_new(&ds, cfg, al, err);
     if (st != HEARTH_OK) return st;
-    adding a = {ds, t};
-    st = hearth_record_store_each(rs, split, purpose, add_record, &a, err);
+    hearth_dataset_adder a = {ds, t};
+    st = hearth_record_store_each(rs, split, purpose, hearth_dataset_add_line,
+                                  &a, err);
     if (st != HEARTH_OK) {
         hearth_dataset_free(ds);
         return st;

@@ -48,15 +48,6 @@ static bool is_wrong_choice(const hearth_document *d) {
     return d->n_choices && d->choice != d->answer;
 }
 
-static size_t longest(const hearth_dataset *ds) {
-    size_t most = 0, n = hearth_dataset_n_docs(ds);
-    for (size_t i = 0; i < n; i++) {
-        size_t len = hearth_dataset_doc(ds, i).n;
-        if (len > most) most = len;
-    }
-    return most;
-}
-
 static hearth_status take(evaluation *e) {
     e->score = hearth_mem_array(&e->al, e->n_docs, sizeof(double));
     e->token = hearth_mem_array(&e->al, e->max_tokens, sizeof(int32_t));
@@ -264,7 +255,7 @@ hearth_status hearth_evaluate(const hearth_model *model,
     hearth_status st = start(&e, ds, opt, al, err);
     if (st != HEARTH_OK) return st;
     if (adapter) e.adapter = *adapter;
-    if (!hearth_size_mul(longest(ds), e.batch, &e.max_tokens))
+    if (!hearth_size_mul(hearth_dataset_longest(ds), e.batch, &e.max_tokens))
         return hearth_error_set(err, HEARTH_ETOOBIG, "--batch is too large");
     st = open_decoder(&e, model, adapter != NULL, pool);
     if (st == HEARTH_OK) st = score(&e, r);
@@ -281,12 +272,12 @@ hearth_status hearth_evaluate__with(hearth_decoder *dec, size_t max_tokens,
     memset(r, 0, sizeof(*r));
     hearth_status st = start(&e, ds, opt, al, err);
     if (st != HEARTH_OK) return st;
-    if (longest(ds) > max_tokens)
+    if (hearth_dataset_longest(ds) > max_tokens)
         return hearth_error_set(err, HEARTH_ETOOBIG,
                                 "a record of %zu tokens is longer than the "
                                 "run's %zu; use a larger --batch or a shorter "
                                 "--seq",
-                                longest(ds), max_tokens);
+                                hearth_dataset_longest(ds), max_tokens);
     e.dec = dec;
     e.max_tokens = max_tokens;
     st = score(&e, r);
