@@ -15,20 +15,26 @@ import tempfile
 # What hostile bytes reach first: parser -> its sources.
 PARSERS = {
     "msgpack scan": ["proto/mp_scan.c"],
-    "msgpack decode": ["proto/decode.c", "proto/fields.c"],
+    "msgpack decode": ["proto/decode.c", "proto/fields.c",
+                       "proto/fields_check.c"],
     "signed": ["proto/signed.c"],
     "http": ["coordinator/http.c"],
     "safetensors": ["common/safetensors.c"],
     "json": ["common/json.c", "common/jsonpull.c"],
     "tokenizer.json": ["client/tokenizer/tokenizer_load.c",
                        "client/tokenizer/tokenizer_rules.c",
-                       "client/tokenizer/tokenizer.c"],
+                       "client/tokenizer/tokenizer.c",
+                       "client/tokenizer/tokenizer_regex.c"],
     "records": ["client/records/record.c", "client/records/record_lines.c"],
     "ini": ["common/ini.c"],
     "adapter_config": ["common/adapter_peft_config.c", "common/lora_names.c"],
     "model_config": ["client/model/model_config.c"],
     "policy": ["client/device/policy_file.c"],
     "csr, x509": ["common/x509.c"],
+    "routes, token": ["coordinator/routes.c", "coordinator/token.c",
+                      "proto/negotiate.c"],
+    "reply": ["client/net/reply.c"],
+    "server_config": ["coordinator/server_config.c"],
 }
 LIMIT = 80.0
 
@@ -52,6 +58,7 @@ NOT_PARSING = {
         "hearth_model_config_load hearth_model_config_is_eos "
         "hearth_model_config_parameters hearth_model_config_rope_speed",
     "client/device/policy_file.c": "hearth_policy_file_read",
+    "coordinator/token.c": "hearth_token_new",
     "common/x509.c":
         "hearth_x509_csr_new hearth_x509_issue hearth_x509_self_ca "
         "hearth_x509_self_server civil_from_days date_text set_fields "
@@ -62,7 +69,9 @@ NOT_FROM_BYTES = {"HEARTH_EINVAL", "HEARTH_ENOMEM", "HEARTH_EIO",
                   "HEARTH_ENOTFOUND", "503"}
 # Codes that the corpus leaves to a unit test, and why.
 ELSEWHERE = {("adapter_config", "HEARTH_ETOOBIG"):
-             "a file above 1 MiB: unit.adapter_peft"}
+             "a file above 1 MiB: unit.adapter_peft",
+             ("server_config", "HEARTH_ETOOBIG"):
+             "the path that the caller gives: no bytes of the file"}
 CODE = re.compile(r"(?<![=!]= )(?<!case )(HEARTH_E[A-Z0-9]+)|fail\(h, (\d+)\)")
 
 

@@ -290,9 +290,59 @@ def record_lines():
     put("record_lines", "stop", (record + "\n") * 70)
 
 
+def routes():
+    upload, token = "ab" * 32, "hearth-" + "0f" * 32
+    paths = {
+        "keyset": "GET /v1/keyset", "keyset_method": "POST /v1/keyset",
+        "enroll": "POST /v1/enroll", "renew": "POST /v1/renew",
+        "checkin": "POST /v1/checkin", "trailing_slash": "GET /v1/keyset/",
+        "manifest": "GET /v1/releases/diary/3/manifest",
+        "payload": "GET /v1/releases/diary/latest/payload",
+        "payload_method": "POST /v1/releases/diary/3/payload",
+        "release_zero": "GET /v1/releases/diary/0/payload",
+        "release_zeros": "GET /v1/releases/diary/03/payload",
+        "release_huge": "GET /v1/releases/diary/99999999999999999/payload",
+        "release_large": "GET /v1/releases/diary/9999999999999999/payload",
+        "release_text": "GET /v1/releases/diary/x/payload",
+        "release_other": "GET /v1/releases/diary/3/config",
+        "release_deeper": "GET /v1/releases/diary/3/payload/x",
+        "release_short": "GET /v1/releases/diary/3",
+        "release_shorter": "GET /v1/releases/diary",
+        "release_task": "GET /v1/releases/Di..ary/3/payload",
+        "release_no_task": "GET /v1/releases//3/payload",
+        "release_long_task": "GET /v1/releases/" + "d" * 80 + "/3/payload",
+        "begin": f"POST /v1/uploads/{upload}", "offset": f"HEAD /v1/uploads/{upload}",
+        "append": f"PATCH /v1/uploads/{upload}", "upload_get": f"GET /v1/uploads/{upload}",
+        "commit": f"POST /v1/uploads/{upload}/commit",
+        "commit_method": f"GET /v1/uploads/{upload}/commit",
+        "abort": f"POST /v1/uploads/{upload}/abort",
+        "upload_other": f"POST /v1/uploads/{upload}/other",
+        "upload_upper": f"POST /v1/uploads/{upload.upper()}",
+        "upload_short": "POST /v1/uploads/abab", "long": "GET /" + "x" * 300,
+        "no_path": "GET",
+    }
+    versions = struct.pack("<3I", 1, 2, 7)
+    for name, line in paths.items():
+        put("routes", name, f"{line}\nbytes=0-9\n{token}\n".encode() + versions)
+    for name, line in {
+            "range_open": "bytes=5-", "range_one": "bytes=0-0", "range_end": "bytes=99-200",
+            "range_beyond": "bytes=100-", "range_back": "bytes=5-4", "range_last": "bytes=-5",
+            "range_two": "bytes=0-1,3-4", "range_unit": "items=0-1", "range_word": "bytes=a-b",
+            "range_none": "", "range_no_dash": "bytes=5"}.items():
+        put("routes", name, f"GET /v1/keyset\n{line}\n{token}\n".encode() + versions)
+    for name, line in {"token_upper": token.upper(), "token_short": token[:-1],
+                       "token_prefix": "dragon-" + "0f" * 32,
+                       "token_digit": token[:-1] + "g"}.items():
+        put("routes", name, f"GET /v1/keyset\n\n{line}\n".encode() + versions)
+    put("routes", "versions_none", b"GET /v1/keyset\n\n\n")
+    put("routes", "versions_other", b"GET /v1/keyset\n\n\n" + struct.pack("<2I", 9, 0))
+    put("routes", "versions_many", b"GET /v1/keyset\n\n\n" + struct.pack("<20I", *range(9, 29)))
+
+
 model_config()
 adapter_config()
 tokenizer()
 safetensors()
 json_texts()
 record_lines()
+routes()
