@@ -60,7 +60,9 @@ static hearth_status open_dataset(hearth_sync *s, hearth_error *err) {
     dc.tmpl = s->tmpl;
     dc.loss_on =
         t->loss == HEARTH_WIRE_LOSS_ALL ? HEARTH_LOSS_ALL : HEARTH_LOSS_ANSWER;
-    dc.max_tokens = t->seq;
+    /* A longer record loses tokens; it does not end the round. */
+    uint32_t most = hearth_model_get_config(s->cfg.model)->max_positions;
+    dc.max_tokens = t->seq < most ? t->seq : most;
     hearth_status st = hearth_dataset_from_store(
         &s->dataset, s->cfg.records, HEARTH_SPLIT_TRAIN, s->offer->purpose,
         s->cfg.tokenizer, &dc, &s->alloc, err);

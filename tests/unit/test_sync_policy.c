@@ -72,6 +72,29 @@ static void sync_asks_a_stricter_policy_about_an_old_offer(void **state) {
     fake_coord_close(&f);
 }
 
+/* An offer may name a longer text than the model takes. */
+static void sync_cuts_records_to_what_the_model_takes(void **state) {
+    (void)state;
+    fake_coord f;
+    fake_device d;
+    hearth_sync_event ev;
+    hearth_record_options opt = HEARTH_RECORD_OPTIONS_INIT;
+    char line[1100];
+    fake_coord_open(&f);
+    f.offer.local.seq = 1u << 20;
+    fake_device_open(&d, &f, 0);
+    opt.purpose = "federated";
+    for (int i = 0; i < 12; i++) {
+        int n = snprintf(line, sizeof(line),
+                         "{\"prompt\":\"%d\",\"completion\":\"%0900d\"}", i, i);
+        assert_ok(hearth_record_store_add(d.records, line, (size_t)n, &opt,
+                                          NULL, NULL));
+    }
+    assert_true(fake_device_until(&d, HEARTH_SYNC_COMMITTED, MANY, &ev));
+    fake_device_close(&d);
+    fake_coord_close(&f);
+}
+
 /* What is only about the moment does not end a round: training waits. */
 static void sync_waits_for_power_after_a_restart(void **state) {
     (void)state;
@@ -96,6 +119,7 @@ int main(void) {
         cmocka_unit_test(sync_sends_over_no_metered_network),
         cmocka_unit_test(sync_needs_no_battery_where_there_is_none),
         cmocka_unit_test(sync_asks_a_stricter_policy_about_an_old_offer),
+        cmocka_unit_test(sync_cuts_records_to_what_the_model_takes),
         cmocka_unit_test(sync_waits_for_power_after_a_restart),
     };
     return cmocka_run_group_tests_name("client/net/sync policy", tests, NULL,
