@@ -83,7 +83,10 @@ static hearth_status check_one(void *ud, const hearth_record *rec,
     (void)line;
     (void)n;
     hearth_status st = hearth_dataset_new(&ds, &o->cfg, NULL, err);
-    if (st == HEARTH_OK) st = hearth_dataset_add_record(ds, o->t, rec, err);
+    if (st == HEARTH_OK) {
+        st = hearth_dataset_add_record(ds, o->t, rec, err);
+        if (st != HEARTH_OK) hearth_error_prefix(err, "record %s", rec->id);
+    }
     if (st == HEARTH_OK) {
         const hearth_dataset_report *r = hearth_dataset_get_report(ds);
         bool show = !o->limit || o->n_records < o->limit;

@@ -330,7 +330,12 @@ hearth_status hearth_dataset_add_line(void *ud, const hearth_record *rec,
     const hearth_dataset_adder *a = ud;
     (void)line;
     (void)n;
-    return hearth_dataset_add_record(a->ds, a->t, rec, err);
+    hearth_status st = hearth_dataset_add_record(a->ds, a->t, rec, err);
+    if (!a->tolerant || (st != HEARTH_EFORMAT && st != HEARTH_ETOOBIG))
+        return st;
+    a->ds->report.n_refused++;
+    hearth_error_clear(err);
+    return HEARTH_OK;
 }
 
 hearth_status hearth_dataset_from_jsonl(hearth_dataset **out, const char *path,
@@ -344,7 +349,7 @@ hearth_status hearth_dataset_from_jsonl(hearth_dataset **out, const char *path,
         return hearth_error_set(err, HEARTH_EINVAL, "no file given");
     hearth_status st = hearth_dataset_new(&ds, cfg, al, err);
     if (st != HEARTH_OK) return st;
-    hearth_dataset_adder a = {ds, t};
+    hearth_dataset_adder a = {ds, t, false};
     st = hearth_record_each_line(path, cfg->form, hearth_dataset_add_line, &a,
                                  al, err);
     if (st == HEARTH_OK && !ds->report.n_supervised)

@@ -65,6 +65,8 @@ typedef struct {
     uint64_t n_answers_cut;  /* answers that lost their end */
     uint64_t n_answers_lost; /* earlier answers of a conversation left out */
     uint64_t n_skipped;      /* records with nothing to learn from */
+    uint64_t n_refused;      /* records that the tokenizer can not take, passed
+                                over (hearth_dataset_adder.tolerant) */
 } hearth_dataset_report;
 
 /* One document; borrowed from the data set. */
@@ -110,6 +112,7 @@ hearth_status hearth_dataset_add_record(hearth_dataset *ds,
 typedef struct {
     hearth_dataset *ds;
     const hearth_tokenizer *t;
+    bool tolerant; /* a record that it can not take is counted, no error */
 } hearth_dataset_adder;
 HEARTH_MUST_CHECK
 hearth_status hearth_dataset_add_line(void *ud, const hearth_record *rec,

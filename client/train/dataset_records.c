@@ -17,7 +17,7 @@ hearth_status hearth_dataset_from_store(hearth_dataset **out,
         return hearth_error_set(err, HEARTH_EINVAL, "no record store given");
     hearth_status st = hearth_dataset_new(&ds, cfg, al, err);
     if (st != HEARTH_OK) return st;
-    hearth_dataset_adder a = {ds, t};
+    hearth_dataset_adder a = {ds, t, true};
     st = hearth_record_store_each(rs, split, purpose, hearth_dataset_add_line,
                                   &a, err);
     if (st != HEARTH_OK) {

@@ -11,8 +11,10 @@
 #include "client/train/dataset.h"
 
 /* A data set of one split of the store, of the records whose person consented
- * to purpose (NULL: any).  An empty split gives an empty data set: the caller
- * compares get_report()->n_records with the task's minimum.
+ * to purpose (NULL: any).  A record that the tokenizer can not take is counted
+ * and passed over: one odd record must not keep a device out of every round
+ * (`hearth records check` names it).  An empty split gives an empty data set:
+ * the caller compares get_report()->n_records with the task's minimum.
  *
  * Returns as hearth_record_store_each and hearth_dataset_add_record. */
 HEARTH_MUST_CHECK

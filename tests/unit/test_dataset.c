@@ -255,6 +255,18 @@ static void files_and_stores_give_data_sets(void **state) {
                                         tok, &cfg, NULL, NULL));
     assert_int_equal(hearth_dataset_n_docs(ds), 0);
     hearth_dataset_free(ds);
+    /* "!" is no token: passed over here, an error in a file. */
+    const char *odd = "{\"text\":\"a!\"}\n";
+    assert_ok(hearth_file_write(path, odd, strlen(odd), 0600, NULL));
+    assert_ok(hearth_record_store_import(rs, path, NULL, NULL, NULL));
+    assert_ok(hearth_dataset_from_store(&ds, rs, HEARTH_SPLIT_ALL, "personal",
+                                        tok, &cfg, NULL, NULL));
+    assert_int_equal(hearth_dataset_n_docs(ds), 2);
+    assert_int_equal(hearth_dataset_get_report(ds)->n_refused, 1);
+    hearth_dataset_free(ds);
+    assert_int_equal(
+        hearth_dataset_from_jsonl(&ds, path, tok, &cfg, NULL, &err),
+        HEARTH_EFORMAT);
     hearth_record_store_close(rs);
     hearth_db_close(db);
     assert_ok(hearth_file_write(path, "\n", 1, 0600, NULL));
