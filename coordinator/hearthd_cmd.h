@@ -72,8 +72,13 @@ void hearthd_say(const hearthd_args *a, const char *fmt, ...)
     HEARTH_PRINTF(2, 3);
 
 /* An event: pairs (key, type, value) up to a NULL key.  Types: 's' const char *,
- * 'i' long long, 'f' double, 'b' int.  Printed only with --json. */
+ * 'i' long long, 'f' double (null when there is no bound: DBL_MAX or not
+ * finite), 'b' int.  Printed only with --json. */
 void hearthd_event(const hearthd_args *a, const char *event, ...);
+
+/* An epsilon with three decimals, or "unbounded" where the task has DBL_MAX
+ * (nothing is promised, as for the release of a round of one device).  out. */
+const char *hearthd_epsilon(char out[24], double epsilon);
 
 /* Report err; returns 1. */
 int hearthd_fail(const hearthd_args *a, const hearth_error *err);

@@ -32,6 +32,7 @@ static hearth_status show_task(void *ud, const hearth_task_row *row) {
     hearth_release_row rel;
     hearth_task_row own;
     uint64_t released = 0, failed = 0, open = 0;
+    char coordinator[24], release[24];
     w->n++;
     hearth_status st =
         hearth_coord_store_task(s->store, row->name, &own, &text, &s->err);
@@ -57,9 +58,10 @@ static hearth_status show_task(void *ud, const hearth_task_row *row) {
                 (unsigned long long)rel.sequence);
     hearthd_say(w->a,
                 "  noise-to-signal %.3g; over all %u rounds "
-                "epsilon_coordinator %.3f, epsilon_release %.3f at delta %g",
+                "epsilon_coordinator %s, epsilon_release %s at delta %g",
                 t.privacy.noise_to_signal, t.rounds,
-                t.privacy.epsilon_coordinator, t.privacy.epsilon_release,
+                hearthd_epsilon(coordinator, t.privacy.epsilon_coordinator),
+                hearthd_epsilon(release, t.privacy.epsilon_release),
                 t.privacy.delta);
     hearthd_event(w->a, "status", "task", 's', row->name, "rounds", 'i',
                   (long long)t.rounds, "released", 'i', (long long)released,
@@ -79,7 +81,8 @@ static int status(hearthd_args *a) {
     if (st == HEARTH_OK)
         st = hearth_coord_store_tasks(s.store, show_task, &w, &s.err);
     if (st == HEARTH_OK && w.n == 0)
-        hearthd_say(a, "No task yet: hearthd task create -f TASK.ini");
+        hearthd_say(a, "No task yet: hearthd task create -c %s -f TASK.ini",
+                    a->config);
     return hearthd_finish(a, &s, st);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* coordinator/hearthd_cmd_common.c - arguments, output, opening the state. */
+#include <float.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,11 +83,13 @@ int hearthd_parse(hearthd_args *a, hearthd_command *c, int argc, char **argv) {
     a->option = c->option;
     while (a->n_options < 8 && c->option[a->n_options].name) a->n_options++;
     a->config = config && config[0] ? config : "hearthd.ini";
-    for (int i = 0; i < argc; i++)
+    for (int i = 0; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             show_help(c);
             return -1;
         }
+        if (strcmp(argv[i], "--json") == 0) a->json = true;
+    }
     for (int i = 0; i < argc; i++) {
         int rc = argv[i][0] == '-' && argv[i][1] ? take_flag(a, argc, argv, &i)
                                                  : take_word(a, c, argv[i]);
@@ -125,10 +128,22 @@ static void put_value(hearth_buf *b, int type, va_list *ap) {
     } else if (type == 'i') {
         (void)hearth_buf_printf(b, "%lld", va_arg(*ap, long long));
     } else if (type == 'f') {
-        (void)hearth_buf_printf(b, "%.9g", va_arg(*ap, double));
+        double v = va_arg(*ap, double);
+        if (v > -DBL_MAX && v < DBL_MAX)
+            (void)hearth_buf_printf(b, "%.9g", v);
+        else /* JSON has no infinity, and neither has the wire */
+            (void)hearth_buf_puts(b, "null");
     } else {
         (void)hearth_buf_puts(b, va_arg(*ap, int) ? "true" : "false");
     }
+}
+
+const char *hearthd_epsilon(char out[24], double epsilon) {
+    if (!(epsilon < DBL_MAX))
+        (void)snprintf(out, 24, "unbounded");
+    else
+        (void)snprintf(out, 24, epsilon < 1e6 ? "%.3f" : "%.3g", epsilon);
+    return out;
 }
 
 void hearthd_event(const hearthd_args *a, const char *event, ...) {
@@ -158,25 +173,40 @@ static const char *class_name(hearth_status st) {
     }
 }
 
+/* "what; what next": the last part is the hint.  text is cut there. */
+static void error_event(const hearthd_args *a, hearth_status st, char *text) {
+    char *cut = strrchr(text, ';');
+    bool hint = cut && cut[1] == ' ';
+    if (hint) *cut = '\0';
+    hearthd_event(a, "error", "status", 's', hearth_status_name(st), "class",
+                  's', class_name(st), "message", 's', text, "hint", 's',
+                  hint ? cut + 2 : "", (const char *)NULL);
+}
+
 int hearthd_fail(const hearthd_args *a, const hearth_error *err) {
-    const char *text = err->text[0] ? err->text : "it failed; try again";
-    if (a->json)
-        hearthd_event(a, "error", "status", 's',
-                      hearth_status_name(err->status), "class", 's',
-                      class_name(err->status), "message", 's', text, "hint",
-                      's', "", (const char *)NULL);
-    else
+    char text[sizeof(err->text)];
+    (void)snprintf(text, sizeof(text), "%s",
+                   err->text[0] ? err->text : "it failed; try again");
+    if (!a->json) {
         (void)fprintf(stderr, "hearthd: %s\n", text);
+        return 1;
+    }
+    error_event(a, err->status, text);
     return 1;
 }
 
 int hearthd_usage(const hearthd_args *a, const char *fmt, ...) {
     va_list ap;
-    (void)fprintf(stderr, "hearthd %s: ", a->command);
+    char what[256], text[400];
     va_start(ap, fmt);
-    (void)vfprintf(stderr, fmt, ap);
+    (void)vsnprintf(what, sizeof(what), fmt, ap);
     va_end(ap);
-    (void)fprintf(stderr, "; see `hearthd %s --help`\n", a->command);
+    (void)snprintf(text, sizeof(text), "%s; see `hearthd %s --help`", what,
+                   a->command);
+    if (a->json)
+        error_event(a, HEARTH_EINVAL, text);
+    else
+        (void)fprintf(stderr, "hearthd %s: %s\n", a->command, text);
     return 2;
 }
 
@@ -184,6 +214,11 @@ int hearthd_usage(const hearthd_args *a, const char *fmt, ...) {
 
 hearth_status hearthd_open_config(hearthd_state *s, const hearthd_args *a) {
     memset(s, 0, sizeof(*s));
+    if (!hearth_file_exists(a->config))
+        return hearth_error_set(&s->err, HEARTH_ENOTFOUND,
+                                "no settings in %.150s; give -c FILE, or make "
+                                "them: hearthd init --dir DIR --host NAME",
+                                a->config);
     return hearth_server_config_load(&s->cfg, a->config, NULL, &s->err);
 }
 

@@ -24,9 +24,13 @@ static hearth_status show_release(void *ud, const hearth_release_row *r) {
 
 static int release_list(hearthd_args *a) {
     static hearthd_state s;
+    hearth_task_row row;
     hearth_status st = hearthd_open_store(&s, a);
-    hearthd_say(a, "%8s  %5s  %-20s  %s", "SEQUENCE", "ROUND", "CREATED",
-                "CONTENT");
+    if (st == HEARTH_OK)
+        st = hearth_coord_store_task(s.store, a->word[0], &row, NULL, &s.err);
+    if (st == HEARTH_OK)
+        hearthd_say(a, "%8s  %5s  %-20s  %s", "SEQUENCE", "ROUND", "CREATED",
+                    "CONTENT");
     if (st == HEARTH_OK)
         st = hearth_coord_store_releases(s.store, a->word[0], show_release, a,
                                          &s.err);

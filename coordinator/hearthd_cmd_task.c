@@ -32,6 +32,7 @@ static const char *round_phase(uint32_t phase) {
 /* What the task's privacy numbers mean, in one line each. */
 static void show_numbers(const hearthd_args *a, const hearth_task *t) {
     const hearth_wire_privacy *p = &t->privacy;
+    char coordinator[24], release[24];
     hearthd_say(a, "  trained parameters   %llu (%llu bytes an upload)",
                 (unsigned long long)p->d, (unsigned long long)t->payload_bytes);
     hearthd_say(a, "  z, clip, delta       %g, %g, %g", p->z, p->clip,
@@ -41,18 +42,20 @@ static void show_numbers(const hearthd_args *a, const hearth_task *t) {
                 "devices, in clips)",
                 p->noise_to_signal, t->round.stage[0].count_min);
     hearthd_say(a,
-                "  epsilon_coordinator  %.3f over %u rounds (what the "
+                "  epsilon_coordinator  %s over %u rounds (what the "
                 "coordinator learns about a device)",
-                p->epsilon_coordinator, t->rounds);
+                hearthd_epsilon(coordinator, p->epsilon_coordinator),
+                t->rounds);
     hearthd_say(a,
-                "  epsilon_release      %.3f (what a holder of the released "
+                "  epsilon_release      %s (what a holder of the released "
                 "adapter learns)",
-                p->epsilon_release);
+                hearthd_epsilon(release, p->epsilon_release));
     hearthd_event(
         a, "task", "task", 's', t->name, "rounds", 'i', (long long)t->rounds,
-        "d", 'i', (long long)p->d, "z", 'f', p->z, "noise_to_signal", 'f',
-        p->noise_to_signal, "epsilon_coordinator", 'f', p->epsilon_coordinator,
-        "epsilon_release", 'f', p->epsilon_release, (const char *)NULL);
+        "d", 'i', (long long)p->d, "z", 'f', p->z, "clip", 'f', p->clip,
+        "delta", 'f', p->delta, "noise_to_signal", 'f', p->noise_to_signal,
+        "epsilon_coordinator", 'f', p->epsilon_coordinator, "epsilon_release",
+        'f', p->epsilon_release, (const char *)NULL);
 }
 
 static hearth_status load_task(hearthd_state *s, const char *name,
@@ -141,8 +144,11 @@ static int set_state(hearthd_args *a, uint32_t from, uint32_t to) {
                               task_state(to));
     if (st == HEARTH_OK)
         st = hearth_coord_store_set_task_state(s.store, row.name, to, &s.err);
-    if (st == HEARTH_OK)
+    if (st == HEARTH_OK) {
         hearthd_say(a, "Task %s is %s.", row.name, task_state(to));
+        hearthd_event(a, "task", "task", 's', row.name, "state", 's',
+                      task_state(to), (const char *)NULL);
+    }
     return hearthd_finish(a, &s, st);
 }
 
@@ -166,6 +172,9 @@ static hearth_status show_round_row(void *ud, const hearth_round_row *r) {
     round_walk *w = ud;
     char opened[21];
     if (w->only && r->round != w->only) return HEARTH_OK;
+    if (!w->found)
+        hearthd_say(w->a, "%6s  %-9s %8s %9s  %s", "ROUND", "PHASE", "COUNTED",
+                    "SEQUENCE", "OPENED");
     w->found = true;
     hearth_clock_format(opened, r->opened_ms);
     hearthd_say(w->a, "%6llu  %-9s %8u %9llu  %s", (unsigned long long)r->round,
@@ -183,10 +192,11 @@ static hearth_status show_round_row(void *ud, const hearth_round_row *r) {
 
 static int walk_rounds(hearthd_args *a, uint64_t only) {
     static hearthd_state s;
+    static hearth_task t;
+    hearth_task_row row;
     round_walk w = {a, only, false};
     hearth_status st = hearthd_open_store(&s, a);
-    hearthd_say(a, "%6s  %-9s %8s %9s  %s", "ROUND", "PHASE", "COUNTED",
-                "SEQUENCE", "OPENED");
+    if (st == HEARTH_OK) st = load_task(&s, a->word[0], &row, &t);
     if (st == HEARTH_OK)
         st = hearth_coord_store_rounds(s.store, a->word[0], show_round_row, &w,
                                        &s.err);
@@ -195,6 +205,8 @@ static int walk_rounds(hearthd_args *a, uint64_t only) {
                               "task '%s' has no round %llu; see `hearthd round "
                               "list %s`",
                               a->word[0], (unsigned long long)only, a->word[0]);
+    if (st == HEARTH_OK && !w.found)
+        hearthd_say(a, "No round yet: devices open one when they check in.");
     return hearthd_finish(a, &s, st);
 }
 

@@ -31,6 +31,28 @@ static int help(void) {
     return 0;
 }
 
+static bool is_group(const char *word) {
+    size_t n = strlen(word);
+    for (size_t t = 0; t < N_TABLES; t++)
+        for (const hearthd_command *c = TABLES[t]; c->name; c++)
+            if (strncmp(c->name, word, n) == 0 && c->name[n] == ' ')
+                return true;
+    return false;
+}
+
+/* `hearthd token --help`: the commands that begin with this word. */
+static bool help_group(const char *word) {
+    size_t n = strlen(word);
+    if (!is_group(word)) return false;
+    printf("usage: hearthd %s COMMAND [flags]\n\ncommands:\n", word);
+    for (size_t t = 0; t < N_TABLES; t++)
+        for (const hearthd_command *c = TABLES[t]; c->name; c++)
+            if (strncmp(c->name, word, n) == 0 && c->name[n] == ' ')
+                printf("  %-16s %s\n", c->name, c->what);
+    printf("\n`hearthd COMMAND --help` shows flags and an example.\n");
+    return true;
+}
+
 /* How many words of argv name c; 0: it is another command. */
 static int match(const hearthd_command *c, int argc, char **argv) {
     const char *space = strchr(c->name, ' ');
@@ -45,11 +67,19 @@ static int unknown(int argc, char **argv) {
     const char *names[40];
     char given[128];
     size_t n = 0;
+    if (is_group(argv[0]) && (argc < 2 || argv[1][0] == '-')) {
+        (void)fprintf(stderr,
+                      "hearthd: a command is missing after '%s'; see "
+                      "`hearthd %s --help`\n",
+                      argv[0], argv[0]);
+        return 2;
+    }
     for (size_t t = 0; t < N_TABLES; t++)
         for (const hearthd_command *c = TABLES[t]; c->name && n < 40; c++)
             names[n++] = c->name;
-    (void)snprintf(given, sizeof(given), "%s%s%s", argv[0], argc > 1 ? " " : "",
-                   argc > 1 && argv[1][0] != '-' ? argv[1] : "");
+    bool two = argc > 1 && argv[1][0] != '-';
+    (void)snprintf(given, sizeof(given), "%s%s%s", argv[0], two ? " " : "",
+                   two ? argv[1] : "");
     const char *near_name = hearth_did_you_mean(given, names, n);
     if (!near_name) near_name = hearth_did_you_mean(argv[0], names, n);
     if (near_name)
@@ -80,5 +110,9 @@ int main(int argc, char **argv) {
             if (rc) return rc < 0 ? 0 : rc;
             return c->run(&a);
         }
+    if (argc > 2 &&
+        (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0) &&
+        help_group(argv[1]))
+        return 0;
     return unknown(argc - 1, argv + 1);
 }

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What hearthd says to its operator: words, events, one-line errors, exit codes."""
+from lab import Lab, expect, options, run
+
+HEARTHD = options()[1]
+
+
+def hearthd(*words):
+    return run([HEARTHD, *words])
+
+
+def fails(rc, needle, *words):
+    done = hearthd(*words)
+    expect(done.rc == rc and done.err.count("\n") == 1 and needle in done.err and not done.out,
+           f"{words}: {done.rc} {done.out!r} {done.err!r}")
+
+
+with Lab("operator") as lab:
+    lab.init()
+    ini = str(lab.ini)
+
+    # Help teaches, also for a group of commands.
+    for group in ("token", "device", "task", "round", "release"):
+        done = hearthd(group, "--help")
+        expect(done.rc == 0 and f"usage: hearthd {group} COMMAND" in done.out, done.out)
+        fails(2, f"see `hearthd {group} --help`", group)
+    expect("example: hearthd token create" in hearthd("token", "create", "--help").out, "example")
+
+    # Bad usage is 2, failure is 1, each one line with a next step.
+    fails(2, "did you mean 'serve'?", "srve")
+    fails(2, "did you mean 'token create'?", "token", "creat")
+    fails(2, "unknown flag '--use'; did you mean '--uses'?", "token", "create", "--use", "1")
+    fails(1, "make them: hearthd init --dir DIR", "status", "-c", ini + ".none")
+    fails(1, "no task 'none'; see `hearthd task list`", "round", "list", "none", "-c", ini)
+    fails(1, "no such task", "release", "list", "none", "-c", ini)
+
+    # With --json bad usage is an event as well.
+    done = hearthd("token", "create", "--uses", "0", "--json")
+    error, = done.of("error")
+    expect(done.rc == 2 and error["class"] == "caller" and error["hint"].startswith("see `hearthd")
+           and not done.err, (error, done.err))
+
+    # A round of one device promises nothing about its release: no number is shown.
+    lab.task(count="1,2").ok()
+    expect("epsilon_release      unbounded" in hearthd("task", "show", "diary", "-c", ini).out,
+           "task show")
+    expect("epsilon_release unbounded" in hearthd("status", "-c", ini).out, "status")
+    status, = hearthd("status", "-c", ini, "--json").of("status")
+    expect(status["epsilon_release"] is None and status["epsilon_coordinator"] > 0, status)
+    expect("No round yet" in hearthd("round", "list", "diary", "-c", ini).out, "round list")
+    fails(1, "has no round 7", "round", "show", "diary", "7", "-c", ini)
+    paused, = hearthd("task", "pause", "diary", "-c", ini, "--json").of("task")
+    expect(paused == {"event": "task", "task": "diary", "state": "paused"}, paused)
