@@ -14,18 +14,8 @@
 #include "common/hash.h"
 #include "common/mem.h"
 #include "coordinator/coord_impl.h"
+#include "coordinator/place.h"
 #include "proto/negotiate.h"
-
-/* HMAC(key, label || device). */
-static hearth_status keyed(uint8_t out[32], const uint8_t key[32],
-                           const char *label, const char *device) {
-    char text[32 + HEARTH_PROTO_DEVICE_CAP];
-    size_t a = strlen(label), b = strlen(device);
-    if (a + b > sizeof(text)) return HEARTH_EINVAL;
-    memcpy(text, label, a);
-    memcpy(text + a, device, b);
-    return hearth_hmac_sha256(out, key, 32, text, a + b);
-}
 
 static void fill_offer(const hearth_coord *c, const hearth_coord_task *t,
                        uint32_t cohort, const uint8_t token[32],
@@ -62,7 +52,7 @@ static hearth_status spaced(hearth_coord *c, hearth_coord_task *t,
     hearth_status st;
     *ready = true;
     if (t->task.spacing_ms == 0) return HEARTH_OK;
-    st = keyed(tag, t->row.cooldown_key, "hearth cooldown", device);
+    st = hearth_place_spacing(tag, t->row.cooldown_key, device);
     if (st != HEARTH_OK) return st;
     return hearth_coord_store_cooldown(
         c->store, t->task.name, tag, now,
@@ -91,7 +81,7 @@ static hearth_status invite_new(hearth_coord *c, hearth_coord_task *t,
     row.round = t->round_number;
     row.cohort = act.cohort;
     row.stage = t->round.stage;
-    st = keyed(tag, t->round_key, "hearth device", device);
+    st = hearth_place_tag(tag, t->round_key, device);
     if (st == HEARTH_OK) st = spaced(c, t, device, true, &ready);
     if (st == HEARTH_OK && ready)
         st = hearth_coord_store_invite(c->store, &row, tag, NULL);
@@ -117,7 +107,7 @@ static hearth_status offer_one(hearth_coord *c, hearth_coord_task *t,
 
     *granted = false;
     if (t->round.phase != HEARTH_ROUND_OPEN || t->must_fail) return HEARTH_OK;
-    st = keyed(token, t->round_key, "hearth upload", device);
+    st = hearth_place_token(token, t->round_key, device);
     if (st == HEARTH_OK) st = hearth_sha256(token_hash, token, 32);
     if (st == HEARTH_OK)
         st = hearth_coord_store_contrib(c->store, token_hash, &row, NULL);
@@ -233,14 +223,19 @@ static void checkin(hearth_coord *c, const hearth_http_request *rq,
     hearth_buf_free(&body);
 }
 
+bool hearth_coord__allowed(const hearth_coord *c, const hearth_peer *peer) {
+    if (peer->kind == HEARTH_PEER_NONE || peer->device_id[0] == '\0')
+        return false;
+    return !c->cfg.hook.allowed ||
+           c->cfg.hook.allowed(c->cfg.hook.ud, peer->device_id);
+}
+
 void hearth_coord__checkin(hearth_coord *c, const hearth_http_request *rq,
                            hearth_reply_fn reply, void *ud) {
     hearth_checkin_request *in = NULL;
     hearth_checkin_reply *rp = NULL;
-    const char *device = rq->peer.device_id;
 
-    if (rq->peer.kind == HEARTH_PEER_NONE || device[0] == '\0' ||
-        (c->cfg.hook.allowed && !c->cfg.hook.allowed(c->cfg.hook.ud, device))) {
+    if (!hearth_coord__allowed(c, &rq->peer)) {
         hearth_coord__reply_error(c, reply, ud, HEARTH_REASON_CREDENTIAL, 0,
                                   "a check-in needs the device's certificate; "
                                   "enrol again");

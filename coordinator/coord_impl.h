@@ -165,6 +165,8 @@ uint32_t hearth_coord__reason(hearth_status st);
 
 /* ---- checkin.c, intake.c, downloads.c ---- */
 
+/* Is this a device, and one that was not revoked or erased? */
+bool hearth_coord__allowed(const hearth_coord *c, const hearth_peer *peer);
 void hearth_coord__checkin(hearth_coord *c, const hearth_http_request *rq,
                            hearth_reply_fn reply, void *ud);
 void hearth_coord__begin(hearth_coord *c, const hearth_http_request *rq,

@@ -84,7 +84,7 @@ void hearth_coord__download(hearth_coord *c, const hearth_http_request *rq,
     char tag[TAG_CAP];
     hearth_status st;
 
-    if (rq->peer.kind == HEARTH_PEER_NONE) {
+    if (!hearth_coord__allowed(c, &rq->peer)) {
         hearth_coord__reply_error(c, reply, ud, HEARTH_REASON_CREDENTIAL, 0,
                                   "check in first: releases need a cookie");
         return;

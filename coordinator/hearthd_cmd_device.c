@@ -6,8 +6,11 @@
 
 #include "common/bytes.h"
 #include "common/clock.h"
+#include "common/file.h"
 #include "common/ini.h"
+#include "coordinator/coordinator.h"
 #include "coordinator/hearthd_cmd.h"
+#include "coordinator/place.h"
 #include "coordinator/token.h"
 
 static int token_create(hearthd_args *a) {
@@ -71,6 +74,18 @@ static int device_list(hearthd_args *a) {
     return hearthd_finish(a, &s, st);
 }
 
+/* The places it holds in open rounds go with it: an upload shows a token and no
+ * name, so only now can they be found. */
+static hearth_status drop_places(hearthd_state *s, const char *device) {
+    char path[HEARTH_SERVER_PATH_CAP];
+    hearth_status st = hearth_coord_db_path(path, sizeof(path), s->cfg.state);
+    if (st != HEARTH_OK || !hearth_file_exists(path)) return st;
+    st = hearth_coord_store_open(&s->store, path, HEARTH_STORE_DURABLE, NULL,
+                                 &s->err);
+    if (st != HEARTH_OK) return st;
+    return hearth_place_revoke(s->store, device, NULL, &s->err);
+}
+
 static int device_revoke(hearthd_args *a) {
     static hearthd_state s;
     const hearth_clock clock = hearth_clock_system();
@@ -78,14 +93,21 @@ static int device_revoke(hearthd_args *a) {
     if (st == HEARTH_OK)
         st = hearth_auth_store_revoke(s.devices, a->word[0],
                                       hearth_clock_wall(&clock), &s.err);
+    if (st == HEARTH_OK) st = drop_places(&s, a->word[0]);
     if (st == HEARTH_OK)
-        hearthd_say(a, "Revoked: refused from its next check-in on.");
+        hearthd_say(a, "Revoked: refused from now on, also what it was "
+                       "sending.");
     return hearthd_finish(a, &s, st);
 }
 
 static int device_erase(hearthd_args *a) {
     static hearthd_state s;
+    const hearth_clock clock = hearth_clock_system();
     hearth_status st = hearthd_open_devices(&s, a);
+    if (st == HEARTH_OK) /* it gets no new place meanwhile */
+        st = hearth_auth_store_revoke(s.devices, a->word[0],
+                                      hearth_clock_wall(&clock), &s.err);
+    if (st == HEARTH_OK) st = drop_places(&s, a->word[0]);
     if (st == HEARTH_OK)
         st = hearth_auth_store_erase(s.devices, a->word[0], &s.err);
     if (st == HEARTH_OK)

@@ -53,14 +53,25 @@ with Lab("enrol") as lab:
     status, m = Raw(a, certificate=False).checkin()
     expect(status == 401 and m["reason"] == 3, f"check-in without a certificate: {status} {m}")
 
-    # Revoked and erased devices are refused at their next check-in.
+    # Revoked and erased devices are refused at once, also in what they do.
     lab.task().ok()
-    expect(Raw(a).checkin()[0] == 200, "a may check in")
+    lab.served(Raw(c))
+    held = Raw(a)
+    status, m = held.checkin()
+    expect(status == 200 and m["offers"], f"a may check in and has an offer: {status} {m}")
+    offer = m["offers"][0]
+    up = held.upload(offer, b"\0" * 4 * (offer["privacy"]["d"] + len(offer["privacy"]["coords"])))
+    expect(up.begin()[0] == 200, "a may begin")
+    release = "/v1/releases/diary/1/manifest"
+    expect(held.ask("GET", release)[0] == 200, "a may read releases")
     lab.ctl("device", "revoke", a.setting("device").decode()).ok()
     lab.ctl("device", "erase", b.setting("device").decode()).ok()
     for x, why in ((a, "revoked"), (b, "erased")):
         status, m = Raw(x).checkin()
         expect(status == 401 and m["reason"] == 3, f"{why}: {status} {m}")
+    expect(held.ask("GET", release)[0] == 401, "its cookie and certificate are worth nothing")
+    status, m, _ = up.append(0, up.data)
+    expect(status == 410 and m["reason"] == 15, f"its upload token is dead: {status} {m}")
     expect(Raw(c).checkin()[0] == 200, "c is untouched")
     cookie = Raw(c)
     expect(cookie.checkin()[0] == 200 and cookie.cookie, "c has a cookie")

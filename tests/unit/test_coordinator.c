@@ -381,7 +381,7 @@ static void downloads_have_ranges_and_tags(void **state) {
     rq.path = "/v1/releases/demo/1/payload";
     kit_send(&k, &rq, &r);
     assert_int_equal(r.status, 401);
-    rq.peer.kind = HEARTH_PEER_COOKIE;
+    rq.peer = (hearth_peer){HEARTH_PEER_COOKIE, "a"};
     kit_send(&k, &rq, &r);
     assert_int_equal(r.status, 200);
     assert_int_equal(strlen(r.etag), 66);
