@@ -337,7 +337,7 @@ hearth_status hearth_auth_cookie_check(const hearth_auth *a, const char *cookie,
     const char *last = cookie ? strrchr(cookie, '.') : NULL;
     if (!last || strncmp(cookie, "1.", 2) != 0) return HEARTH_EAUTH;
     const char *from = cookie + 2, *dot = strchr(from, '.');
-    size_t n_id = (size_t)(dot - from);
+    size_t n_id = dot ? (size_t)(dot - from) : 0;
     if (dot == last || n_id == 0 || n_id >= HEARTH_PROTO_DEVICE_CAP ||
         hearth_hex_decode(given, sizeof(given), last + 1, strlen(last + 1)) !=
             HEARTH_OK)
