@@ -47,13 +47,12 @@ static void fold_block(const ce_job *j, ce_state *s, size_t first, size_t n,
         size_t label = label_of(j, first + i);
         if (label >= v0 && label < v0 + m) s->target[i] = row[label - v0];
         if (v0 == 0 || top > s->top[i]) {
-            hearth_real *dh = j->d->dh + (first + i) * width;
             double shrink =
                 v0 == 0 ? 0 : hearth_ref_exp((double)(s->top[i] - top));
             s->top[i] = top;
             s->sum[i] *= shrink;
             for (size_t c = 0; v0 && j->with_grad && c < width; c++)
-                dh[c] *= (hearth_real)shrink;
+                j->d->dh[(first + i) * width + c] *= (hearth_real)shrink;
         }
         s->sum[i] += (double)k->exp_shift(m, row, s->top[i], row);
     }

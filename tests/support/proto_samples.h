@@ -66,14 +66,15 @@ static inline void sample_offer(hearth_offer *o) {
     o->stage = 2;
     sample_space(&o->space);
     sample_privacy(&o->privacy);
-    o->local = (hearth_local_training){2,
-                                       8,
-                                       128,
-                                       0.02,
-                                       HEARTH_WIRE_SCHEDULE_COSINE,
-                                       1,
-                                       0.5,
-                                       HEARTH_WIRE_LOSS_ANSWER};
+    /* One by one: a struct literal may leave anything in its padding. */
+    o->local.steps = 2;
+    o->local.batch = 8;
+    o->local.seq = 128;
+    o->local.lr = 0.02;
+    o->local.schedule = HEARTH_WIRE_SCHEDULE_COSINE;
+    o->local.warmup = 1;
+    o->local.weight_decay = 0.5;
+    o->local.loss = HEARTH_WIRE_LOSS_ANSWER;
     o->start_sequence = 6;
     o->cohort_min = 16;
     o->cohort_max = 32;
