@@ -270,7 +270,8 @@ static void work_fix(hearth_coord *c) {
     HEARTH_FAILPOINT("fix.after_row");
 }
 
-/* Remove the bytes of a closed round, and old rows. */
+/* Remove the bytes of a closed round, old rows, and what the log of the store
+ * still holds of its key. */
 static void drop_round(hearth_coord *c, hearth_coord_task *t) {
     char path[HEARTH_COORD_PATH_CAP];
     uint64_t round = t->round_number;
@@ -280,6 +281,7 @@ static void drop_round(hearth_coord *c, hearth_coord_task *t) {
     if (st == HEARTH_OK && round > HEARTH_COORD_KEEP_ROUNDS)
         st = hearth_coord_store_prune(c->durable, t->task.name,
                                       round - HEARTH_COORD_KEEP_ROUNDS, NULL);
+    if (st == HEARTH_OK) st = hearth_coord_store_tidy(c->durable, NULL);
     if (st != HEARTH_OK) /* tried again at the next start */
         hearth_log_write(c->cfg.log, HEARTH_LOG_WARN, "round",
                          "task=%s round=%llu state=not_cleaned status=%s "

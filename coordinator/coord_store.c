@@ -503,6 +503,11 @@ hearth_status hearth_coord_store_publish(hearth_coord_store *s,
     return hearth_store__end(s, st, err);
 }
 
+hearth_status hearth_coord_store_tidy(hearth_coord_store *s,
+                                      hearth_error *err) {
+    return hearth_db_exec(s->db, "PRAGMA wal_checkpoint(TRUNCATE)", err);
+}
+
 hearth_status hearth_coord_store_version(hearth_coord_store *s, int64_t *v,
                                          hearth_error *err) {
     hearth_stmt *q = NULL;

@@ -273,6 +273,12 @@ HEARTH_MUST_CHECK
 hearth_status hearth_coord_store_prune(hearth_coord_store *s, const char *task,
                                        uint64_t keep_from, hearth_error *err);
 
+/* Empty the store's write-ahead log: rows that were deleted, round keys among
+ * them, are in no file after this.  With another handle in the middle of a read
+ * it is left for the next time, and HEARTH_OK. */
+HEARTH_MUST_CHECK
+hearth_status hearth_coord_store_tidy(hearth_coord_store *s, hearth_error *err);
+
 /* Changes whenever another handle or process wrote. */
 HEARTH_MUST_CHECK
 hearth_status hearth_coord_store_version(hearth_coord_store *s, int64_t *v,

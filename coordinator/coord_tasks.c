@@ -142,6 +142,11 @@ static hearth_status load_round(hearth_coord *c, hearth_coord_task *t,
     t->round.stage = row.stage;
     t->round.opened_ms = (uint64_t)row.opened_ms;
     t->round.stage_opened_ms = (uint64_t)row.stage_opened_ms;
+    /* A clock that was set back meanwhile: the stage starts once more, instead
+     * of standing still until the clock is where it was. */
+    uint64_t now = (uint64_t)hearth_coord__now(c);
+    if (t->round.opened_ms > now) t->round.opened_ms = now;
+    if (t->round.stage_opened_ms > now) t->round.stage_opened_ms = now;
     t->round.now_ms = t->round.stage_opened_ms;
     t->fixed = row.phase == HEARTH_ROUND_FIXING;
     if (row.has_key) memcpy(t->round_key, row.key, sizeof(t->round_key));

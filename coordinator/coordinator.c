@@ -336,8 +336,12 @@ int64_t hearth_coord_tick(hearth_coord *c) {
     }
     for (size_t i = 0; i < c->n_tasks; i++) {
         hearth_round_actions act;
-        (void)hearth_coord__event(c, c->task[i], HEARTH_ROUND_EV_TICK, 0, 0,
-                                  &act);
+        hearth_coord_task *t = c->task[i];
+        bool stop = t->row.state == HEARTH_TASK_PAUSED &&
+                    t->round.phase == HEARTH_ROUND_OPEN;
+        (void)hearth_coord__event(
+            c, t, stop ? HEARTH_ROUND_EV_STOP : HEARTH_ROUND_EV_TICK, 0, 0,
+            &act);
         if (act.wake_ms != UINT64_MAX && act.wake_ms < (uint64_t)now + 1000)
             wait = act.wake_ms > (uint64_t)now
                        ? (int64_t)(act.wake_ms - (uint64_t)now)

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/unit/test_coord_upkeep.c - what happens to a round from outside: its
+ * task is paused, the clock was set back while nobody served, its key must be
+ * in no file once it is closed. */
+#include "tests/support/coord_kit.h"
+
+#include "coordinator/round.h"
+
+static const int32_t V[KIT_D] = {1, -1, 2, -2, 3, -3, 4, -4};
+
+static hearth_coord_store *store_of(kit *k) {
+    hearth_coord_store *s = NULL;
+    char path[256];
+    assert_ok(hearth_coord_db_path(path, sizeof(path), k->state));
+    assert_ok(
+        hearth_coord_store_open(&s, path, HEARTH_STORE_DURABLE, NULL, NULL));
+    return s;
+}
+
+static hearth_round_row last_round(kit *k) {
+    hearth_round_row row;
+    assert_ok(hearth_coord_store_last_round(hearth_coord_get_store(k->c),
+                                            "demo", &row, NULL));
+    return row;
+}
+
+static void set_state(kit *k, uint32_t state) {
+    hearth_coord_store *s = store_of(k);
+    assert_ok(hearth_coord_store_set_task_state(s, "demo", state, NULL));
+    hearth_coord_store_close(s);
+    kit_advance(k, 1500); /* it is taken up within a second */
+}
+
+static void pause_ends_the_round_early(void **state) {
+    (void)state;
+    kit k;
+    hearth_offer o;
+    kit_open(&k, NULL);
+    kit_task(&k, "demo", "2,9", "5m,10m", 9);
+    assert_int_equal(kit_take_part(&k, "a", V), 200);
+    assert_int_equal(kit_take_part(&k, "b", V), 200);
+    assert_int_equal(last_round(&k).phase, HEARTH_ROUND_OPEN);
+    set_state(&k, HEARTH_TASK_PAUSED); /* enough have committed */
+    assert_int_equal(last_round(&k).phase, HEARTH_ROUND_RELEASED);
+    assert_int_equal(last_round(&k).counted, 2);
+    assert_false(kit_offer(&k, "c", &o));
+
+    set_state(&k, HEARTH_TASK_ACTIVE);
+    assert_true(kit_offer(&k, "c", &o));
+    assert_int_equal(o.round, 2);
+    assert_int_equal(kit_upload(&k, &o, V), 200);
+    set_state(&k, HEARTH_TASK_PAUSED); /* too few: none is counted */
+    assert_int_equal(last_round(&k).phase, HEARTH_ROUND_FAILED);
+    kit_close(&k);
+}
+
+/* A restart with a clock that lies an hour back does not keep the round open
+ * for another hour. */
+static void round_ends_in_time_when_the_clock_was_set_back(void **state) {
+    (void)state;
+    kit k;
+    hearth_offer o;
+    kit_open(&k, NULL);
+    kit_task(&k, "demo", "2,9", "0s,10m", 9);
+    assert_true(kit_offer(&k, "a", &o));
+    hearth_coord_close(k.c);
+    k.c = NULL;
+    k.vc.wall_ms -= 3600000;
+    assert_ok(kit_start(&k));
+    assert_true(kit_offer(&k, "a", &o));
+    assert_int_equal(o.deadline_ms, (uint64_t)k.vc.wall_ms + 600000);
+    kit_advance(&k, 599999);
+    assert_int_equal(last_round(&k).phase, HEARTH_ROUND_OPEN);
+    kit_advance(&k, 1);
+    assert_int_equal(last_round(&k).phase, HEARTH_ROUND_FAILED);
+    kit_close(&k);
+}
+
+static bool file_holds(const char *path, const uint8_t *what, size_t n) {
+    hearth_buf b = HEARTH_BUF_INIT(NULL);
+    bool found = false;
+    if (hearth_file_read(&b, path, (size_t)64 << 20, NULL) == HEARTH_OK)
+        for (size_t i = 0; i + n <= b.n && !found; i++)
+            found = memcmp(b.v + i, what, n) == 0;
+    hearth_buf_free(&b);
+    return found;
+}
+
+static bool store_holds(kit *k, const uint8_t *what, size_t n) {
+    static const char *const end[] = {"", "-wal"};
+    char path[256], full[300];
+    bool found = false;
+    assert_ok(hearth_coord_db_path(path, sizeof(path), k->state));
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(full, sizeof(full), "%s%s", path, end[i]);
+        found = found || file_holds(full, what, n);
+    }
+    return found;
+}
+
+static void key_of_a_closed_round_is_in_no_file(void **state) {
+    (void)state;
+    for (int fails = 0; fails < 2; fails++) {
+        kit k;
+        hearth_offer o;
+        kit_open(&k, NULL);
+        kit_task(&k, "demo", "1,1", "0s,10m", 9);
+        assert_true(kit_offer(&k, "a", &o));
+        hearth_round_row row = last_round(&k);
+        assert_true(row.has_key && store_holds(&k, row.key, 32));
+        if (fails)
+            kit_advance(&k, 600000);
+        else
+            assert_int_equal(kit_upload(&k, &o, V), 200);
+        assert_int_equal(last_round(&k).phase,
+                         fails ? HEARTH_ROUND_FAILED : HEARTH_ROUND_RELEASED);
+        assert_false(store_holds(&k, row.key, 32));
+        kit_close(&k);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pause_ends_the_round_early),
+        cmocka_unit_test(round_ends_in_time_when_the_clock_was_set_back),
+        cmocka_unit_test(key_of_a_closed_round_is_in_no_file),
+    };
+    return cmocka_run_group_tests_name("coordinator/upkeep", tests, NULL, NULL);
+}
