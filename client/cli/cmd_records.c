@@ -52,7 +52,7 @@ typedef struct {
                            "auto|text|prompt|messages|instruction|choices",    \
                            "form of every record", &(o).form),                 \
         HEARTH_FLAG_STR("consent", "PURPOSE",                                  \
-                        "what it may be used for: personal, federated, ..",    \
+                        "what it may be used for: federated, .. [personal]",   \
                         &(o).consent),                                         \
         HEARTH_FLAG_DURATION("keep", "TIME", "forget it after so long (90d)",  \
                              &(o).keep_ms)
@@ -97,9 +97,13 @@ static int import(hearth_cli *cli, int argc, char **argv) {
     hearth_event_u64(cli, "added", r.n_added);
     hearth_event_u64(cli, "duplicates", r.n_duplicate);
     hearth_event_end(cli);
-    hearth_cli_say(cli, "%llu records added, %llu were there already",
-                   (unsigned long long)r.n_added,
-                   (unsigned long long)r.n_duplicate);
+    hearth_cli_say(cli,
+                   "%llu record%s added, %llu %s there already; all may now "
+                   "be used for: %s",
+                   (unsigned long long)r.n_added, r.n_added == 1 ? "" : "s",
+                   (unsigned long long)r.n_duplicate,
+                   r.n_duplicate == 1 ? "was" : "were",
+                   o.consent ? o.consent : HEARTH_PURPOSE_PERSONAL);
     return HEARTH_EXIT_OK;
 }
 
@@ -185,7 +189,7 @@ static hearth_status list_one(void *ud, const hearth_record_info *info,
     hearth_event_i64(l->cli, "expires_ms", info->expires_ms);
     hearth_event_u64(l->cli, "bytes", info->line_bytes);
     hearth_event_end(l->cli);
-    hearth_cli_say(l->cli, "%s  %-11s %-7s %s  %s%s%s", info->id,
+    hearth_cli_say(l->cli, "%-12.12s  %-11s %-7s %.10s  %s%s%.10s", info->id,
                    hearth_record_form_name(info->form),
                    info->holdout ? "holdout" : "train", added, info->purposes,
                    info->expires_ms ? "  until " : "", expires);
@@ -212,7 +216,8 @@ static int list(hearth_cli *cli, int argc, char **argv) {
         st = hearth_record_store_list(b.rs, list_one, &l, &err);
     hearth_records_bench_close(&b);
     if (st != HEARTH_OK) return hearth_cli_fail(cli, st, &err, NULL);
-    hearth_cli_say(cli, "%llu records", (unsigned long long)l.n);
+    hearth_cli_say(cli, "%llu record%s", (unsigned long long)l.n,
+                   l.n == 1 ? "" : "s");
     return HEARTH_EXIT_OK;
 }
 

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client/cli/records_forget.c - hearth records forget: remove records, all that
  * was trained on them, and say what can not be taken back. */
+#include <stdio.h>
+#include <string.h>
+
 #include "client/cli/records_bench.h"
 #include "client/delta/ledger_store.h"
 #include "client/device/policy.h"
@@ -81,6 +84,42 @@ static hearth_status print_sent(hearth_cli *cli, hearth_records_bench *b,
     return HEARTH_OK;
 }
 
+#define FEWEST_LETTERS 4
+
+/* The record whose id is text or, alone, begins with it. */
+typedef struct {
+    const char *text;
+    char id[HEARTH_RECORD_MAX_ID + 1];
+    uint64_t n;
+    bool exact;
+} search;
+
+static hearth_status look(void *ud, const hearth_record_info *info,
+                          hearth_error *err) {
+    search *s = ud;
+    size_t n = strlen(s->text);
+    (void)err;
+    if (s->exact || strncmp(info->id, s->text, n) != 0) return HEARTH_OK;
+    s->exact = info->id[n] == '\0';
+    if (n < FEWEST_LETTERS && !s->exact) return HEARTH_OK;
+    s->n++;
+    (void)snprintf(s->id, sizeof(s->id), "%s", info->id);
+    return HEARTH_OK;
+}
+
+static hearth_status find_record(hearth_records_bench *b, search *s,
+                                 hearth_error *err) {
+    hearth_status st = hearth_record_store_list(b->rs, look, s, err);
+    if (st != HEARTH_OK || s->exact || s->n == 1) return st;
+    if (s->n)
+        return hearth_error_set(err, HEARTH_EINVAL,
+                                "%llu records begin with %.64s; give more of "
+                                "the id",
+                                (unsigned long long)s->n, s->text);
+    return hearth_error_set(err, HEARTH_ENOTFOUND,
+                            "no record has this id; see `hearth records list`");
+}
+
 int hearth_cli_records_forget(hearth_cli *cli, int argc, char **argv) {
     hearth_records_bench b = {0};
     hearth_cli_list id = {{0}, 0};
@@ -92,8 +131,8 @@ int hearth_cli_records_forget(hearth_cli *cli, int argc, char **argv) {
     const hearth_usage u = {
         .command = "records forget",
         .summary = "remove a record and everything trained on it",
-        .arguments = "ID | --all",
-        .example = "hearth records forget 3f2a.. ; hearth records forget --all",
+        .arguments = "ID | --all (the first letters of an ID are enough)",
+        .example = "hearth records forget 036668893758",
         .flags = flags,
         .n_flags = 2,
         .positional = &id,
@@ -107,8 +146,10 @@ int hearth_cli_records_forget(hearth_cli *cli, int argc, char **argv) {
     if (all == (id.n == 1))
         return hearth_cli_usage_error(cli, "give either an ID or --all");
     hearth_status st = hearth_records_bench_open(&b, false, &err);
+    search s = {.text = all ? "" : id.v[0]};
+    if (st == HEARTH_OK && !all) st = find_record(&b, &s, &err);
     if (st == HEARTH_OK)
-        st = hearth_record_store_forget(b.rs, all ? NULL : id.v[0], &r, &err);
+        st = hearth_record_store_forget(b.rs, all ? NULL : s.id, &r, &err);
     if (st == HEARTH_OK) {
         print_report(cli, &r);
         if (r.n_records) st = print_sent(cli, &b, r.since_ms, &err);

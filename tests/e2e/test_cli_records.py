@@ -95,6 +95,19 @@ class Records(unittest.TestCase):
         self.hearth("records", "forget", code=2)
         self.assertEqual(self.events("records", "forget", "--all")[0]["records"], 4)
 
+    def test_the_first_letters_of_an_id_are_enough_to_forget(self):
+        self.put(*LINES)
+        listed = self.hearth("records", "list").splitlines()
+        self.assertTrue(all(len(line) <= 80 for line in listed), listed)
+        self.assertEqual(listed[-1], "5 records")
+        which = listed[0].split()[0]
+        self.assertEqual(len(which), 12)
+        self.assertIn("no record has this id",
+                      self.hearth("records", "forget", which[:3], code=1))
+        self.hearth("records", "forget", "", code=1)
+        self.assertEqual(self.events("records", "forget", which)[0]["records"], 1)
+        self.assertNotIn(which, self.hearth("records", "list"))
+
     def test_records_are_kept_as_long_as_was_said(self):
         self.put(LINES[0], flags=["--keep", "1ms"])
         self.assertFalse(any("id" in e for e in self.events("records", "list")))
