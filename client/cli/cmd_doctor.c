@@ -6,6 +6,7 @@
 
 #include "client/cli/doctor_sync.h"
 #include "client/cli/workbench.h"
+#include "client/device/policy_file.h"
 #include "client/train/memplan.h"
 #include "common/file.h"
 #include "common/hash.h"
@@ -45,19 +46,18 @@ static void check_machine(checkup *c) {
 }
 
 static void check_build(checkup *c) {
-    char text[128] = "";
+    static const char text[] = ""
 #ifdef HEARTH_WITH_OPENBLAS
-    (void)snprintf(text + strlen(text), sizeof(text) - strlen(text),
-                   "OpenBLAS ");
+                               ", OpenBLAS"
 #endif
 #ifdef HEARTH_WITH_SQLITE
-    (void)snprintf(text + strlen(text), sizeof(text) - strlen(text), "SQLite ");
+                               ", SQLite"
 #endif
 #ifdef HEARTH_WITH_CURL
-    (void)snprintf(text + strlen(text), sizeof(text) - strlen(text),
-                   "libcurl ");
+                               ", libcurl"
 #endif
-    report(c, "built with", true, text[0] ? text : "no optional library");
+        ;
+    report(c, "built with", true, text[0] ? text + 2 : "no optional library");
 }
 
 static void check_crypto(checkup *c) {
@@ -70,6 +70,30 @@ static void check_crypto(checkup *c) {
 static void report_sync(void *ud, const char *what, bool ok,
                         const char *detail) {
     report(ud, what, ok, detail);
+}
+
+/* The file that `hearth sync` would read. */
+static void check_policy(checkup *c, const char *dir) {
+    char path[1100], text[160];
+    hearth_policy p;
+    hearth_error err = {0};
+    size_t n = 0;
+    if (hearth_file_join(path, sizeof(path), dir, "policy.ini") != HEARTH_OK)
+        return;
+    if (!hearth_file_exists(path)) {
+        report(c, "policy", true, "the defaults: there is no policy.ini");
+        return;
+    }
+    if (hearth_policy_file_read(&p, path, &err) != HEARTH_OK) {
+        report(c, "policy", false, err.text);
+        return;
+    }
+    while (hearth_policy_file_loosened(&p, n, text, sizeof(text))) n++;
+    (void)snprintf(text, sizeof(text),
+                   "policy.ini, looser than the defaults in "
+                   "%zu lines",
+                   n);
+    report(c, "policy", true, n ? text : "policy.ini");
 }
 
 static void check_state(checkup *c, const char *flag) {
@@ -93,7 +117,9 @@ static void check_state(checkup *c, const char *flag) {
         ok ? "writable" : "not writable; change its owner",
         hearth_memplan_format((size_t)free_bytes, size, sizeof(size)));
     report(c, "state", ok, text);
-    if (ok) hearth_doctor_sync(dir, report_sync, c);
+    if (!ok) return;
+    check_policy(c, dir);
+    hearth_doctor_sync(dir, report_sync, c);
 }
 
 static void check_model(checkup *c, hearth_workbench *wb) {

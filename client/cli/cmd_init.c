@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client/cli/cmd_init.c - hearth init: join a coordinator. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "client/api/client_private.h"
 #include "client/cli/cli.h"
@@ -47,6 +48,16 @@ static hearth_status join(const init_options *o, hearth_client_info *info,
     return st;
 }
 
+/* The transport speaks to `hearth sync`, which comes again by itself. */
+static int failed(hearth_cli *cli, hearth_status st, hearth_error *err) {
+    char *promise = strstr(err->text, "; it is tried again later");
+    if (!promise) return hearth_cli_fail(cli, st, err, NULL);
+    *promise = '\0';
+    return hearth_cli_fail(cli, st, err,
+                           "check --server and the network, then run this "
+                           "again; a token is not lost by it");
+}
+
 int hearth_cmd_init(hearth_cli *cli, int argc, char **argv) {
     init_options o = {0};
     const hearth_flag flags[] = {
@@ -75,7 +86,7 @@ int hearth_cmd_init(hearth_cli *cli, int argc, char **argv) {
     int rc;
     if (!hearth_cli_parse(cli, &u, argc, argv, &rc)) return rc;
     hearth_status st = join(&o, &info, &err);
-    if (st != HEARTH_OK) return hearth_cli_fail(cli, st, &err, NULL);
+    if (st != HEARTH_OK) return failed(cli, st, &err);
     hearth_event_begin(cli, "init");
     hearth_event_str(cli, "server", info.server);
     hearth_event_str(cli, "device", info.device_id);

@@ -76,7 +76,8 @@ static void say(hearth_cli *cli, const hearth_client_tick *t) {
     unsigned long long round = (unsigned long long)t->round;
     switch ((hearth_tick_kind)t->kind) {
     case HEARTH_TICK_CHECKIN:
-        hearth_cli_say(cli, "checked in: %u offers", (unsigned)t->n_offers);
+        hearth_cli_say(cli, "checked in: %u offer%s", (unsigned)t->n_offers,
+                       t->n_offers == 1 ? "" : "s");
         break;
     case HEARTH_TICK_REFUSED:
         if (t->round)
@@ -183,7 +184,8 @@ static int run(hearth_cli *cli, sync_run *r) {
     hearth_progress_end(cli);
     if (r->once && failed) return HEARTH_EXIT_FAIL;
     if (t.wait_ms > 0)
-        hearth_cli_say(cli, "%s in %lld s", asked ? "next check-in" : "not yet",
+        hearth_cli_say(cli, "%snext check-in in %lld s",
+                       asked ? "" : "nothing to do yet, ",
                        (long long)((t.wait_ms + 999) / 1000));
     return HEARTH_EXIT_OK;
 }
