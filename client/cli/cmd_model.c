@@ -171,6 +171,18 @@ static hearth_status forward(hearth_workbench *wb, const hearth_ids *ids,
     return hearth_decoder_logits(p->dec, &s, p->logits, err);
 }
 
+static hearth_status check_ids(const hearth_workbench *wb,
+                               const hearth_ids *ids, hearth_error *err) {
+    uint32_t rows = hearth_model_get_config(wb->model)->vocab_size;
+    for (size_t i = 0; i < ids->n; i++)
+        if (ids->id[i] < 0 || (uint32_t)ids->id[i] >= rows)
+            return hearth_error_set(err, HEARTH_EINVAL,
+                                    "--ids: %ld is outside the vocabulary; "
+                                    "give ids below %lu",
+                                    (long)ids->id[i], (unsigned long)rows);
+    return HEARTH_OK;
+}
+
 static hearth_status write_logits(const pass *p, size_t n, const char *out,
                                   hearth_error *err) {
     hearth_safetensors_writer *w = NULL;
@@ -194,6 +206,7 @@ static int run_logits(hearth_cli *cli, hearth_workbench *wb,
     int rc = HEARTH_EXIT_OK;
     hearth_status st =
         hearth_workbench_open(wb, HEARTH_WORKBENCH_ADAPTERS, &err);
+    if (st == HEARTH_OK) st = check_ids(wb, ids, &err);
     if (st == HEARTH_OK) st = forward(wb, ids, &p, &err);
     if (st == HEARTH_OK) st = write_logits(&p, ids->n, out, &err);
     if (st == HEARTH_OK) {

@@ -85,12 +85,15 @@ static void show(planning *p, const hearth_memplan *plan, uint64_t tokens) {
     hearth_event_f64(p->cli, "seconds_per_epoch", s);
     hearth_event_u64(p->cli, "longest_seq", seq);
     hearth_event_end(p->cli);
-    hearth_cli_say(p->cli, "an epoch of %llu tokens: about %.1f s",
-                   (unsigned long long)tokens, s);
-    hearth_cli_say(p->cli, "longest --seq that fits %s: %zu",
-                   budget ? hearth_memplan_format(budget, text, sizeof(text))
-                          : "without a budget",
-                   seq);
+    hearth_cli_say(p->cli, "an epoch of %llu tokens: about %.*f s",
+                   (unsigned long long)tokens, s < 1 ? 3 : 1, s);
+    const char *room = budget
+                           ? hearth_memplan_format(budget, text, sizeof(text))
+                           : "without a budget";
+    if (seq)
+        hearth_cli_say(p->cli, "longest --seq that fits %s: %zu", room, seq);
+    else
+        hearth_cli_say(p->cli, "no --seq fits %s", room);
 }
 
 /* With --data the records are read; without, --records of --seq tokens. */

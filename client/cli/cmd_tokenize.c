@@ -89,10 +89,17 @@ static hearth_status each_line(hearth_cli *cli, const hearth_tokenizer *t,
     size_t cap = 0;
     ssize_t n;
     hearth_status st = HEARTH_OK;
+    uint64_t at = 0;
     while (st == HEARTH_OK && (n = getline(&line, &cap, stdin)) >= 0) {
+        at++;
         if (n > 0 && line[n - 1] == '\n') line[--n] = '\0';
         st = o->decode ? decode_line(cli, t, line, err)
                        : encode_line(cli, t, o, line, (size_t)n, err);
+    }
+    if (st != HEARTH_OK && err->text[0]) {
+        const hearth_error why = *err;
+        (void)hearth_error_set(err, st, "line %llu: %s", (unsigned long long)at,
+                               why.text);
     }
     if (line) hearth_zeroize(line, cap);
     free(line);
@@ -104,9 +111,8 @@ int hearth_cmd_tokenize(hearth_cli *cli, int argc, char **argv) {
     const hearth_flag flags[] = {
         HEARTH_FLAG_STR("model", "DIR", "folder with a tokenizer.json",
                         &o.model),
-        HEARTH_FLAG_BOOL("special", "add begin and end tokens", &o.special),
-        HEARTH_FLAG_BOOL("added", "recognise control tokens in the text",
-                         &o.added),
+        HEARTH_FLAG_BOOL("special", "without begin and end tokens", &o.special),
+        HEARTH_FLAG_BOOL("added", "control tokens are plain text", &o.added),
         HEARTH_FLAG_BOOL("decode", "ids in, texts out", &o.decode),
     };
     const hearth_usage u = {

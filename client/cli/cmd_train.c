@@ -118,10 +118,10 @@ static void show_done(training *r) {
     hearth_event_end(r->cli);
     hearth_cli_say(
         r->cli,
-        "%s: %llu steps, %llu tokens in %.1f s (%.0f tokens/s), %s of %s "
+        "%s: %llu step%s, %llu tokens in %.1f s (%.0f tokens/s), %s of %s "
         "planned",
-        r->out, (unsigned long long)r->steps, (unsigned long long)r->tokens, s,
-        rate,
+        r->out, (unsigned long long)r->steps, r->steps == 1 ? "" : "s",
+        (unsigned long long)r->tokens, s, rate,
         hearth_memplan_format((size_t)r->mem.private_peak, peak, sizeof(peak)),
         hearth_memplan_format(planned, plan, sizeof(plan)));
 }
@@ -219,7 +219,12 @@ static hearth_status run(training *r, hearth_error *err) {
 }
 
 static hearth_status resume(training *r, hearth_error *err) {
-    if (!r->resume || !hearth_file_exists(r->checkpoint)) return HEARTH_OK;
+    if (!r->resume) return HEARTH_OK;
+    if (!hearth_file_exists(r->checkpoint)) {
+        hearth_cli_note(
+            r->cli, "no checkpoint in %s: starting from the beginning", r->out);
+        return HEARTH_OK;
+    }
     hearth_status st = hearth_checkpoint_load(r->t, r->checkpoint, err);
     if (st != HEARTH_OK) return st;
     hearth_trainer_progress(r->t, &r->steps, &r->start_tokens);
@@ -288,13 +293,13 @@ static int execute(training *r) {
 int hearth_cmd_train(hearth_cli *cli, int argc, char **argv) {
     training r = {.cli = cli, .f = HEARTH_TRAIN_FLAGS_INIT};
     const hearth_flag flags[] = {
-        HEARTH_TRAIN_FLAGS(r.f),
         HEARTH_FLAG_STR("data", "FILE|DIR",
                         "JSON lines, or a folder with "
                         "train.jsonl and valid.jsonl",
                         &r.data),
         HEARTH_FLAG_STR("out", "DIR", "where the adapter (or model) goes",
                         &r.out),
+        HEARTH_TRAIN_FLAGS(r.f),
         HEARTH_FLAG_STR("valid", "FILE", "records to validate on",
                         &r.valid_path),
         HEARTH_FLAG_U64("eval-every", "N", "steps between validations",

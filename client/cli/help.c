@@ -4,6 +4,9 @@
 
 #include "client/cli/cli_private.h"
 
+#define NAME_CELLS    28
+#define LONG_NAME_GAP "\n                              "
+
 /* "--no-pack" for a switch that is on. */
 static void flag_name(const hearth_flag *f, char *out, size_t cap) {
     bool on = f->kind == HEARTH_FLAG_IS_BOOL && *(const bool *)f->dst;
@@ -18,11 +21,12 @@ static void flag_default(const hearth_flag *f, char *out, size_t cap) {
     case HEARTH_FLAG_IS_STR:
     case HEARTH_FLAG_IS_CHOICE:
         s = *(const char *const *)f->dst;
-        if (s) (void)snprintf(out, cap, " [%s]", s);
+        if (s && *s) (void)snprintf(out, cap, " [%s]", s);
         break;
     case HEARTH_FLAG_IS_U64:
-        (void)snprintf(out, cap, " [%llu]",
-                       (unsigned long long)*(const uint64_t *)f->dst);
+        if (*(const uint64_t *)f->dst) /* the help says what 0 does */
+            (void)snprintf(out, cap, " [%llu]",
+                           (unsigned long long)*(const uint64_t *)f->dst);
         break;
     case HEARTH_FLAG_IS_F64:
         (void)snprintf(out, cap, " [%g]", *(const double *)f->dst);
@@ -52,7 +56,9 @@ void hearth_cli__print_help(hearth_cli *cli, const hearth_usage *u) {
     for (size_t i = 0; i < u->n_flags; i++) {
         flag_name(&u->flags[i], name, sizeof(name));
         flag_default(&u->flags[i], def, sizeof(def));
-        fprintf(cli->out, "  %-28s %s%s\n", name, u->flags[i].help, def);
+        const char *gap = strlen(name) > NAME_CELLS ? LONG_NAME_GAP : "";
+        fprintf(cli->out, "  %-*s%s %s%s\n", NAME_CELLS, name, gap,
+                u->flags[i].help, def);
     }
     fprintf(cli->out,
             "%s  %-28s JSON events on stdout, one a line\n"

@@ -71,7 +71,8 @@ int hearth_cli_fail(hearth_cli *cli, hearth_status st, const hearth_error *err,
         hint = tail;
     }
     error_out(cli, st, text, hint);
-    return HEARTH_EXIT_FAIL;
+    /* What is said of a flag's value is bad usage, wherever it was noticed. */
+    return strncmp(s, "--", 2) == 0 ? HEARTH_EXIT_USAGE : HEARTH_EXIT_FAIL;
 }
 
 void hearth_cli__usage_text(hearth_cli *cli, const char *fmt, va_list ap) {

@@ -150,7 +150,11 @@ hearth_status hearth_workbench_dataset(hearth_workbench *wb, hearth_cli *cli,
     *out = NULL;
     hearth_status st =
         hearth_chat_template_parse(&cfg.tmpl, wb->template_name, err);
-    if (st != HEARTH_OK) return st;
+    if (st != HEARTH_OK)
+        return hearth_error_set(err, st,
+                                "--template %.40s: give auto, plain, chatml, "
+                                "llama3, gemma or smollm",
+                                wb->template_name);
     if (wb->seq > mc->max_positions)
         return hearth_error_set(err, HEARTH_ETOOBIG,
                                 "--seq %llu is above the model's %lu "

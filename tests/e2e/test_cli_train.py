@@ -117,6 +117,13 @@ class Cli(unittest.TestCase):
             self.assertIn("example:\n  hearth " + " ".join(words), text)
         self.assertRegex(self.call("--version"), r"^hearth \d+\.\d+\.\d+\n$")
 
+    def test_help_fits_a_terminal(self):
+        for words in (["train"], ["eval"], ["generate"], ["plan"], ["sync"],
+                      ["init"], ["records", "import"], ["privacy", "account"]):
+            for line in self.call(*words, "--help").splitlines():
+                self.assertLessEqual(len(line), 100, line)
+                self.assertNotIn("[]", line)
+
     def test_bad_usage_is_exit_2_and_one_line(self):
         self.fails(2, "a command is missing")
         self.fails(2, "did you mean train?", "trian")
@@ -176,8 +183,8 @@ class Cli(unittest.TestCase):
         head = json.loads(raw[8:8 + n])["logits"]
         self.assertEqual(head["shape"], [3, 258])
         self.assertEqual(head["dtype"], "F32")
-        self.fails(1, "", "model", "logits", "--model", self.model, "--ids",
-                   "258", "--out", out)
+        self.fails(2, "--ids: 258 is outside the vocabulary", "model", "logits",
+                   "--model", self.model, "--ids", "258", "--out", out)
 
     # ---- training ----
 
@@ -251,8 +258,10 @@ class Cli(unittest.TestCase):
                                     "--rank", 4))
         self.fails(1, "without a weight",
                    *self.train_args("ffa3", "--adapter", f"{self.dir / 'ffa'}:2"))
-        self.fails(1, "--targets w", *self.train_args("x", "--targets", "w"))
-        self.fails(1, "--layers first:1",
+        self.fails(2, "--targets w", *self.train_args("x", "--targets", "w"))
+        self.fails(2, "--template x: give auto",
+                   *self.train_args("x", "--template", "x"))
+        self.fails(2, "--layers first:1",
                    *self.train_args("x", "--layers", "first:1"))
 
     def test_an_adapter_of_another_base_is_refused(self):
@@ -371,6 +380,12 @@ class Cli(unittest.TestCase):
         e = self.events("doctor", "--model", self.model, "--state",
                         self.dir / "state")
         self.assertTrue(all(x["ok"] for x in e))
+        state = self.dir / "typo"
+        state.mkdir()
+        (state / "policy.ini").write_text("[policy]\nbattry_min = 50\n")
+        r = self.run_cli("doctor", "--state", state)
+        self.assertEqual(r.returncode, 1)
+        self.assertRegex(r.stdout, "BAD +policy .*did you mean 'battery_min'")
         r = self.run_cli("doctor", "--model", self.dir / "no")
         self.assertEqual(r.returncode, 1)
 
