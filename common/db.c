@@ -139,9 +139,13 @@ static hearth_status run_step(hearth_db *db, const char *module,
                               const char *step, size_t version,
                               hearth_error *err) {
     hearth_stmt *q = NULL;
+    size_t now = 0;
     hearth_status st = hearth_db_begin(db, err);
     if (st != HEARTH_OK) return st;
-    st = hearth_db_exec(db, step, err);
+    st = schema_version(db, module, &now, err);
+    if (st == HEARTH_OK && now >= version) /* another process was first */
+        return hearth_db_commit(db, err);
+    if (st == HEARTH_OK) st = hearth_db_exec(db, step, err);
     if (st == HEARTH_OK)
         st = hearth_db_prepare(db, &q,
                                "INSERT INTO hearth_schema VALUES(?1, ?2) ON "

@@ -2,6 +2,7 @@
 /* tests/unit/test_db.c - common/db.h */
 #include "tests/support/cmocka_all.h"
 
+#include <pthread.h>
 #include <sys/stat.h>
 
 #include "common/db.h"
@@ -61,6 +62,48 @@ static void db_migrates_once_and_refuses_newer(void **state) {
     assert_int_equal(insert(db, "a"), HEARTH_EEXISTS);
     hearth_db_close(db);
     hearth_db_close(NULL);
+}
+
+enum { MANY_STEPS = 24 };
+static char step_text[MANY_STEPS][48];
+static const char *many_steps[MANY_STEPS];
+
+static void *migrate_all(void *ud) {
+    hearth_error *err = ud;
+    hearth_db *db = NULL;
+    char p[128];
+    hearth_status st = hearth_file_join(p, sizeof(p), dir, "raced.db");
+    if (st == HEARTH_OK) st = hearth_db_open(&db, p, NULL, err);
+    if (st == HEARTH_OK)
+        st = hearth_db_migrate(db, "m", many_steps, MANY_STEPS, err);
+    err->status = st;
+    hearth_db_close(db);
+    return NULL;
+}
+
+/* Two programs that start on a new state at once: each step is run once. */
+static void db_is_migrated_once_by_two_at_once(void **state) {
+    (void)state;
+    for (int i = 0; i < MANY_STEPS; i++) {
+        snprintf(step_text[i], sizeof(step_text[i]), "CREATE TABLE t%d(x)", i);
+        many_steps[i] = step_text[i];
+    }
+    for (int round = 0; round < 5; round++) {
+        pthread_t other;
+        hearth_error a = {HEARTH_OK, ""}, b = {HEARTH_OK, ""};
+        assert_int_equal(pthread_create(&other, NULL, migrate_all, &a), 0);
+        migrate_all(&b);
+        assert_int_equal(pthread_join(other, NULL), 0);
+        if (a.status != HEARTH_OK) fail_msg("%s", a.text);
+        if (b.status != HEARTH_OK) fail_msg("%s", b.text);
+        static const char *const file[] = {"raced.db", "raced.db-wal",
+                                           "raced.db-shm"};
+        for (size_t i = 0; i < 3; i++) {
+            char p[128];
+            assert_ok(hearth_file_join(p, sizeof(p), dir, file[i]));
+            assert_ok(hearth_file_remove(p, NULL));
+        }
+    }
 }
 
 static void db_transactions_nest(void **state) {
@@ -201,6 +244,7 @@ static void db_files_are_private(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(db_migrates_once_and_refuses_newer),
+        cmocka_unit_test(db_is_migrated_once_by_two_at_once),
         cmocka_unit_test(db_transactions_nest),
         cmocka_unit_test(db_reads_back_what_was_bound),
         cmocka_unit_test(db_refuses_what_is_no_database),
