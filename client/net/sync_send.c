@@ -15,8 +15,7 @@
 #define MAX_RESTART 3u /* uploads from byte 0 after a digest failed */
 
 static hearth_upload target(hearth_sync *s) {
-    return (hearth_upload){s->cfg.transport, &s->alloc, s->session.cookie,
-                           s->offer};
+    return (hearth_upload){s->cfg.transport, &s->alloc, s->offer};
 }
 
 /* Give back what was prepared: take the charge back if no byte left, else only

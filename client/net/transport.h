@@ -54,8 +54,8 @@ typedef struct {
     hearth_http_method method;
     const char *path;      /* starts with '/'; no host, no query, ASCII */
     const char *cookie;    /* session cookie to send, or NULL */
-    bool use_cert;         /* must be asked as the device: check-in, renewal; a
-                              transport may always present the certificate */
+    bool use_cert;         /* ask as the device: check-in, renewal; else the
+                              certificate is not shown: uploads are nobody's */
     const uint8_t *body;   /* [n_body] for POST and PATCH */
     size_t n_body;         /* bytes */
     int64_t upload_offset; /* value of Upload-Offset, or -1 for none */

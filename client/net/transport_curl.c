@@ -119,7 +119,7 @@ static size_t on_header(char *p, size_t size, size_t n, void *ud) {
 }
 
 /* Every option that bears on who the peer is and what it may do. */
-static CURLcode set_security(curl_transport *c) {
+static CURLcode set_security(curl_transport *c, bool use_cert) {
     CURL *e = c->easy;
     CURLcode r = CURLE_OK;
 #define SET(option, value)                                                     \
@@ -138,7 +138,7 @@ static CURLcode set_security(curl_transport *c) {
     SET(CURLOPT_CAINFO, NULL);
     SET(CURLOPT_CAPATH, NULL);
     if (c->pins) SET(CURLOPT_PINNEDPUBLICKEY, c->pins);
-    if (c->cert) {
+    if (c->cert && use_cert) { /* another connection than without */
         struct curl_blob cert = {c->cert, strlen(c->cert), CURL_BLOB_NOCOPY};
         struct curl_blob key = {c->key, strlen(c->key), CURL_BLOB_NOCOPY};
         SET(CURLOPT_SSLCERTTYPE, "PEM");
@@ -307,7 +307,7 @@ static hearth_status curl_request(void *ud, const hearth_http_req *rq,
     (void)hearth_buf_printf(&url, "%s%s", c->server, rq->path);
     st = HEARTH_ENOMEM;
     if (url.failed || !make_headers(&headers, rq, &b)) goto done;
-    r = set_security(c);
+    r = set_security(c, rq->use_cert);
     if (r == CURLE_OK) r = set_transfer(c, &t, hearth_buf_str(&url), headers);
     if (r != CURLE_OK) {
         st = explain(c, r, &t, err);

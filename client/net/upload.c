@@ -29,8 +29,8 @@ static hearth_status ask(const hearth_upload *u, hearth_http_req *rq,
     *rep = (hearth_reply_info){.retry = hearth_retry_default};
     make_path(path, u, tail);
     rq->path = path;
-    rq->cookie = u->cookie && *u->cookie ? u->cookie : NULL;
-    rq->use_cert = !rq->cookie;
+    rq->cookie = NULL; /* the token is all: who sends is nobody's business */
+    rq->use_cert = false;
     hearth_status st = hearth_transport_request(u->tr, rq, rp, err);
     if (st == HEARTH_OK) st = hearth_reply_check(rp, what, rep, err);
     hearth_zeroize(path, sizeof(path));

@@ -6,7 +6,9 @@
  * Takes a hearth_prepared and nothing else, and only delta/prepare.c can make
  * one, so no other bytes of the device's records can leave by this door.  Each
  * call is one request; every one may be repeated after a crash or a lost reply
- * and then sends the same bytes.
+ * and then sends the same bytes.  None carries the device's certificate or
+ * cookie: the token of the offer lets it in, and nothing on the wire joins the
+ * bytes to the device.
  *
  *     st = hearth_upload_begin(&u, p, &offset, &rep, err);
  *     while (st == HEARTH_OK && offset < n) st = hearth_upload_append(..);
@@ -29,7 +31,6 @@
 typedef struct {
     const hearth_transport *tr;
     const hearth_alloc *al;
-    const char *cookie;        /* of the last check-in */
     const hearth_offer *offer; /* names the place, the layout and the token */
 } hearth_upload;
 
@@ -41,7 +42,7 @@ typedef struct {
  *                              from this token: give the round up
  *         HEARTH_ENOTFOUND     the token is unknown: give the round up
  *         HEARTH_ESTATE        bytes may not leave (hearth_prepared_sending)
- *         HEARTH_EAUTH         the cookie is no longer known: check in again
+ *         HEARTH_EAUTH         a credential is asked for: check in again
  *         HEARTH_EBUSY         asked to come back; rep->retry says when
  *         HEARTH_EFORMAT       the reply is not what the protocol says
  *         or what the transport returns */

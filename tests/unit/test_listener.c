@@ -210,15 +210,18 @@ static void listener_tells_certificate_cookie_and_nobody_apart(void **state) {
     hearth_http_resp rp;
     hearth_http_req rq = get("/x");
     hearth_transport tr = dial(sv->pin, sv->dev_pem, sv->dev_key);
-    for (int i = 0; i < 3; i++) { /* one connection, kept */
+    for (int i = 0; i < 6; i++) { /* two connections, kept: with and without */
+        rq.use_cert = i % 2 == 0;
         assert_int_equal(ask(&tr, &rq, &rp), HEARTH_OK);
         assert_string_equal(hearth_buf_str(&rp.body),
-                            "GET /x peer=1 id=d-42 n=0");
+                            rq.use_cert ? "GET /x peer=1 id=d-42 n=0"
+                                        : "GET /x peer=0 id= n=0");
         assert_string_equal(rp.etag, "\"tag\"");
         hearth_http_resp_free(&rp);
     }
     hearth_transport_curl_close(&tr);
     tr = dial(sv->pin, NULL, NULL);
+    rq.use_cert = false;
     rq.cookie = "good";
     assert_int_equal(ask(&tr, &rq, &rp), HEARTH_OK);
     assert_string_equal(hearth_buf_str(&rp.body),
@@ -250,6 +253,7 @@ static void listener_treats_bad_certificates_as_nobody(void **state) {
                               i ? now - 17 * DAY : now, 10, sv->test_rng, NULL),
             HEARTH_OK);
         hearth_transport tr = dial(sv->pin, pem, sv->dev_key);
+        rq.use_cert = true;
         assert_int_equal(ask(&tr, &rq, &rp), HEARTH_OK);
         assert_string_equal(hearth_buf_str(&rp.body), "GET /x peer=0 id= n=0");
         hearth_http_resp_free(&rp);

@@ -26,7 +26,7 @@ static void open_world(world *w) {
                                        NULL, w->f.clock, NULL, NULL));
     assert_ok(hearth_round_key_init(&key, FAKE_TASK, 1, 0, 0));
     assert_ok(hearth_prepared_load(&w->p, w->ls, &key, NULL));
-    w->u = (hearth_upload){&w->d.tr, NULL, "c1", &w->f.offer};
+    w->u = (hearth_upload){&w->d.tr, NULL, &w->f.offer};
     w->n = 4 * w->f.offer.privacy.d;
 }
 
@@ -137,7 +137,8 @@ static void upload_gives_reason_and_coarse_time(void **state) {
                                   &w.err));
     assert_int_equal(w.f.abort.reason, HEARTH_ABORT_RECORDS);
     assert_int_equal(w.f.abort.bucket, HEARTH_BUCKET_HOUR);
-    w.u.cookie = "c7";
+    w.f.refuse[FAKE_ABORT] = 1;
+    w.f.refuse_reason = HEARTH_REASON_CREDENTIAL;
     assert_int_equal(
         hearth_upload_abort(&w.u, HEARTH_ABORT_ERROR, 0, &w.info, &w.err),
         HEARTH_EAUTH);
