@@ -7,6 +7,7 @@
 #
 # Variables: HEARTH_DEMO_BUILD   a finished build folder, instead of building
 #            HEARTH_DEMO_MODEL   another base model than deploy/demo/model
+#            HEARTH_DEMO_ROUNDS  fewer or more rounds than task.ini says
 #            HEARTH_DEMO_JOBS    devices at work at a time (default: cores, 2 to 4)
 # Task and policy are in deploy/demo/task.ini and policy.ini.
 set -eu
@@ -136,9 +137,10 @@ END
     done
 }
 create_task() {
+    rounds=${HEARTH_DEMO_ROUNDS:-$(sed -n 's/^rounds = //p' "$repo/deploy/demo/task.ini")}
     "$hearth" model inspect --model "$model" --json >"$work/model" || die "no base model"
     {
-        cat "$repo/deploy/demo/task.ini"
+        sed "s/^rounds = .*/rounds = $rounds/" "$repo/deploy/demo/task.ini"
         printf '\n[base]\nid = %s\n' "$(field base_id <"$work/model")"
         printf 'tokenizer = %s\n' "$(sha256sum "$model/tokenizer.json" | cut -c1-64)"
         for key in layers:layers hidden:hidden_size heads:heads kv_heads:kv_heads \
@@ -148,7 +150,6 @@ create_task() {
     } >"$work/task.ini"
     "$hearthd" task create -c "$ini" -f "$work/task.ini" --json >"$work/task" \
         2>"$work/log" || die "hearthd task create failed:" "$work/log"
-    rounds=$(field rounds <"$work/task")
     dimension=$(field d <"$work/task")
     noise=$(field z <"$work/task")
     delta=$(sed -n 's/^delta = //p' "$work/task.ini")
@@ -234,15 +235,26 @@ row() { # ROUND BEFORE AFTER
         -v e="$(field epsilon_release <"$work/epsilon")" \
         'BEGIN {printf "%5d  %7d  %8.3f  %7.3f  %9.2f  %19.2f  %15.2f\n", r, n, b, a, s, c, e}'
 }
-run_rounds() {
+# What `hearth sync` says of the policy it was given.
+say_policy() {
+    bar_end
+    say "Their policy is the default for idle phones on a charger, loosened for the demo:"
+    sed -n 's/.*the policy is loosened: /  /p' "$work/sync.0"
+    say "The caps of epsilon_coordinator stay: 10 for a task and in 30 days."
+    say
+}
+table_head() {
     say "                hold-out loss     noise-to-"
     say "round  devices    before    after     signal  epsilon_coordinator  epsilon_release"
     say "-----  -------  --------  -------  ---------  -------------------  ---------------"
+}
+run_rounds() {
     r=1
     while [ $r -le $((rounds + 1)) ]; do
         # What the last round made is installed by the check-in of the next one.
         if [ $r -le "$rounds" ]; then
             cycle "round $r: train, clip, add noise, send" committed
+            [ $r -gt 1 ] || { say_policy && table_head; }
             wait_for_release $r
         else
             cycle "fetch the last release" installed
@@ -297,19 +309,21 @@ main() {
     each "enrol: key, one-time token, certificate" enrol || die "hearth init failed:" "$work/log.0"
     each "put the diary into the record store" import || die "the import failed:" "$work/log.0"
     bar_end
-    say "Their policy is the default, for idle phones on a charger, but for:"
-    sed -n '/^[a-z]/p' "$repo/deploy/demo/policy.ini" | sed 's/^/  /'
-    say
     run_rounds
-    say "                                  delta $delta, replace-one, unit: all that a device holds"
+    say "loss: nats a token, the mean over devices, each on entries that it kept back"
+    say "epsilon: after so many rounds, at delta $delta, replace-one, the unit is a device"
     say
     explain
     say
-    prompt="Log: Tell me of the night."
+    prompt="Log: Tell me of your steps."
+    say "In its general text people walk and count steps; in these diaries they stroll and"
+    say "count paces. The base model and the adapter of round $rounds:"
     say "  asked    $prompt"
     answer "base    "
     answer "adapter " --adapter "$work/d0/adapters/diary"
+    seconds=$(($(date +%s) - began))
+    clean_up
     say
-    say "Done in $(($(date +%s) - began)) s after the build; everything is put away."
+    say "Done, $seconds s after the build; nothing is left of it."
 }
 main
