@@ -4,6 +4,7 @@
 
 #include "client/api/client_private.h"
 #include "client/cli/cli.h"
+#include "client/device/policy_file.h"
 #include "client/net/sync_store.h"
 #include "common/file.h"
 
@@ -104,6 +105,7 @@ static hearth_status show(hearth_cli *cli, const char *dir, hearth_error *err) {
     cc.state_dir = dir;
     cc.threads = 1;
     if (st == HEARTH_OK) st = hearth_client_open(&c, &cc, err);
+    if (st == HEARTH_OK) st = hearth_policy_file_of_state(&c->policy, dir, err);
     if (st == HEARTH_OK) st = hearth_client_status(c, &info, err);
     if (st == HEARTH_OK) st = hearth_sync_session_load(&s, c->db, err);
     if (st == HEARTH_OK) {

@@ -12,7 +12,6 @@
 #include "client/api/client_private.h"
 #include "client/cli/cli.h"
 #include "client/device/policy_file.h"
-#include "common/file.h"
 
 int hearth_cmd_sync(hearth_cli *cli, int argc, char **argv);
 
@@ -35,13 +34,10 @@ static bool interrupted(void *ud) {
 /* STATE/policy.ini or --policy; every line that it loosens is said. */
 static hearth_status read_policy(hearth_cli *cli, const sync_run *r,
                                  const char *dir, hearth_error *err) {
-    char path[1100], line[120];
+    char line[120];
     hearth_policy p;
-    hearth_status st = HEARTH_OK;
-    if (!r->policy)
-        st = hearth_file_join(path, sizeof(path), dir, "policy.ini");
-    if (st != HEARTH_OK || (!r->policy && !hearth_file_exists(path))) return st;
-    st = hearth_policy_file_read(&p, r->policy ? r->policy : path, err);
+    hearth_status st = r->policy ? hearth_policy_file_read(&p, r->policy, err)
+                                 : hearth_policy_file_of_state(&p, dir, err);
     if (st != HEARTH_OK) return st;
     for (size_t k = 0; hearth_policy_file_loosened(&p, k, line, sizeof(line));
          k++)

@@ -140,32 +140,19 @@ static hearth_status show_ledger(hearth_cli *cli, hearth_db *db,
     return st;
 }
 
-/* The rules of STATE/policy.ini, or the defaults. */
-static hearth_status read_rules(const char *dir, hearth_ledger_rules *out,
-                                hearth_error *err) {
-    char path[1100];
-    hearth_policy p;
-    hearth_policy_defaults(&p);
-    hearth_status st = hearth_file_join(path, sizeof(path), dir, "policy.ini");
-    if (st == HEARTH_OK && hearth_file_exists(path))
-        st = hearth_policy_file_read(&p, path, err);
-    *out = p.ledger;
-    return st;
-}
-
 static hearth_status show(hearth_cli *cli, const char *dir, hearth_error *err) {
     char path[1100];
     hearth_db *db = NULL;
-    hearth_ledger_rules rules;
+    hearth_policy policy;
     hearth_status st = hearth_file_join(path, sizeof(path), dir, "client.db");
     if (st == HEARTH_OK && !hearth_file_exists(path))
         return hearth_error_set(err, HEARTH_ENOTFOUND,
                                 "no state in %.150s; join a coordinator with "
                                 "`hearth init`",
                                 dir);
-    if (st == HEARTH_OK) st = read_rules(dir, &rules, err);
+    if (st == HEARTH_OK) st = hearth_policy_file_of_state(&policy, dir, err);
     if (st == HEARTH_OK) st = hearth_db_open(&db, path, NULL, err);
-    if (st == HEARTH_OK) st = show_ledger(cli, db, &rules, err);
+    if (st == HEARTH_OK) st = show_ledger(cli, db, &policy.ledger, err);
     hearth_db_close(db);
     return st;
 }

@@ -6,7 +6,7 @@
 
 #include "client/cli/records_bench.h"
 #include "client/delta/ledger_store.h"
-#include "client/device/policy.h"
+#include "client/device/policy_file.h"
 #include "privacy/accountant_zcdp.h"
 
 /* Charges since a record was added: it may have gone into them. */
@@ -57,9 +57,10 @@ static hearth_status print_sent(hearth_cli *cli, hearth_records_bench *b,
     hearth_ledger_store *ls = NULL;
     hearth_policy policy;
     char first[21], last[21];
-    hearth_policy_defaults(&policy);
-    hearth_status st = hearth_ledger_store_open(
-        &ls, b->db, &policy.ledger, NULL, hearth_clock_system(), NULL, err);
+    hearth_status st = hearth_policy_file_of_state(&policy, b->dir, err);
+    if (st == HEARTH_OK)
+        st = hearth_ledger_store_open(&ls, b->db, &policy.ledger, NULL,
+                                      hearth_clock_system(), NULL, err);
     if (st == HEARTH_OK) st = hearth_ledger_store_each(ls, add_row, &c, err);
     hearth_ledger_store_close(ls);
     if (st != HEARTH_OK || !c.n) return st;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/file.h"
 #include "common/ini.h"
 #include "proto/limits.h"
 
@@ -124,6 +125,17 @@ hearth_status hearth_policy_file_read(hearth_policy *out, const char *path,
     hearth_status st = hearth_ini_load(
         &ini, path, KEYS, sizeof(KEYS) / sizeof(KEYS[0]), NULL, err);
     return st == HEARTH_OK ? take(out, ini, err) : st;
+}
+
+hearth_status hearth_policy_file_of_state(hearth_policy *out, const char *dir,
+                                          hearth_error *err) {
+    char path[1100];
+    if (!out) return HEARTH_EINVAL;
+    hearth_policy_defaults(out);
+    if (!dir) return HEARTH_EINVAL;
+    hearth_status st = hearth_file_join(path, sizeof(path), dir, "policy.ini");
+    if (st != HEARTH_OK || !hearth_file_exists(path)) return st;
+    return hearth_policy_file_read(out, path, err);
 }
 
 hearth_status hearth_policy_file_parse(hearth_policy *out, const char *text,

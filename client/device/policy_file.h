@@ -41,7 +41,13 @@ HEARTH_MUST_CHECK
 hearth_status hearth_policy_file_read(hearth_policy *out, const char *path,
                                       hearth_error *err);
 
-/* Same from memory, for tests and fuzzing.  name is what errors call it. */
+/* The policy of a state directory: DIR/policy.ini, or the defaults where there is
+ * no such file.  Returns as hearth_policy_file_read, and HEARTH_ETOOBIG. */
+HEARTH_MUST_CHECK
+hearth_status hearth_policy_file_of_state(hearth_policy *out, const char *dir,
+                                          hearth_error *err);
+
+/* The same as hearth_policy_file_read from memory, for tests and fuzzing.  name is what errors call it. */
 HEARTH_MUST_CHECK
 hearth_status hearth_policy_file_parse(hearth_policy *out, const char *text,
                                        size_t n, const char *name,

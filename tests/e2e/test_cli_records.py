@@ -127,6 +127,13 @@ class Records(unittest.TestCase):
         self.assertTrue(all(e["epsilon_coordinator"] == 0
                             for e in self.events("privacy")
                             if e["event"] == "budget"))
+        # One policy, one delta, whoever asks.
+        (self.state / "policy.ini").write_text("[policy]\ndelta = 1e-5\n")
+        self.assertEqual({e["delta"] for e in self.events("privacy", "show")
+                          if e["event"] == "budget"}, {1e-5})
+        self.assertEqual(self.events("status")[0]["delta"], 1e-5)
+        (self.state / "policy.ini").write_text("[policy]\nepsilon_task = 11\n")
+        self.assertIn("may only be tightened", self.hearth("status", code=1))
 
 
 if __name__ == "__main__":

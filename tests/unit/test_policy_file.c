@@ -133,7 +133,16 @@ static void file_is_read_from_disk(void **state) {
     fclose(f);
     assert_ok(hearth_policy_file_read(&p, path, &err));
     assert_int_equal(p.cohort_min, 17);
+    hearth_policy_defaults(&p);
+    assert_ok(hearth_policy_file_of_state(&p, dir, &err));
+    assert_int_equal(p.cohort_min, 17);
     unlink(path);
+    assert_ok(hearth_policy_file_of_state(&p, dir, &err)); /* the defaults */
+    assert_int_equal(p.cohort_min, 32);
+    assert_int_equal(hearth_policy_file_of_state(NULL, dir, &err),
+                     HEARTH_EINVAL);
+    assert_int_equal(hearth_policy_file_of_state(&p, NULL, &err),
+                     HEARTH_EINVAL);
     rmdir(dir);
     assert_int_equal(hearth_policy_file_read(NULL, path, &err), HEARTH_EINVAL);
     assert_int_equal(hearth_policy_file_read(&p, NULL, &err), HEARTH_EINVAL);
