@@ -128,10 +128,11 @@ hearth_status hearth_client_set_conditions(hearth_client *c,
     c->said.has_temperature = now->temperature_c >= 0;
     c->said.temperature_c =
         now->temperature_c >= 0 ? (double)now->temperature_c : 0.0;
+    if (c->conditions.read == read_said) return HEARTH_OK; /* sync sees it */
     if (c->linux_conditions) hearth_conditions_linux_free(&c->conditions);
     c->linux_conditions = false;
     c->conditions = (hearth_conditions_source){read_said, c};
-    /* An open sync holds a copy of the table: it is opened anew. */
+    /* An open sync holds a copy of the other table: it is opened anew. */
     if (c->sync) {
         hearth_sync_close(c->sync);
         c->sync = NULL;

@@ -324,6 +324,24 @@ static void client_lets_one_process_take_part(void **state) {
     close_world(&w);
 }
 
+/* An app may say how the phone is as often as it likes: training goes on. */
+static void client_trains_on_while_conditions_are_said(void **state) {
+    (void)state;
+    world w;
+    hearth_client_tick t = HEARTH_CLIENT_TICK_INIT;
+    open_world(&w);
+    assert_ok(join(&w));
+    add_notes(&w, 40);
+    say_good_conditions(&w);
+    for (int i = 0; i < 120 && t.kind != HEARTH_TICK_COMMITTED; i++) {
+        assert_ok(hearth_client_sync(w.c, &t, &w.err));
+        hearth_virtual_clock_advance(&w.f.time, t.wait_ms);
+        say_good_conditions(&w);
+    }
+    assert_int_equal(t.kind, HEARTH_TICK_COMMITTED);
+    close_world(&w);
+}
+
 static int app_counter(void *ud, uint64_t at_least, uint64_t *value) {
     uint64_t *kept = ud;
     if (*kept < at_least) *kept = at_least;
@@ -529,6 +547,7 @@ int main(void) {
         cmocka_unit_test(client_refuses_a_loosened_floor),
         cmocka_unit_test(client_takes_unknown_conditions_as_bad),
         cmocka_unit_test(client_lets_one_process_take_part),
+        cmocka_unit_test(client_trains_on_while_conditions_are_said),
         cmocka_unit_test(client_refuses_a_restored_ledger),
         cmocka_unit_test(client_renews_and_takes_new_keysets),
         cmocka_unit_test(records_are_added_and_forgotten),
