@@ -114,7 +114,8 @@ static void list_one(const char *dir, const char *name) {
     if (hearth_file_join(path, sizeof(path), dir, name) != HEARTH_OK) return;
     if (hearth_fleet_scenario_load(&sc, path, NULL, 0, NULL, &err) !=
         HEARTH_OK) {
-        printf("%s: %s\n", path, err.text);
+        bool named = strncmp(err.text, path, strlen(path)) == 0;
+        printf("%s%s%s\n", named ? "" : path, named ? "" : ": ", err.text);
         return;
     }
     printf("%s: %s, %u rounds, %zu seeds, privacy %s\n", path, sc->name,

@@ -23,7 +23,7 @@ static const char STYLE[] =
     "body{margin:0 auto;max-width:860px;padding:28px 22px 60px;"
     "background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif}\n"
     "h1{font-size:1.6em;margin:0 0 4px}h2{font-size:1.15em;margin:34px 0 8px}\n"
-    "p.sub{color:var(--dim);margin:0 0 20px}\n"
+    "p.sub{color:var(--dim);margin:0 0 20px}div+p.sub{margin-top:12px}\n"
     "table{border-collapse:collapse;width:100%;font-size:13px}\n"
     "th,td{text-align:left;padding:5px 9px;border-bottom:1px solid var(--rule);"
     "font-variant-numeric:tabular-nums}th{color:var(--dim);font-weight:600}\n"

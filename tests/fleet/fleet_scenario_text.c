@@ -10,6 +10,15 @@ static const char EXAMPLE[] =
     "# A path that begins with $NAME gets that environment variable put in; "
     "other\n"
     "# relative paths start from the folder of this file.\n"
+    "#\n"
+    "# As it stands it wants the demo's model and made-up people, from the top "
+    "of\n"
+    "# the repository, after a build:\n"
+    "#   for p in $(seq 24); do\n"
+    "#     build/release/deploy/demo/diary_generator person --seed $p --person "
+    "$p \\\n"
+    "#       --lines 40 | sed \"s/^{/{\\\"person\\\": \\\"$p\\\", /\"\n"
+    "#   done > diary.jsonl\n"
     "\n"
     "[run]\n"
     "name = example\n"
@@ -20,7 +29,7 @@ static const char EXAMPLE[] =
     "eval_every = 1       ; measure the hold-out after every n-th round\n"
     "\n"
     "[model]\n"
-    "path = $HEARTH_TEST_DATA/models/stories260K\n"
+    "path = deploy/demo/model  ; a Hugging Face folder\n"
     "targets = v_proj     ; "
     "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj\n"
     "rank = 1\n"
@@ -29,16 +38,15 @@ static const char EXAMPLE[] =
     "; a_seed = 6         ; the same A in every run; else drawn for each\n"
     "\n"
     "[records]\n"
-    "path = $HEARTH_TEST_DATA/records/shakespeare/by_role.jsonl\n"
-    "form = text          ; text | records | template:FILE over the columns of "
+    "path = diary.jsonl\n"
+    "form = records       ; records (JSON lines) | text | template:FILE over "
     "a CSV\n"
-    "text_field = speeches  ; where the text is: a string, or a list of "
-    "strings\n"
-    "partition = field:role ; one device for each value | iid\n"
-    "devices = 50         ; the largest first; 0 = everybody\n"
+    "; text_field = text  ; with form text: where it is, a string or a list\n"
+    "partition = field:person ; one device for each value | iid\n"
+    "devices = 20         ; the largest first; 0 = everybody\n"
     "min_records = 10\n"
     "holdout = last:0.2   ; of each device's records; or hash:0.2\n"
-    "unseen_devices = 10  ; people who are only measured\n"
+    "unseen_devices = 4   ; people who are only measured\n"
     "\n"
     "[train]\n"
     "steps = 2            ; or epochs = 1\n"
@@ -48,7 +56,7 @@ static const char EXAMPLE[] =
     "loss = answer        ; answer | all\n"
     "\n"
     "[cohort]\n"
-    "count = 40,50        ; fewest and most devices of a round\n"
+    "count = 10,20        ; fewest and most devices of a round\n"
     "time = 0s,1h         ; a round lasts at least, at most\n"
     "\n"
     "[privacy]\n"
@@ -76,6 +84,19 @@ const char *hearth_fleet_scenario_example(void) {
 
 static const char *yes(bool v) {
     return v ? "yes" : "no";
+}
+
+/* The largest unit that says it exactly: 1h, 90s, 250ms. */
+static void put_duration(hearth_buf *b, int64_t ms) {
+    const int64_t unit[] = {3600000, 60000, 1000};
+    const char *const name[] = {"h", "m", "s"};
+    for (int i = 0; i < 3; i++)
+        if (ms % unit[i] == 0 && (ms || i == 2)) {
+            (void)hearth_buf_printf(b, "%lld%s", (long long)(ms / unit[i]),
+                                    name[i]);
+            return;
+        }
+    (void)hearth_buf_printf(b, "%lldms", (long long)ms);
 }
 
 static void write_run(hearth_buf *b, const hearth_fleet_scenario *sc) {
@@ -134,10 +155,11 @@ static void write_train(hearth_buf *b, const hearth_fleet_scenario *sc) {
         sc->batch, sc->seq, sc->lr, sc->server_lr, sc->schedule, sc->warmup,
         sc->weight_decay, sc->loss);
     (void)hearth_buf_printf(
-        b,
-        "\n[cohort]\ncount = %u,%u\ntime = %lldms,%lldms\nover_select = %.9g\n",
-        sc->count_min, sc->count_max, (long long)sc->time_min_ms,
-        (long long)sc->time_max_ms, sc->over_select);
+        b, "\n[cohort]\ncount = %u,%u\ntime = ", sc->count_min, sc->count_max);
+    put_duration(b, sc->time_min_ms);
+    (void)hearth_buf_puts(b, ",");
+    put_duration(b, sc->time_max_ms);
+    (void)hearth_buf_printf(b, "\nover_select = %.9g\n", sc->over_select);
     (void)hearth_buf_printf(
         b,
         "\n[privacy]\nmode = %s\nclip = %.9g\nnoise = %.9g\n"

@@ -16,6 +16,7 @@ typedef struct {
     hearth_fleet_output *out;
     hearth_fleet_measure measure;
     int64_t started_ms; /* of the machine */
+    int64_t world_ms;   /* when the rounds began */
     hearth_error *err;
 } job;
 
@@ -24,17 +25,25 @@ static double seconds_since(int64_t ms) {
     return (double)(hearth_clock_mono(&c) - ms) / 1000.0;
 }
 
+/* A line for each round: seeds run side by side, so that no bar is drawn. */
 static void say(const job *j, const char *what, const hearth_fleet_metric *row,
                 double loss) {
+    uint64_t rounds = j->lab->sc->rounds;
     if (j->out->quiet) return;
+    if (!row->round) {
+        fprintf(stderr, "seed %llu: %s, before round 1: hold-out loss %.4f\n",
+                (unsigned long long)j->out->seed, what, loss);
+        return;
+    }
+    double left = seconds_since(j->world_ms) / (double)row->round *
+                  (double)(rounds > row->round ? rounds - row->round : 0);
     fprintf(stderr,
-            "seed %llu: %s round %llu, devices %llu of %llu, hold-out loss "
-            "%.4f, %.0f s\n",
+            "seed %llu: %s round %llu of %llu: devices %llu of %llu, "
+            "hold-out loss %.4f, %.0f s left\n",
             (unsigned long long)j->out->seed, what,
-            (unsigned long long)row->round,
+            (unsigned long long)row->round, (unsigned long long)rounds,
             (unsigned long long)row->devices_accepted,
-            (unsigned long long)row->devices_invited, loss,
-            seconds_since(j->started_ms));
+            (unsigned long long)row->devices_invited, loss, left);
 }
 
 /* Measure one model after a round and write the rows of every split. */
@@ -72,6 +81,8 @@ static hearth_status put_unmeasured(job *j, hearth_fleet_metric *row) {
 static hearth_status run_rounds(job *j, hearth_fleet_world *w, bool control) {
     hearth_fleet_metric row = {0};
     hearth_status st;
+    hearth_clock c = hearth_clock_system();
+    j->world_ms = hearth_clock_mono(&c);
     row.epsilon_coordinator = row.epsilon_release = row.noise_to_signal =
         row.clip_fraction = (double)NAN;
     st = measure_round(j, &row, NULL, control, false); /* 0: the base */
@@ -115,7 +126,7 @@ hearth_status hearth_fleet_seed_run(const hearth_fleet_scenario *sc,
     hearth_fleet_lab lab;
     hearth_fleet_output out;
     hearth_clock c = hearth_clock_system();
-    job j = {&lab, &out, {0}, hearth_clock_mono(&c), err};
+    job j = {&lab, &out, {0}, hearth_clock_mono(&c), 0, err};
     hearth_fleet_output_init(&out, seed, al);
     out.quiet = quiet;
     hearth_status st = hearth_fleet_lab_open(&lab, sc, people, al, err);

@@ -120,11 +120,11 @@ static void scenario_reads_back_what_it_writes(void **state) {
     hearth_buf text = HEARTH_BUF_INIT(NULL), again = HEARTH_BUF_INIT(NULL);
     const char *ex = hearth_fleet_scenario_example();
     (void)state;
-    setenv("HEARTH_TEST_DATA", "/data", 0);
-    assert_ok(parse(&a, ex, NULL, NULL));
+    assert_ok(parse(&a, ex, NULL, NULL)); /* without any variable */
     assert_int_equal(a->n_seeds, 3);
     assert_true(a->noise == 2.4 && a->clip == 0.07 && a->rank == 1);
     assert_ok(hearth_fleet_scenario_write(&text, a));
+    assert_non_null(strstr(hearth_buf_str(&text), "time = 0s,1h\n"));
     assert_ok(hearth_fleet_scenario_parse(&b, "again", "/elsewhere",
                                           hearth_buf_str(&text), text.n, NULL,
                                           0, NULL, NULL));
