@@ -124,6 +124,7 @@ static void on_written(uv_write_t *w, int status) {
         end(c);
         return;
     }
+    if (c->lingering) return; /* that was the goodbye: its time runs */
     set_deadline(c, c->l->cfg.idle_ms);
     if (c->file >= 0)
         next_file_piece(c);

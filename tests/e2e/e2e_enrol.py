@@ -2,6 +2,7 @@
 """Joining: wrong pins, wrong, used and expired tokens, lost replies, keys in
 the way, revoked and erased devices, a coordinator with another TLS key."""
 import shutil
+import socket
 
 from lab import Lab, expect
 from raw import Raw, pack
@@ -52,6 +53,18 @@ with Lab("enrol") as lab:
     expect(status == 401, f"renewal without a certificate: {status}")
     status, m = Raw(a, certificate=False).checkin()
     expect(status == 401 and m["reason"] == 3, f"check-in without a certificate: {status} {m}")
+
+    # One that gets an error and then says nothing is not waited for.
+    with socket.create_connection(("127.0.0.1", lab.port), timeout=20) as plain:
+        tls = raw.context.wrap_socket(plain)
+        tls.sendall(b"NONSENSE\r\n\r\n")
+        reply = b""
+        while piece := tls.recv(4096):
+            reply += piece
+        expect(reply.startswith(b"HTTP/1.1 400"), reply)
+        with socket.socket(fileno=tls.detach()) as rest:
+            rest.settimeout(20)
+            expect(rest.recv(1) == b"", "the connection is closed")
 
     # Revoked and erased devices are refused at once, also in what they do.
     lab.task().ok()
