@@ -196,7 +196,6 @@ static hearth_status checkin(hearth_sync *s, hearth_sync_event *ev,
     ev->n_offers = s->reply->n_offers;
     s->next_release = s->next_offer = 0;
     s->want_sequence = 0; /* what did not come may be asked for again */
-    s->refused_any = false;
     s->state = s->has_offer ? ST_BEGIN : ST_RELEASES;
     if (s->has_offer && !s->prepared) s->state = ST_START;
 done:

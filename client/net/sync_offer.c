@@ -75,7 +75,6 @@ static hearth_status refuse(hearth_sync *s, const hearth_offer *o,
     ev->round = o->round;
     ev->reason = *err;
     ev->reason.status = why;
-    s->refused_any = true;
     memcpy(s->session.note, err->text, sizeof(s->session.note));
     s->session.note_ms = hearth_sync__now(s);
     hearth_error_clear(err);

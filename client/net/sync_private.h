@@ -56,7 +56,6 @@ struct hearth_sync {
 
     hearth_checkin_reply *reply; /* of this cycle */
     uint32_t next_release, next_offer;
-    bool refused_any; /* in this cycle */
 
     char want_task[HEARTH_PROTO_TASK_CAP]; /* release under way */
     uint64_t want_sequence;

@@ -67,7 +67,6 @@ static hearth_status reject(hearth_sync *s, hearth_status st,
     ev->reason.status = st;
     memcpy(s->session.note, err->text, sizeof(s->session.note));
     s->session.note_ms = hearth_sync__now(s);
-    s->refused_any = true;
     hearth_error_clear(err);
     s->state = ST_RELEASES; /* the next one, then the offers */
     return hearth_download_drop(s->cfg.db, s->want_task, err);
