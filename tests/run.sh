@@ -10,4 +10,7 @@ cd "$(dirname "$0")/.."
 sh deploy/install-deps.sh
 cmake --preset release >/dev/null
 cmake --build --preset release
+data=${HEARTH_TEST_DATA:-../shared/data}
+[ -d "$data" ] || echo "No test data at $data: tests on real models and records skip" \
+    "(set HEARTH_TEST_DATA to run them)."
 ctest --test-dir build/release --output-on-failure -LE oracle -j "$(nproc)" "$@"
