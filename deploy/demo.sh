@@ -126,6 +126,7 @@ retry_accepted = 1ms,20ms
 retry_refused = 10ms,50ms
 disk_reserve_mb = 16
 END
+    : >"$work/ready"
     "$hearthd" serve -c "$ini" --json >"$work/ready" 2>"$work/hearthd.log" &
     server=$!
     tries=0
