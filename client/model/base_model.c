@@ -206,10 +206,31 @@ static hearth_status list_modules(hearth_model *m, hearth_error *err) {
     return HEARTH_OK;
 }
 
+/* What people have as well, by its name instead of by what is missing. */
+static hearth_status refuse_other_forms(const hearth_model *m,
+                                        hearth_error *err) {
+    char path[MAX_PATH_BYTES];
+    size_t n = strlen(m->dir);
+    if (n > 5 && strcmp(m->dir + n - 5, ".gguf") == 0)
+        return hearth_error_set(err, HEARTH_EUNSUPPORTED,
+                                "%.150s: GGUF files are not read yet; give "
+                                "the Hugging Face folder of the model",
+                                m->dir);
+    if (hearth_file_join(path, sizeof(path), m->dir,
+                         "model.safetensors.index.json") == HEARTH_OK &&
+        hearth_file_exists(path))
+        return hearth_error_set(err, HEARTH_EUNSUPPORTED,
+                                "%.150s: weights in several files are not read "
+                                "yet; save the model as one model.safetensors",
+                                m->dir);
+    return HEARTH_OK;
+}
+
 static hearth_status open_files(hearth_model *m, hearth_error *err) {
     char path[MAX_PATH_BYTES];
-    hearth_status st =
-        hearth_file_join(path, sizeof(path), m->dir, "config.json");
+    hearth_status st = refuse_other_forms(m, err);
+    if (st != HEARTH_OK) return st;
+    st = hearth_file_join(path, sizeof(path), m->dir, "config.json");
     if (st != HEARTH_OK)
         return hearth_error_set(err, st, "model path is too long; move it");
     st = hearth_model_config_load(&m->config, path, &m->al, err);
