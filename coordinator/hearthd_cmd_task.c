@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* coordinator/hearthd_cmd_task.c - `hearthd task ...` and `hearthd round ...`:
  * they work on the store, and a serving hearthd notices within a second. */
+#include <float.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -86,6 +87,12 @@ static int task_create(hearthd_args *a) {
     if (st == HEARTH_OK)
         st = hearth_task_parse(&t, file, hearth_buf_str(&text), text.n, seed,
                                NULL, &s.err);
+    if (st == HEARTH_OK && !(t.privacy.epsilon_release < DBL_MAX))
+        st = hearth_error_set(&s.err, HEARTH_EINVAL,
+                              "%.100s: a round of one device promises nothing "
+                              "about its release, and devices refuse it; let "
+                              "[cohort] count begin at 2 or more",
+                              file);
     if (st == HEARTH_OK)
         st = hearth_task_create(&s.env, file, hearth_buf_str(&text), text.n,
                                 &s.err);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client/cli/workbench.h"
+#include "client/tokenizer/chat_template.h"
 #include "client/train/decoder.h"
 #include "client/train/memplan.h"
 #include "common/arena.h"
@@ -81,26 +82,58 @@ static void show_model(hearth_cli *cli, const hearth_model *m) {
     hearth_cli_say(cli, "base id: %s", hex);
 }
 
+/* What a TASK.ini of `hearthd task create` says of its base. */
+static hearth_status show_task_base(hearth_cli *cli, const hearth_model *m,
+                                    const char *dir, hearth_error *err) {
+    const hearth_model_config *c = hearth_model_get_config(m);
+    char id[65], tokenizer[65], tmpl[65];
+    uint8_t digest[32];
+    hearth_tokenizer *t = NULL;
+    hearth_status st = hearth_tokenizer_open(&t, dir, NULL, err);
+    if (st != HEARTH_OK) return st;
+    st = hearth_chat_template_digest(
+        hearth_chat_template_resolve(HEARTH_TEMPLATE_AUTO, t), digest);
+    hearth_hex_encode(id, hearth_model_digest(m), 32);
+    hearth_hex_encode(tokenizer, hearth_tokenizer_digest(t), 32);
+    hearth_hex_encode(tmpl, digest, 32);
+    hearth_tokenizer_close(t);
+    if (st != HEARTH_OK) return st;
+    fprintf(cli->out,
+            "[base]\nid = %s\ntokenizer = %s\ntemplate = %s\nlayers = %lu\n"
+            "hidden = %lu\nheads = %lu\nkv_heads = %lu\nhead_dim = %lu\n"
+            "ffn = %lu\n",
+            id, tokenizer, tmpl, (unsigned long)c->n_layers,
+            (unsigned long)c->hidden_size, (unsigned long)c->n_heads,
+            (unsigned long)c->n_kv_heads, (unsigned long)c->head_dim,
+            (unsigned long)c->ffn_size);
+    return HEARTH_OK;
+}
+
 static int inspect(hearth_cli *cli, int argc, char **argv) {
     const char *dir = NULL;
+    bool task = false;
     const hearth_flag flags[] = {
-        HEARTH_FLAG_STR("model", "DIR", "Hugging Face folder", &dir)};
+        HEARTH_FLAG_STR("model", "DIR", "Hugging Face folder", &dir),
+        HEARTH_FLAG_BOOL("task", "the [base] section of a TASK.ini", &task)};
     const hearth_usage u = {.command = "model inspect",
                             .summary = "what a model is made of",
-                            .arguments = "--model DIR",
+                            .arguments = "--model DIR [--task]",
                             .example = "hearth model inspect --model base",
                             .flags = flags,
-                            .n_flags = 1,
+                            .n_flags = 2,
                             .required = "model"};
     hearth_error err = {0};
     hearth_model *m = NULL;
     int rc;
     if (!hearth_cli_parse(cli, &u, argc, argv, &rc)) return rc;
+    if (task && cli->json)
+        return hearth_cli_usage_error(cli, "--task has no --json form");
     hearth_status st = hearth_model_open(&m, dir, NULL, &err);
-    if (st == HEARTH_OK)
-        show_model(cli, m);
-    else
+    if (st == HEARTH_OK && task) st = show_task_base(cli, m, dir, &err);
+    if (st != HEARTH_OK)
         rc = hearth_cli_fail(cli, st, &err, NULL);
+    else if (!task)
+        show_model(cli, m);
     hearth_model_close(m);
     return rc;
 }

@@ -174,6 +174,13 @@ class Cli(unittest.TestCase):
                    self.dir / "config.json", "--tokenizer",
                    self.dir / "tokenizer.json", "--out", self.model)
 
+    def test_inspect_writes_the_base_of_a_task(self):
+        text = self.call("model", "inspect", "--model", self.model, "--task")
+        self.assertRegex(text, r"^\[base\]\nid = [0-9a-f]{64}\n"
+                               r"tokenizer = [0-9a-f]{64}\ntemplate = ")
+        self.assertIn("layers = 2\nhidden = 32\nheads = 4\nkv_heads = 2\n"
+                      "head_dim = 8\nffn = 48\n", text)
+
     def test_model_logits_writes_a_tensor(self):
         out = self.dir / "logits.safetensors"
         self.call("model", "logits", "--model", self.model, "--ids", "256,73,7",
