@@ -73,6 +73,7 @@ hearth_status hearth_chat_open(hearth_chat **out, hearth_client *c,
     hearth_chat *chat = hearth_mem_new(&c->alloc, sizeof(*chat));
     if (!chat) return hearth_error_set(err, HEARTH_ENOMEM, "out of memory");
     chat->client = c;
+    c->n_chats++;
     chat->cfg = m;
     hearth_status st = open_parts(chat, err);
     if (st == HEARTH_OK)
@@ -131,6 +132,7 @@ hearth_status hearth_chat_say(hearth_chat *chat, const char *prompt,
 void hearth_chat_close(hearth_chat *chat) {
     if (!chat) return;
     const hearth_alloc *al = &chat->client->alloc;
+    chat->client->n_chats--;
     hearth_generator_close(chat->generator);
     hearth_adapter_free(chat->adapter);
     hearth_mem_free(al, chat->stop);

@@ -136,6 +136,13 @@ static void close_model(hearth_client *c) {
     c->model = NULL;
 }
 
+/* A chat reads the model that is open now. */
+static hearth_status no_chats(const hearth_client *c, hearth_error *err) {
+    if (c->n_chats == 0) return HEARTH_OK;
+    return hearth_error_set(err, HEARTH_ESTATE,
+                            "a chat is open on the base model; close it first");
+}
+
 static hearth_status open_model(hearth_client *c, hearth_error *err) {
     hearth_status st = HEARTH_OK;
     if (!c->pool) st = hearth_pool_open(&c->pool, c->threads, &c->alloc, err);
@@ -166,11 +173,13 @@ hearth_status hearth_client_set_base(hearth_client *c, const char *dir,
                                      hearth_error *err) {
     if (!c || !dir || !*dir) return HEARTH_EINVAL;
     hearth_error_clear(err);
+    hearth_status st = no_chats(c, err);
+    if (st != HEARTH_OK) return st;
     char *mine = hearth_mem_strdup(&c->alloc, dir), *old = c->base;
     if (!mine) return HEARTH_ENOMEM;
     close_model(c);
     c->base = mine;
-    hearth_status st = open_model(c, err);
+    st = open_model(c, err);
     if (st == HEARTH_OK && c->db)
         st = hearth_setting_set_str(c->db, HEARTH_SETTING_BASE, dir, err);
     if (st != HEARTH_OK) {
@@ -208,6 +217,7 @@ hearth_status hearth_client_join(hearth_client *c,
     if (!mine.base || !*mine.base)
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "the folder of the base model is missing");
+    if ((st = no_chats(c, err)) != HEARTH_OK) return st;
     char *base = hearth_mem_strdup(&c->alloc, mine.base), *old = c->base;
     if (!base) return HEARTH_ENOMEM;
     close_model(c);

@@ -68,6 +68,7 @@ struct hearth_client {
     hearth_enrolment enrolment;
     hearth_transport transport; /* pinned, with our certificate */
     hearth_sync *sync;
+    unsigned n_chats;                        /* open: they hold the model */
     int64_t renew_after_ms, keyset_after_ms; /* no second try before; Unix ms */
     bool keyset_wanted;                      /* the pins stopped to match */
 };

@@ -206,8 +206,15 @@ static void client_checks_every_argument(void **state) {
     cc.stop = "zzz";
     assert_ok(hearth_client_set_base(w.c, w.f.dir, &w.err));
     assert_ok(hearth_chat_open(&chat, w.c, &cc, &w.err));
+    /* The model does not go away under an open chat. */
+    assert_int_equal(hearth_client_set_base(w.c, w.f.dir, &w.err),
+                     HEARTH_ESTATE);
+    assert_int_equal(join(&w), HEARTH_ESTATE);
+    assert_int_equal(w.f.n[FAKE_KEYSET], 0);
+    assert_ok(hearth_chat_say(chat, "day 3", NULL, NULL, &w.err));
     hearth_chat_close(chat);
     hearth_chat_close(NULL);
+    assert_ok(hearth_client_set_base(w.c, w.f.dir, &w.err));
     close_world(&w);
 }
 

@@ -99,6 +99,7 @@ typedef struct {
  * Returns HEARTH_OK
  *         HEARTH_EINVAL     a field missing, not https, not a pin
  *         HEARTH_EEXISTS    this state has joined another coordinator
+ *         HEARTH_ESTATE     a chat is open
  *         HEARTH_EFORMAT    base is not a model, or the peer's reply is broken
  *         HEARTH_ENOTFOUND  no model at base
  *         HEARTH_ESIGNATURE the coordinator's keys are not signed by root
@@ -110,7 +111,8 @@ typedef struct {
 HEARTH_API HEARTH_MUST_CHECK hearth_status hearth_client_join(
     hearth_client *c, const hearth_client_join_config *cfg, hearth_error *err);
 
-/* Name the base model without joining (to chat, or to count tokens). */
+/* Name the base model without joining (to chat, or to count tokens).
+ * HEARTH_ESTATE while a chat is open: it reads the one there is. */
 HEARTH_API HEARTH_MUST_CHECK hearth_status
 hearth_client_set_base(hearth_client *c, const char *dir, hearth_error *err);
 
