@@ -50,12 +50,13 @@ static hearth_status show_task(void *ud, const hearth_task_row *row) {
         st = hearth_coord_store_release(s->store, row->name, 0, &rel, NULL,
                                         NULL, &s->err);
     if (st != HEARTH_OK) return st;
-    hearthd_say(w->a,
-                "task %s: %llu of %u rounds released, %llu failed, %s; newest "
-                "release %llu",
-                row->name, (unsigned long long)released, t.rounds,
-                (unsigned long long)failed, open ? "one open" : "none open",
-                (unsigned long long)rel.sequence);
+    hearthd_say(
+        w->a,
+        "task %s%s: %llu of %u rounds released, %llu failed, %s; newest "
+        "release %llu",
+        row->name, row->state == HEARTH_TASK_PAUSED ? " (paused)" : "",
+        (unsigned long long)released, t.rounds, (unsigned long long)failed,
+        open ? "one open" : "none open", (unsigned long long)rel.sequence);
     hearthd_say(w->a,
                 "  noise-to-signal %.3g; over all %u rounds "
                 "epsilon_coordinator %s, epsilon_release %s at delta %g",

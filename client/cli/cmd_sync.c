@@ -21,6 +21,7 @@ typedef struct {
     const char *state, *policy, *kernels, *sys;
     uint64_t timeout_ms, threads, budget;
     bool once;
+    bool idle; /* the last check-in had no offer, and nothing came since */
     hearth_client *client;
     int64_t until_ms; /* monotonic; INT64_MAX = no end */
 } sync_run;
@@ -68,8 +69,13 @@ static hearth_status open_client(hearth_cli *cli, sync_run *r,
     return read_policy(cli, r, dir, err);
 }
 
-static void say(hearth_cli *cli, const hearth_client_tick *t) {
+static void say(hearth_cli *cli, sync_run *r, const hearth_client_tick *t) {
     unsigned long long round = (unsigned long long)t->round;
+    bool was_idle = r->idle;
+    r->idle = t->kind == HEARTH_TICK_CHECKIN ? t->n_offers == 0
+              : t->kind == HEARTH_TICK_WAIT  ? was_idle
+                                             : false;
+    if (was_idle && r->idle) return; /* said once */
     switch ((hearth_tick_kind)t->kind) {
     case HEARTH_TICK_CHECKIN:
         hearth_cli_say(cli, "checked in: %u offer%s", (unsigned)t->n_offers,
@@ -167,7 +173,7 @@ static int run(hearth_cli *cli, sync_run *r) {
         }
         if (st != HEARTH_OK) return hearth_cli_fail(cli, st, &err, NULL);
         event(cli, &t);
-        if (!cli->json) say(cli, &t);
+        if (!cli->json) say(cli, r, &t);
         if (t.kind == HEARTH_TICK_CHECKIN) asked = true;
         if (t.kind != HEARTH_TICK_WAIT) started++;
         failed = t.kind == HEARTH_TICK_RETRY;
