@@ -10,11 +10,13 @@
 #include "common/ini.h"
 #include "coordinator/auth.h"
 #include "coordinator/hearthd_cmd.h"
+#include "coordinator/registry.h"
 #include "proto/signed.h"
 
 #define YEAR_DAYS 365
 #define CA_DAYS   3650
 #define DAY_MS    ((int64_t)86400000)
+#define RESIGN_MS ((uint64_t)14 * 86400000) /* releases that expire sooner */
 
 /* Keys made by init, in the order of their making. */
 typedef struct {
@@ -215,6 +217,40 @@ static hearth_status present_version(const hearthd_state *s,
     return st;
 }
 
+typedef struct {
+    hearthd_args *a;
+    hearthd_state *s;
+} resign_walk;
+
+static hearth_status resign_one(void *ud, const hearth_task_row *row) {
+    resign_walk *w = ud;
+    uint64_t sequence = 0;
+    hearth_status st = hearth_registry_resign(&w->s->env, row->name, RESIGN_MS,
+                                              &sequence, &w->s->err);
+    if (st != HEARTH_OK || sequence == 0) return st;
+    hearthd_say(w->a, "Task %s: signed anew as release %llu.", row->name,
+                (unsigned long long)sequence);
+    hearthd_event(w->a, "resigned", "task", 's', row->name, "sequence", 'i',
+                  (long long)sequence, (const char *)NULL);
+    return HEARTH_OK;
+}
+
+/* Releases of a replaced key are worth nothing under the new keyset: publish
+ * the newest of every task once more. */
+static int resign_tasks(hearthd_args *a) {
+    static hearthd_state s;
+    char path[HEARTH_SERVER_PATH_CAP];
+    resign_walk w = {a, &s};
+    hearth_status st = hearthd_open_config(&s, a);
+    if (st == HEARTH_OK)
+        st = hearth_coord_db_path(path, sizeof(path), s.cfg.state);
+    if (st == HEARTH_OK && !hearth_file_exists(path)) return 0; /* no task */
+    if (st == HEARTH_OK) st = hearthd_open_publish(&s, a);
+    if (st == HEARTH_OK)
+        st = hearth_coord_store_tasks(s.store, resign_one, &w, &s.err);
+    return hearthd_finish(a, &s, st);
+}
+
 static int keyset(hearthd_args *a) {
     static hearthd_state s;
     hearth_sign_keypair *root = NULL, *release = NULL, *tls = NULL;
@@ -253,7 +289,7 @@ static int keyset(hearthd_args *a) {
                 (unsigned long long)version + 1, (long long)days);
     hearthd_event(a, "keyset", "version", 'i', (long long)version + 1, "days",
                   'i', (long long)days, (const char *)NULL);
-    return 0;
+    return resign_tasks(a);
 }
 
 hearthd_command hearthd_commands_init[] = {

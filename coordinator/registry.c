@@ -260,6 +260,31 @@ done:
     return st;
 }
 
+hearth_status hearth_registry_resign(const hearth_task_env *env,
+                                     const char *task, uint64_t keep_ms,
+                                     uint64_t *sequence, hearth_error *err) {
+    uint8_t by[HEARTH_SIGN_PUBLIC_BYTES];
+    hearth_buf manifest = HEARTH_BUF_INIT(env->al);
+    hearth_release_row newest;
+    hearth_release rel;
+    hearth_status st;
+
+    *sequence = 0;
+    st = hearth_coord_store_release(env->store, task, 0, &newest, &manifest,
+                                    NULL, err);
+    if (st == HEARTH_OK)
+        st = hearth_signed_claimed_key(manifest.v, manifest.n, by, err);
+    if (st == HEARTH_OK)
+        st = old_manifest(env, task, newest.sequence, &rel, err);
+    hearth_buf_free(&manifest);
+    if (st != HEARTH_OK) return st;
+    uint64_t now = (uint64_t)hearth_clock_wall(&env->clock);
+    if (memcmp(by, hearth_sign_public(env->release_key), sizeof(by)) == 0 &&
+        rel.expires_ms > now + keep_ms)
+        return HEARTH_OK;
+    return hearth_registry_rollback(env, task, newest.sequence, sequence, err);
+}
+
 hearth_status hearth_registry_export_peft(const hearth_task_env *env,
                                           const char *task, uint64_t sequence,
                                           const char *out_dir,

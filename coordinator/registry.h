@@ -77,6 +77,16 @@ hearth_status hearth_registry_rollback(const hearth_task_env *env,
                                        const char *task, uint64_t to,
                                        uint64_t *sequence, hearth_error *err);
 
+/* Publish the newest release again when devices could not use it for long: it
+ * is signed by another key than env's, or expires within keep_ms.  A round that
+ * is open fails by that, as by a rollback.  *sequence gets the new number, or 0
+ * when there was no need.
+ * Returns as rollback. */
+HEARTH_MUST_CHECK
+hearth_status hearth_registry_resign(const hearth_task_env *env,
+                                     const char *task, uint64_t keep_ms,
+                                     uint64_t *sequence, hearth_error *err);
+
 /* Write release `sequence` (0: newest) of a task as a PEFT folder.
  * Returns HEARTH_OK, HEARTH_ENOTFOUND, HEARTH_EDIGEST, or as
  * hearth_adapter_save. */

@@ -5,7 +5,7 @@
  * Around the participant (client/net/sync) stand two chores, each at most once
  * an hour and as a tick of its own: renewing the certificate in the last third
  * of its life, and asking for a newer keyset when the stored one is about to
- * expire or the coordinator's TLS key is not in it any more.
+ * expire, or a TLS or release key of the coordinator is not in it.
  */
 #include "hearth/model.h"
 
@@ -131,7 +131,8 @@ hearth_status hearth_client_sync(hearth_client *c, hearth_client_tick *tick,
         st = chore(st, &ev, err);
     } else {
         st = hearth_sync_tick(c->sync, &ev, err);
-        if (ev.kind == HEARTH_SYNC_RETRY &&
+        /* A TLS key or a release key that is not in our keyset. */
+        if ((ev.kind == HEARTH_SYNC_RETRY || ev.kind == HEARTH_SYNC_REFUSED) &&
             ev.reason.status == HEARTH_ESIGNATURE) {
             c->keyset_wanted = true;
             /* Now: a run that ended here would forget that it wants one. */

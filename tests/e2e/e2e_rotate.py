@@ -33,6 +33,20 @@ with Lab("rotate") as lab:
     expect(any("committed" in x for x in said), said)
     expect(lab.released(1)[0]["counted"] == 2, "both found the new keyset and went on")
 
+    # A new release key: what the old one signed is signed anew, under a higher
+    # sequence, and devices learn of both in their next syncs.
+    lab.stop()
+    shutil.copy(other / "keys/release.key", keys / "release.key")
+    done = lab.ctl("keyset", "--root-key", lab.dir / "root.key").ok()
+    newest = lab.releases()[-1]
+    expect(done.of("resigned")[0]["sequence"] == newest["sequence"], done.out)
+    expect(newest["content_sha256"] == lab.releases()[-2]["content_sha256"], "the same content")
+    lab.start()
+    said = [d.sync().out for _ in range(4) for d in (a, b)]
+    expect(lab.released(2)[1]["counted"] == 2, f"both go on under the new release key: {said}")
+    done = lab.ctl("keyset", "--root-key", lab.dir / "root.key").ok()
+    expect(not done.of("resigned"), "nothing is signed twice")
+
     # Back to the old keyset, as one who copied it would: not believed.
     lab.stop()
     for path in old.iterdir():
@@ -44,10 +58,10 @@ with Lab("rotate") as lab:
     expect("checkin" not in done.kinds(), f"a went back to an older keyset: {done.out}")
     expect(len(lab.rounds()) == before, "no round came of it")
     lab.stop()
-    for name in ("tls.key", "tls.pem"):
+    for name in ("tls.key", "tls.pem", "release.key"):
         shutil.copy(other / "keys" / name, keys / name)
-    lab.ctl("keyset", "--root-key", lab.dir / "root.key").ok()
-    lab.ctl("keyset", "--root-key", lab.dir / "root.key").ok()  # version 3
+    for _ in range(4):
+        lab.ctl("keyset", "--root-key", lab.dir / "root.key").ok()  # version 5
 
     # 70 days on, a device renews by itself and keeps its id.
     late = {"HEARTH_CLOCK_OFFSET_MS": str(70 * DAY)}

@@ -415,6 +415,22 @@ static void client_renews_and_takes_new_keysets(void **state) {
     assert_true(until(&w, HEARTH_TICK_CHECKIN, &t));
     assert_int_equal(w.f.n[FAKE_KEYSET], asked + 1);
     assert_true(until(&w, HEARTH_TICK_WAIT, &t));
+    /* Its release key changes: a release that no key of ours signed sends us
+     * for the keyset, then it is installed. */
+    hearth_sign_keypair *old = w.f.release_key;
+    w.f.release_key = NULL;
+    assert_ok(hearth_sign_generate(&w.f.release_key, w.f.rng, NULL, NULL));
+    hearth_sign_free(old);
+    w.f.keyset.version++;
+    memcpy(w.f.keyset.release_keys[0], hearth_sign_public(w.f.release_key),
+           HEARTH_SIGN_PUBLIC_BYTES);
+    fake_coord_seal_keyset(&w.f);
+    fake_coord_publish(&w.f, 2, 0.01f);
+    hearth_virtual_clock_advance(&w.f.time, 86400000);
+    assert_true(until(&w, HEARTH_TICK_REFUSED, &t));
+    assert_true(until(&w, HEARTH_TICK_INSTALLED, &t));
+    assert_int_equal(t.sequence, 2);
+    assert_int_equal(w.f.n[FAKE_KEYSET], asked + 2);
     /* Offline until the certificate ended: said, with what to do. */
     w.f.time.wall_ms += (int64_t)100 * 86400000;
     assert_true(until(&w, HEARTH_TICK_RETRY, &t));
