@@ -290,6 +290,16 @@ static void drop_round(hearth_coord *c, hearth_coord_task *t) {
                          hearth_status_name(st));
 }
 
+/* Did a transaction that seemed to fail reach the disk after all?  Then the
+ * round is closed already, and trying again would find it so for ever. */
+static bool closed_as(hearth_coord *c, const hearth_coord_task *t,
+                      uint32_t phase) {
+    hearth_round_row row;
+    return hearth_coord_store_last_round(c->durable, t->task.name, &row,
+                                         NULL) == HEARTH_OK &&
+           row.round == t->round_number && row.phase == phase;
+}
+
 static void work_fail(hearth_coord *c) {
     hearth_coord_job *j = &c->job;
     HEARTH_FAILPOINT("fail.before_row");
@@ -297,6 +307,8 @@ static void work_fail(hearth_coord *c) {
                                           j->task->round_number, j->wall_ms,
                                           &j->err);
     HEARTH_FAILPOINT("fail.after_row");
+    if (j->st == HEARTH_ESTATE && closed_as(c, j->task, HEARTH_ROUND_FAILED))
+        j->st = HEARTH_OK;
     if (j->st == HEARTH_OK) drop_round(c, j->task);
 }
 
@@ -406,8 +418,13 @@ static void work_publish(hearth_coord *c) {
     const hearth_accumulator *sum = NULL;
     hearth_accumulator own;
     memset(&own, 0, sizeof(own));
-    j->st = whole_sum(c, j->task, &own, &sum, &j->err);
-    if (j->st == HEARTH_OK) j->st = publish(c, j->task, sum, &j->err);
+    if (closed_as(c, j->task, HEARTH_ROUND_RELEASED)) {
+        j->st = hearth_coord_store_release(c->durable, j->task->task.name, 0,
+                                           &j->published, NULL, NULL, &j->err);
+    } else {
+        j->st = whole_sum(c, j->task, &own, &sum, &j->err);
+        if (j->st == HEARTH_OK) j->st = publish(c, j->task, sum, &j->err);
+    }
     if (j->st == HEARTH_OK) drop_round(c, j->task);
     HEARTH_FAILPOINT("publish.after_delete");
     hearth_accumulator_free(&own);

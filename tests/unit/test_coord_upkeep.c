@@ -119,11 +119,59 @@ static void key_of_a_closed_round_is_in_no_file(void **state) {
     }
 }
 
+/* Work of a job, and once more when it closed a round: as if the database had
+ * said "failed" about a transaction that is on the disk. */
+static kit *retried;
+static unsigned n_retries;
+
+static void submit_twice(void *ud, void (*work)(void *), void (*done)(void *),
+                         void *arg) {
+    (void)ud;
+    uint32_t before = retried->c ? last_round(retried).phase : 0;
+    work(arg);
+    if (before == HEARTH_ROUND_OPEN || before == HEARTH_ROUND_FIXING) {
+        uint32_t now = last_round(retried).phase;
+        if (now == HEARTH_ROUND_RELEASED || now == HEARTH_ROUND_FAILED) {
+            n_retries++;
+            work(arg);
+        }
+    }
+    done(arg);
+}
+
+static void closing_a_round_twice_closes_it_once(void **state) {
+    (void)state;
+    kit k;
+    hearth_offer o;
+    hearth_coord_task_status ts;
+    hearth_coord_config cfg;
+    memset(&cfg, 0, sizeof(cfg));
+    cfg.io.submit = submit_twice;
+    retried = &k;
+    n_retries = 0;
+    kit_open(&k, &cfg);
+    kit_task(&k, "demo", "1,1", "0s,10m", 9);
+    assert_int_equal(kit_take_part(&k, "a", V), 200);
+    assert_int_equal(n_retries, 1);
+    assert_ok(hearth_coord_task_get_status(k.c, "demo", &ts));
+    assert_true(ts.rounds_released == 1 && ts.sequence == 2);
+    assert_true(kit_offer(&k, "b", &o));
+    assert_int_equal(o.start_sequence, 2);
+    kit_advance(&k, 600000);
+    assert_int_equal(n_retries, 2);
+    assert_ok(hearth_coord_task_get_status(k.c, "demo", &ts));
+    assert_true(ts.rounds_released == 1 && ts.rounds_failed == 1);
+    assert_true(kit_offer(&k, "b", &o)); /* it goes on */
+    assert_int_equal(o.round, 3);
+    kit_close(&k);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pause_ends_the_round_early),
         cmocka_unit_test(round_ends_in_time_when_the_clock_was_set_back),
         cmocka_unit_test(key_of_a_closed_round_is_in_no_file),
+        cmocka_unit_test(closing_a_round_twice_closes_it_once),
     };
     return cmocka_run_group_tests_name("coordinator/upkeep", tests, NULL, NULL);
 }
