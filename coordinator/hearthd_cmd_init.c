@@ -159,6 +159,15 @@ static hearth_status make_dir(const char *dir, hearth_error *err) {
     return st == HEARTH_OK ? hearth_file_mkdirs(path, err) : st;
 }
 
+/* A name or an address, as it stands in a URL. */
+static bool host_ok(const char *host) {
+    size_t n = strspn(host, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx"
+                            "yz0123456789.-:");
+    const char *colon = strchr(host, ':');
+    if (colon && !strchr(colon + 1, ':')) return false; /* NAME:PORT */
+    return n > 0 && host[n] == '\0' && n <= 253;
+}
+
 static int init(hearthd_args *a) {
     static new_keys k;
     char host_part[HEARTH_SERVER_HOST_CAP], keyset[HEARTH_SERVER_PATH_CAP];
@@ -170,6 +179,9 @@ static int init(hearthd_args *a) {
     const hearth_clock clock = hearth_clock_system();
     int port = 0;
     if (!dir || !host) return hearthd_usage(a, "--dir and --host are needed");
+    if (!host_ok(host))
+        return hearthd_usage(a, "--host must be a name or an address like "
+                                "hearth.example.org, without port");
     if (hearth_server_config_address(listen, host_part, &port) != HEARTH_OK)
         return hearthd_usage(a, "--listen must be like 127.0.0.1:8443");
     k.now_ms = hearth_clock_wall(&clock);

@@ -37,6 +37,16 @@ static int release_list(hearthd_args *a) {
     return hearthd_finish(a, &s, st);
 }
 
+static hearth_status name_missing(hearthd_state *s, const hearthd_args *a,
+                                  uint64_t sequence, hearth_status st) {
+    if (st != HEARTH_ENOTFOUND || !sequence) return st;
+    return hearth_error_set(&s->err, st,
+                            "task '%s' has no release %llu; see `hearthd "
+                            "release list %s`",
+                            a->word[0], (unsigned long long)sequence,
+                            a->word[0]);
+}
+
 static bool sequence_of(const char *text, uint64_t *out) {
     int64_t v = 0;
     if (hearth_parse_i64(text, &v) != HEARTH_OK || v < 1) return false;
@@ -53,6 +63,7 @@ static int release_rollback(hearthd_args *a) {
     if (st == HEARTH_OK)
         st =
             hearth_registry_rollback(&s.env, a->word[0], to, &sequence, &s.err);
+    st = name_missing(&s, a, to, st);
     if (st == HEARTH_OK) {
         hearthd_say(a,
                     "Release %llu carries the content of %llu: devices move "
@@ -79,6 +90,7 @@ static int release_export(hearthd_args *a) {
     if (st == HEARTH_OK)
         st = hearth_registry_export_peft(&s.env, a->word[0], sequence, out,
                                          &s.err);
+    st = name_missing(&s, a, sequence, st);
     if (st == HEARTH_OK) {
         hearthd_say(a, "Wrote %s.", out);
         hearthd_event(a, "export", "task", 's', a->word[0], "out", 's', out,

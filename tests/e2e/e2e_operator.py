@@ -29,6 +29,8 @@ with Lab("operator") as lab:
     # Bad usage is 2, failure is 1, each one line with a next step.
     fails(2, "did you mean 'serve'?", "srve")
     fails(2, "did you mean 'token create'?", "token", "creat")
+    for host in ("a b", "a:8443", ""):
+        fails(2, "--host must be a name", "init", "--dir", ini + ".new", "--host", host)
     fails(2, "unknown flag '--use'; did you mean '--uses'?", "token", "create", "--use", "1")
     fails(1, "make them: hearthd init --dir DIR", "status", "-c", ini + ".none")
     fails(1, "no task 'none'; see `hearthd task list`", "round", "list", "none", "-c", ini)
@@ -47,6 +49,7 @@ with Lab("operator") as lab:
     status, = hearthd("status", "-c", ini, "--json").of("status")
     expect(0 < status["epsilon_release"] <= status["epsilon_coordinator"], status)
     expect("No round yet" in hearthd("round", "list", "diary", "-c", ini).out, "round list")
+    fails(1, "task 'diary' has no release 9", "release", "rollback", "diary", "9", "-c", ini)
     fails(1, "has no round 7", "round", "show", "diary", "7", "-c", ini)
     paused, = hearthd("task", "pause", "diary", "-c", ini, "--json").of("task")
     expect(paused == {"event": "task", "task": "diary", "state": "paused"}, paused)
