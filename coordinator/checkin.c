@@ -54,9 +54,9 @@ static hearth_status spaced(hearth_coord *c, hearth_coord_task *t,
     if (t->task.spacing_ms == 0) return HEARTH_OK;
     st = hearth_place_spacing(tag, t->row.cooldown_key, device);
     if (st != HEARTH_OK) return st;
-    return hearth_coord_store_cooldown(
-        c->store, t->task.name, tag, now,
-        remember ? now + (int64_t)t->task.spacing_ms : now, ready, NULL);
+    return hearth_coord_store_cooldown(c->store, t->task.name, tag, now,
+                                       (int64_t)t->task.spacing_ms, remember,
+                                       ready, NULL);
 }
 
 /* A first invitation, when the round has a place.  *granted stays false, with

@@ -290,9 +290,9 @@ static hearth_status cooldown_until(hearth_coord_store *s, const char *task,
     return st;
 }
 
-static hearth_status remember(hearth_coord_store *s, const char *task,
-                              const uint8_t tag[32], int64_t now_ms,
-                              int64_t until_ms, hearth_error *err) {
+static hearth_status store_cooldown(hearth_coord_store *s, const char *task,
+                                    const uint8_t tag[32], int64_t now_ms,
+                                    int64_t until_ms, hearth_error *err) {
     hearth_stmt *q = NULL;
     hearth_status st = hearth_db_prepare(
         s->db, &q, "DELETE FROM cooldown WHERE until_ms <= ?1", err);
@@ -314,16 +314,22 @@ static hearth_status remember(hearth_coord_store *s, const char *task,
 hearth_status hearth_coord_store_cooldown(hearth_coord_store *s,
                                           const char *task,
                                           const uint8_t tag[32], int64_t now_ms,
-                                          int64_t until_ms, bool *ready,
-                                          hearth_error *err) {
+                                          int64_t spacing_ms, bool remember,
+                                          bool *ready, hearth_error *err) {
     int64_t until;
     hearth_status st;
     *ready = false;
+    if (spacing_ms < 0 || now_ms < 0) return HEARTH_EINVAL;
     if ((st = hearth_db_begin(s->db, err)) != HEARTH_OK) return st;
     st = cooldown_until(s, task, tag, &until, err);
-    if (st == HEARTH_OK && until <= now_ms) {
-        if (until_ms > now_ms)
-            st = remember(s, task, tag, now_ms, until_ms, err);
+    /* Further ahead than a spacing and a jump of its length can explain: it was
+     * written by a clock that was wrong. */
+    bool wrong = st == HEARTH_OK && until > now_ms &&
+                 until - now_ms > spacing_ms &&
+                 until - now_ms - spacing_ms > spacing_ms;
+    if (st == HEARTH_OK && (until <= now_ms || wrong)) {
+        if (remember)
+            st = store_cooldown(s, task, tag, now_ms, now_ms + spacing_ms, err);
         *ready = st == HEARTH_OK;
     }
     st = hearth_store__end(s, st, err);

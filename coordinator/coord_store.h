@@ -256,15 +256,16 @@ hearth_status hearth_coord_store_publish(hearth_coord_store *s,
 
 /* ---- spacing ---- */
 
-/* True in *ready when tag (HMAC(cooldown key, device)) may be invited at now,
- * and then remembers it until until_ms; until_ms <= now_ms only asks.  Rows of
- * the past are deleted. */
+/* True in *ready when tag (HMAC(cooldown key, device)) may be invited at now:
+ * spacing_ms have passed since it last was.  remember: this is an invitation.
+ * A memory that is more than two spacings ahead is one of a clock that was
+ * wrong, and does not count.  Rows of the past are deleted. */
 HEARTH_MUST_CHECK
 hearth_status hearth_coord_store_cooldown(hearth_coord_store *s,
                                           const char *task,
                                           const uint8_t tag[32], int64_t now_ms,
-                                          int64_t until_ms, bool *ready,
-                                          hearth_error *err);
+                                          int64_t spacing_ms, bool remember,
+                                          bool *ready, hearth_error *err);
 
 /* ---- upkeep ---- */
 

@@ -201,14 +201,24 @@ static void walks_and_spacing(void **state) {
         hearth_coord_store_rounds(S, "t", stop_at_first, &calls, NULL),
         HEARTH_ECANCELLED);
     assert_int_equal(calls, 1);
-    assert_ok(hearth_coord_store_cooldown(S, "t", tag, 100, 0, &ready, NULL));
-    assert_true(ready); /* only asked */
-    assert_ok(hearth_coord_store_cooldown(S, "t", tag, 100, 200, &ready, NULL));
-    assert_true(ready);
-    assert_ok(hearth_coord_store_cooldown(S, "t", tag, 199, 300, &ready, NULL));
-    assert_false(ready);
-    assert_ok(hearth_coord_store_cooldown(S, "t", tag, 200, 300, &ready, NULL));
-    assert_true(ready);
+    static const struct {
+        int64_t now;
+        bool remember, ready;
+    } t[] = {
+        {1000, false, true}, /* only asked */
+        {1000, true, true},  {1099, true, false}, {1100, true, true},
+        {1199, true, false}, {1001, true, false}, /* a small step back */
+        {999, true, true},   {1098, true, false}, /* a clock that was wrong */
+        {1099, false, true},
+    };
+    for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {
+        assert_ok(hearth_coord_store_cooldown(S, "t", tag, t[i].now, 100,
+                                              t[i].remember, &ready, NULL));
+        assert_int_equal(ready, t[i].ready);
+    }
+    assert_int_equal(
+        hearth_coord_store_cooldown(S, "t", tag, -1, 100, true, &ready, NULL),
+        HEARTH_EINVAL);
 }
 
 int main(void) {
