@@ -39,12 +39,12 @@ static void print_report(hearth_cli *cli, const hearth_forget_report *r) {
     hearth_event_end(cli);
     hearth_cli_say(
         cli,
-        "Forgot %llu records; destroyed %llu personal adapters, "
+        "Forgot %llu record%s; destroyed %llu personal adapters, "
         "%llu prepared deltas, %llu files and %llu rows of "
         "training.",
-        (unsigned long long)r->n_records, (unsigned long long)r->n_adapters,
-        (unsigned long long)r->n_prepared, (unsigned long long)r->n_files,
-        (unsigned long long)r->n_rows);
+        (unsigned long long)r->n_records, r->n_records == 1 ? "" : "s",
+        (unsigned long long)r->n_adapters, (unsigned long long)r->n_prepared,
+        (unsigned long long)r->n_files, (unsigned long long)r->n_rows);
     if (r->n_adapters)
         hearth_cli_say(cli, "The personal adapter will be trained again "
                             "without them.");

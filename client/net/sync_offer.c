@@ -58,8 +58,11 @@ hearth_status hearth_sync__ask_policy(hearth_sync *s, const hearth_offer *o,
         char text[160];
         hearth_refusal_text(&r->item[0], text, sizeof(text));
         *later = hearth_refusals_pass(r);
-        (void)hearth_error_set(err, st, "%s%s", text,
-                               r->n > 1 ? " (and other lines)" : "");
+        if (r->n > 1)
+            (void)hearth_error_set(err, st, "%s (and %zu more of its limits)",
+                                   text, (size_t)r->n - 1);
+        else
+            (void)hearth_error_set(err, st, "%s", text);
     }
     hearth_mem_free(&s->alloc, r);
     return st;
