@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client/cli/cmd_train.c - `hearth train`. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "client/cli/meminfo.h"
@@ -257,7 +258,36 @@ static hearth_status prepare(training *r, hearth_error *err) {
     return resume(r, err);
 }
 
+/* The base is read while the run lasts, and people want it afterwards. */
+static bool out_is_the_base(const training *r) {
+    char *model = realpath(r->f.wb.model_dir, NULL);
+    char *out = model ? realpath(r->out, NULL) : NULL;
+    bool same = out && strcmp(model, out) == 0;
+    free(model);
+    free(out);
+    return same;
+}
+
+/* An adapter beside a whole model: which of them was meant? */
+static const char *other_result(const training *r) {
+    char path[1024];
+    bool full = strcmp(r->f.mode, "full") == 0;
+    const char *name = full ? "adapter_config.json" : "model.safetensors";
+    if (hearth_file_join(path, sizeof(path), r->out, name) != HEARTH_OK ||
+        !hearth_file_exists(path))
+        return NULL;
+    return full ? "an adapter" : "a whole model";
+}
+
 static int check_flags(training *r) {
+    if (out_is_the_base(r))
+        return hearth_cli_usage_error(
+            r->cli, "--out is the folder of --model; choose another");
+    const char *other = other_result(r);
+    if (other)
+        return hearth_cli_usage_error(
+            r->cli, "--out %.100s holds %s already; choose another folder",
+            r->out, other);
     if (hearth_file_join(r->checkpoint, sizeof(r->checkpoint), r->out,
                          "checkpoint.bin") != HEARTH_OK)
         return hearth_cli_usage_error(r->cli, "the path of --out is too long");

@@ -255,6 +255,17 @@ class Cli(unittest.TestCase):
         self.assertEqual(e[0]["applied"], 14)
         self.assertEqual(e[0]["layers"], 1)
 
+    def test_results_of_two_kinds_do_not_share_a_folder(self):
+        self.fails(2, "--out is the folder of --model", "train", "--model",
+                   self.model, "--data", self.train, "--out", self.model,
+                   "--mode", "full")
+        self.call(*self.train_args("kind"))
+        self.fails(2, "holds an adapter already",
+                   *self.train_args("kind", "--mode", "full"))
+        self.call(*self.train_args("kind2", "--mode", "full"))
+        self.fails(2, "holds a whole model already", *self.train_args("kind2"))
+        self.call(*self.train_args("kind"))  # the same kind is replaced
+
     def test_freeze_a_keeps_the_seed(self):
         self.call(*self.train_args("ffa", "--freeze-a", "--seed", 3))
         e = self.events("adapter", "inspect", "--adapter", self.dir / "ffa")
