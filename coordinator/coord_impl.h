@@ -97,6 +97,7 @@ struct hearth_coord {
     size_t queue_head, queue_n;
     hearth_coord_commit queue[HEARTH_COORD_QUEUE]; /* ring */
     bool pumping;
+    bool commit_last; /* the last job was a COMMIT: another kind goes next */
     hearth_coord_job job;
     hearth_coord_counters counters;
 };

@@ -523,7 +523,8 @@ static void take_commits(hearth_coord *c) {
         hearth_coord_commit m = c->queue[c->queue_head];
         c->queue_head = (c->queue_head + 1) % HEARTH_COORD_QUEUE;
         c->queue_n--;
-        if (m.task->must_fail || m.task->round.phase != HEARTH_ROUND_OPEN)
+        if (m.task->must_fail || m.task->round.phase != HEARTH_ROUND_OPEN ||
+            m.task->round_number != m.row.round)
             hearth_coord__reply_error(c, m.reply, m.ud, HEARTH_REASON_CLOSED, 0,
                                       "the round is over; drop this delta");
         else
@@ -548,6 +549,30 @@ static hearth_job_kind next_of_task(hearth_coord *c, hearth_coord_task *t,
     return t->fixed ? HEARTH_JOB_PUBLISH : HEARTH_JOB_NONE;
 }
 
+static bool pick_commits(hearth_coord *c) {
+    hearth_coord_job *j = &c->job;
+    while (c->queue_n) {
+        take_commits(c);
+        if (j->n == 0) continue;
+        j->kind = HEARTH_JOB_COMMIT;
+        return true;
+    }
+    return false;
+}
+
+static bool pick_of_tasks(hearth_coord *c) {
+    hearth_coord_job *j = &c->job;
+    if (j->now_ms < c->job_not_before_ms) return false;
+    for (size_t i = 0; i < c->n_tasks; i++) {
+        j->kind = next_of_task(c, c->task[i], &j->cohort);
+        j->task = c->task[i];
+        if (j->kind != HEARTH_JOB_NONE) return true;
+    }
+    return false;
+}
+
+/* Commits and the rest take turns: devices wait for commits, but a task with
+ * many of them must not hold off the rounds of another. */
 static bool pick(hearth_coord *c) {
     hearth_coord_job *j = &c->job;
     j->kind = HEARTH_JOB_NONE;
@@ -556,18 +581,12 @@ static bool pick(hearth_coord *c) {
     hearth_error_clear(&j->err);
     j->now_ms = hearth_coord__now(c);
     j->wall_ms = hearth_clock_wall(&c->cfg.clock);
-    while (c->queue_n) {
-        take_commits(c);
-        if (j->n == 0) continue;
-        j->kind = HEARTH_JOB_COMMIT;
-        return true;
-    }
-    if (j->now_ms < c->job_not_before_ms) return false;
-    for (size_t i = 0; i < c->n_tasks; i++) {
-        j->kind = next_of_task(c, c->task[i], &j->cohort);
-        j->task = c->task[i];
-        if (j->kind != HEARTH_JOB_NONE) return true;
-    }
+    bool commits = !c->commit_last;
+    for (int turn = 0; turn < 2; turn++, commits = !commits)
+        if (commits ? pick_commits(c) : pick_of_tasks(c)) {
+            c->commit_last = commits;
+            return true;
+        }
     return false;
 }
 

@@ -166,12 +166,89 @@ static void closing_a_round_twice_closes_it_once(void **state) {
     kit_close(&k);
 }
 
+/* Jobs that run when the test says so. */
+static struct {
+    void (*work)(void *);
+    void (*done)(void *);
+    void *arg;
+} held;
+
+static void hold(void *ud, void (*work)(void *), void (*done)(void *),
+                 void *arg) {
+    (void)ud;
+    assert_null(held.work);
+    held.work = work;
+    held.done = done;
+    held.arg = arg;
+}
+
+static bool run_held(void) {
+    void (*work)(void *) = held.work;
+    if (!work) return false;
+    held.work = NULL;
+    work(held.arg);
+    held.done(held.arg);
+    return true;
+}
+
+/* Everything but the reply of the commit, which comes when its job ran. */
+static void send_all(kit *k, const char *device, const char *task,
+                     kit_reply *r) {
+    static hearth_checkin_reply rp;
+    uint8_t bytes[4 * KIT_D];
+    kit_bytes(bytes, V);
+    assert_int_equal(kit_checkin(k, device, &rp), 200);
+    for (uint32_t i = 0; i < rp.n_offers; i++) {
+        if (strcmp(rp.offers[i].task, task) != 0) continue;
+        assert_int_equal(kit_begin(k, &rp.offers[i], bytes, sizeof(bytes), r),
+                         200);
+        assert_int_equal(
+            kit_append(k, &rp.offers[i], 0, bytes, sizeof(bytes), r), 200);
+        r->status = 0;
+        (void)kit_commit(k, &rp.offers[i], bytes, sizeof(bytes), r);
+        return;
+    }
+    fail_msg("%s has no offer of %s", device, task);
+}
+
+static void busy_task_does_not_hold_off_another(void **state) {
+    (void)state;
+    static kit_reply r[24];
+    kit k;
+    hearth_coord_task_status ts;
+    hearth_coord_config cfg;
+    char id[8];
+    unsigned n = 0;
+    memset(&cfg, 0, sizeof(cfg));
+    memset(r, 0, sizeof(r));
+    memset(&held, 0, sizeof(held));
+    cfg.io.submit = hold;
+    kit_open(&k, &cfg);
+    kit_task(&k, "busy", "20,20", "0s,10m", 9);
+    kit_task(&k, "demo", "1,1", "0s,10m", 9);
+    send_all(&k, "a", "demo", &r[n++]);
+    do { /* a new commit of the busy one before every job ends */
+        snprintf(id, sizeof(id), "b%u", n);
+        send_all(&k, id, "busy", &r[n++]);
+        assert_true(run_held());
+        assert_ok(hearth_coord_task_get_status(k.c, "demo", &ts));
+    } while (ts.rounds_released == 0 && n < 15);
+    assert_int_equal(ts.rounds_released, 1);
+    while (run_held()) continue;
+    for (unsigned i = 0; i < n; i++) {
+        assert_int_equal(r[i].status, 200); /* nobody was forgotten */
+        kit_reply_free(&r[i]);
+    }
+    kit_close(&k);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pause_ends_the_round_early),
         cmocka_unit_test(round_ends_in_time_when_the_clock_was_set_back),
         cmocka_unit_test(key_of_a_closed_round_is_in_no_file),
         cmocka_unit_test(closing_a_round_twice_closes_it_once),
+        cmocka_unit_test(busy_task_does_not_hold_off_another),
     };
     return cmocka_run_group_tests_name("coordinator/upkeep", tests, NULL, NULL);
 }
