@@ -65,6 +65,18 @@ static bool load_keys(hearth_tls_server *s, const hearth_tls_config *cfg) {
                0;
 }
 
+/* Forward secret and authenticated, for a P-256 key: nothing else is left. */
+static const int suites[] = {
+#if defined(MBEDTLS_SSL_PROTO_TLS1_3)
+    MBEDTLS_TLS1_3_AES_128_GCM_SHA256,
+    MBEDTLS_TLS1_3_AES_256_GCM_SHA384,
+    MBEDTLS_TLS1_3_CHACHA20_POLY1305_SHA256,
+#endif
+    MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    MBEDTLS_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    0};
+
 static bool configure(hearth_tls_server *s) {
     static const char *alpn[] = {"http/1.1", NULL};
     mbedtls_ssl_config *c = &s->conf;
@@ -73,6 +85,7 @@ static bool configure(hearth_tls_server *s) {
                                     MBEDTLS_SSL_PRESET_DEFAULT) != 0)
         return false;
     HEARTH_SSL_CONF_MIN_TLS12(c);
+    mbedtls_ssl_conf_ciphersuites(c, suites);
 #if defined(MBEDTLS_SSL_RENEGOTIATION)
     mbedtls_ssl_conf_renegotiation(c, MBEDTLS_SSL_RENEGOTIATION_DISABLED);
 #endif

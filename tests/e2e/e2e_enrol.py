@@ -3,6 +3,7 @@
 the way, revoked and erased devices, a coordinator with another TLS key."""
 import shutil
 import socket
+import ssl
 
 from lab import Lab, expect
 from raw import Raw, pack
@@ -53,6 +54,27 @@ with Lab("enrol") as lab:
     expect(status == 401, f"renewal without a certificate: {status}")
     status, m = Raw(a, certificate=False).checkin()
     expect(status == 401 and m["reason"] == 3, f"check-in without a certificate: {status} {m}")
+
+    # Old and weak TLS is refused; every good suite is taken.
+    def shake(suite, newest=ssl.TLSVersion.TLSv1_2):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+        context.maximum_version = newest
+        context.set_ciphers(suite + ":@SECLEVEL=0")
+        with socket.create_connection(("127.0.0.1", lab.port), timeout=20) as plain:
+            try:
+                with context.wrap_socket(plain) as tls:
+                    return tls.cipher()[0]
+            except (ssl.SSLError, ConnectionError):
+                return None
+    for suite in ("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384",
+                  "ECDHE-ECDSA-CHACHA20-POLY1305"):
+        expect(shake(suite) == suite, f"{suite} is refused")
+    for suite in ("ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-AES256-SHA384", "ECDHE-ECDSA-AES256-CCM8"):
+        expect(shake(suite) is None, f"{suite} is taken")
+    expect(shake("ALL", ssl.TLSVersion.TLSv1_1) is None, "TLS 1.1 is taken")
 
     # One that gets an error and then says nothing is not waited for.
     with socket.create_connection(("127.0.0.1", lab.port), timeout=20) as plain:
