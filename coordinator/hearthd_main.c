@@ -6,6 +6,10 @@
 #include "common/ini.h"
 #include "coordinator/hearthd_cmd.h"
 
+#ifndef HEARTH_VERSION_TEXT
+#define HEARTH_VERSION_TEXT "0.0.0"
+#endif
+
 static hearthd_command *const TABLES[] = {
     hearthd_commands_init, hearthd_commands_serve,   hearthd_commands_device,
     hearthd_commands_task, hearthd_commands_release, hearthd_commands_admin,
@@ -98,6 +102,10 @@ int main(int argc, char **argv) {
     if (argc < 2) {
         (void)help();
         return 2;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("hearthd " HEARTH_VERSION_TEXT "\n");
+        return 0;
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0)

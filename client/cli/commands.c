@@ -127,6 +127,12 @@ int hearth_cli_main(int argc, char **argv, FILE *out, FILE *err) {
     const char *word = at < argc ? argv[at] : "";
     if (!*word) {
         rc = hearth_cli_usage_error(&cli, "a command is missing");
+    } else if (strcmp(word, "help") == 0 && at + 1 < argc &&
+               find(argv[at + 1])) { /* hearth help train */
+        char help[] = "--help";
+        char *words[] = {argv[at + 1], help, NULL};
+        cli.command = words[0];
+        rc = find(words[0])(&cli, 2, words);
     } else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 ||
                strcmp(word, "help") == 0) {
         print_help(&cli);

@@ -24,6 +24,7 @@ with Lab("operator") as lab:
         done = hearthd(group, "--help")
         expect(done.rc == 0 and f"usage: hearthd {group} COMMAND" in done.out, done.out)
         fails(2, f"see `hearthd {group} --help`", group)
+    expect(hearthd("--version").out.startswith("hearthd "), "version")
     expect("example: hearthd token create" in hearthd("token", "create", "--help").out, "example")
 
     # Bad usage is 2, failure is 1, each one line with a next step.

@@ -115,6 +115,7 @@ class Cli(unittest.TestCase):
                       ["model", "logits"], ["adapter", "inspect"]):
             text = self.call(*words, "--help")
             self.assertIn("example:\n  hearth " + " ".join(words), text)
+        self.assertEqual(self.call("help", "train"), self.call("train", "--help"))
         self.assertRegex(self.call("--version"), r"^hearth \d+\.\d+\.\d+\n$")
 
     def test_help_fits_a_terminal(self):

@@ -122,6 +122,28 @@ static void run(const char *name, const char *const *sets, size_t n_sets,
     assert_int_equal(hearth_fleet_run(&opt, &b, NULL, &err), HEARTH_EEXISTS);
 }
 
+/* What can not run is refused before anything is written. */
+static void refused(const char *set, hearth_status want, const char *words) {
+    char path[128], out[128];
+    hearth_error err = {0};
+    hearth_buf b = HEARTH_BUF_INIT(NULL);
+    (void)hearth_buf_puts(&b, SCENARIO);
+    put("tiny.ini", &b);
+    hearth_buf_free(&b);
+    snprintf(path, sizeof(path), "%s/tiny.ini", dir);
+    snprintf(out, sizeof(out), "%s/refused", dir);
+    const hearth_fleet_run_options opt = {path, &set, 1, out, true};
+    assert_int_equal(hearth_fleet_run(&opt, &b, NULL, &err), want);
+    assert_non_null(strstr(err.text, words));
+    assert_false(hearth_file_exists(out));
+}
+
+static void run_is_refused_before_it_writes(void **state) {
+    (void)state;
+    refused("model.path=none", HEARTH_ENOTFOUND, "no config.json there");
+    refused("cohort.count=7,8", HEARTH_EINVAL, "there are 6 devices");
+}
+
 static void run_writes_every_row(void **state) {
     hearth_fleet_results r;
     char path[128];
@@ -279,6 +301,7 @@ static int remove_all(void **state) {
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(run_is_refused_before_it_writes),
         cmocka_unit_test(run_writes_every_row),
         cmocka_unit_test(run_is_a_function_of_its_seed),
         cmocka_unit_test(dropout_30),

@@ -91,6 +91,7 @@ static int cmd_validate(const command *c) {
     hearth_status st = hearth_fleet_run_scenario(&sc, c->arg[0], c->set,
                                                  c->n_sets, NULL, &err);
     if (st == HEARTH_OK) st = hearth_fleet_records_load(&p, sc, NULL, &err);
+    if (st == HEARTH_OK) st = hearth_fleet_run_check(sc, p, &err);
     if (st == HEARTH_OK) st = hearth_fleet_scenario_write(&b, sc);
     if (st == HEARTH_OK) {
         (void)fputs(hearth_buf_str(&b), stdout);

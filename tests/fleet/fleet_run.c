@@ -219,6 +219,26 @@ static hearth_status check_out(const char *out, hearth_error *err) {
     return st == HEARTH_OK ? hearth_file_mkdirs(out, err) : st;
 }
 
+hearth_status hearth_fleet_run_check(const hearth_fleet_scenario *sc,
+                                     const hearth_fleet_population *people,
+                                     hearth_error *err) {
+    char path[1024];
+    size_t devices = people->n_people - people->n_unseen;
+    hearth_status st =
+        hearth_file_join(path, sizeof(path), sc->model_path, "config.json");
+    if (st != HEARTH_OK || !hearth_file_exists(path))
+        return hearth_error_set(err, HEARTH_ENOTFOUND,
+                                "[model] path %.150s: no config.json there; "
+                                "give the folder of a model",
+                                sc->model_path);
+    if (sc->count_min > devices)
+        return hearth_error_set(err, HEARTH_EINVAL,
+                                "[cohort] count begins at %u, there are %zu "
+                                "devices; lower it or add people",
+                                (unsigned)sc->count_min, devices);
+    return HEARTH_OK;
+}
+
 hearth_status hearth_fleet_run(const hearth_fleet_run_options *opt,
                                hearth_buf *text, const hearth_alloc *al,
                                hearth_error *err) {
@@ -228,8 +248,9 @@ hearth_status hearth_fleet_run(const hearth_fleet_run_options *opt,
     run r = {NULL, NULL, opt, al, NULL, err};
     hearth_status st = hearth_fleet_run_scenario(&sc, opt->scenario, opt->sets,
                                                  opt->n_sets, al, err);
-    if (st == HEARTH_OK) st = check_out(opt->out, err);
     if (st == HEARTH_OK) st = hearth_fleet_records_load(&people, sc, al, err);
+    if (st == HEARTH_OK) st = hearth_fleet_run_check(sc, people, err);
+    if (st == HEARTH_OK) st = check_out(opt->out, err);
     if (st != HEARTH_OK) goto done;
     r.sc = sc;
     r.people = people;

@@ -33,6 +33,14 @@ hearth_status hearth_fleet_run_scenario(hearth_fleet_scenario **out,
                                         const hearth_alloc *al,
                                         hearth_error *err);
 
+/* What the scenario and its people must agree on before anything runs: the model
+ * is there, and a round can have its fewest devices.
+ * Returns HEARTH_OK, HEARTH_ENOTFOUND or HEARTH_EINVAL. */
+HEARTH_MUST_CHECK
+hearth_status hearth_fleet_run_check(const hearth_fleet_scenario *sc,
+                                     const hearth_fleet_population *people,
+                                     hearth_error *err);
+
 /* Run it all, write the report and append its table to text.
  * Returns HEARTH_OK, HEARTH_EEXISTS (out holds a run), or the error of the part
  * that failed; what was finished stays. */
