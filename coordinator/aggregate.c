@@ -6,6 +6,7 @@
  */
 #include "coordinator/aggregate.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -40,6 +41,10 @@ static hearth_status open_upload(FILE **f, const char *path,
                                  hearth_error *err) {
     *f = fopen(path, "rb");
     if (*f) return HEARTH_OK;
+    /* Only a missing file is lost; without descriptors it is tried again. */
+    if (errno != ENOENT)
+        return hearth_error_set(err, hearth_error_from_errno(errno),
+                                "%s: can not be read", path);
     return hearth_error_set(err, HEARTH_ENOTFOUND,
                             "%s: the upload is gone; was the spool folder "
                             "cleaned by hand?",

@@ -4,6 +4,8 @@
  * in no file once it is closed. */
 #include "tests/support/coord_kit.h"
 
+#include <sys/resource.h>
+
 #include "coordinator/round.h"
 
 static const int32_t V[KIT_D] = {1, -1, 2, -2, 3, -3, 4, -4};
@@ -242,6 +244,34 @@ static void busy_task_does_not_hold_off_another(void **state) {
     kit_close(&k);
 }
 
+/* Out of descriptors for a moment: the device is asked to come back, and its
+ * contribution is not given up. */
+static void commit_waits_for_a_file_descriptor(void **state) {
+    (void)state;
+    kit k;
+    hearth_offer o;
+    kit_reply r = {0};
+    uint8_t bytes[4 * KIT_D];
+    struct rlimit before, none;
+    kit_bytes(bytes, V);
+    kit_open(&k, NULL);
+    kit_task(&k, "demo", "1,1", "0s,10m", 9);
+    assert_true(kit_offer(&k, "a", &o));
+    assert_int_equal(kit_begin(&k, &o, bytes, sizeof(bytes), &r), 200);
+    assert_int_equal(kit_append(&k, &o, 0, bytes, sizeof(bytes), &r), 200);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 0;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int status = kit_commit(&k, &o, bytes, sizeof(bytes), &r);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(status, 500);
+    assert_int_equal(kit_commit(&k, &o, bytes, sizeof(bytes), &r), 200);
+    assert_int_equal(last_round(&k).phase, HEARTH_ROUND_RELEASED);
+    kit_reply_free(&r);
+    kit_close(&k);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pause_ends_the_round_early),
@@ -249,6 +279,7 @@ int main(void) {
         cmocka_unit_test(key_of_a_closed_round_is_in_no_file),
         cmocka_unit_test(closing_a_round_twice_closes_it_once),
         cmocka_unit_test(busy_task_does_not_hold_off_another),
+        cmocka_unit_test(commit_waits_for_a_file_descriptor),
     };
     return cmocka_run_group_tests_name("coordinator/upkeep", tests, NULL, NULL);
 }
