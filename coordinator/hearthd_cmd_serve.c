@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -16,6 +17,8 @@
 
 #include "coordinator/daemon.h"
 #include "coordinator/hearthd_cmd.h"
+
+#define SPARE_DESCRIPTORS 64 /* databases, spool files, the loop's own */
 
 typedef struct {
     hearth_daemon *d;
@@ -82,6 +85,21 @@ static void announce(const hearthd_args *a, const hearth_server_config *cfg,
     notify("READY=1");
 }
 
+/* A descriptor for every connection and some for files: ask for as many as the
+ * hard limit gives. */
+static void raise_descriptors(const hearth_server_config *cfg,
+                              const hearth_log *log) {
+    struct rlimit r;
+    rlim_t need = (rlim_t)cfg->max_connections + SPARE_DESCRIPTORS;
+    if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur >= need) return;
+    r.rlim_cur = r.rlim_max < need ? r.rlim_max : need;
+    if (setrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur < need)
+        hearth_log_write(log, HEARTH_LOG_WARN, "serve",
+                         "max_connections=%u descriptors=%llu hint=\"raise "
+                         "ulimit -n, or lower [server] max_connections\"",
+                         cfg->max_connections, (unsigned long long)r.rlim_cur);
+}
+
 static int serve(hearthd_args *a) {
     static hearthd_state st; /* paths: too large for a frame */
     uv_loop_t loop;
@@ -92,6 +110,7 @@ static int serve(hearthd_args *a) {
         return hearthd_fail(a, &st.err);
     log.max_level = st.cfg.log_level;
     (void)signal(SIGPIPE, SIG_IGN);
+    raise_descriptors(&st.cfg, &log);
     if (uv_loop_init(&loop) != 0) return 1;
     if (hearth_daemon_open(&s.d, &loop, &st.cfg, &log, &st.err) != HEARTH_OK) {
         (void)uv_loop_close(&loop);

@@ -1,11 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two rounds, three devices: everything from init to the installed release."""
 import os
+import pathlib
+import resource
 
 from lab import Lab, expect
 
 with Lab("round") as lab:
-    lab.init().start()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+    def few():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+    lab.init().start(preexec=few)
+    limits = pathlib.Path(f"/proc/{lab.process.pid}/limits")
+    if limits.exists():  # a descriptor for each of the 1024 connections it takes
+        line = next(x for x in limits.read_text().splitlines() if x.startswith("Max open files"))
+        expect(int(line.split()[3]) >= (1024 + 64 if hard < 0 else min(1024 + 64, hard)), line)
     lab.task(rounds=2, count="2,2").ok()
     devices = [d.ready() for d in lab.devices(3)]
     expect(len(lab.ctl("device", "list").ok().of("device")) == 3, "three devices are enrolled")
