@@ -284,10 +284,19 @@ static void checkin(fake_coord *f, const hearth_http_req *rq,
                     hearth_http_resp *rp) {
     hearth_checkin_request *m = calloc(1, sizeof(*m));
     hearth_checkin_reply *r = calloc(1, sizeof(*r));
+    char want[16];
     hearth_buf b = HEARTH_BUF_INIT(NULL);
     assert_non_null(m);
     assert_non_null(r);
-    assert_true(rq->use_cert);
+    (void)snprintf(want, sizeof(want), "c%" PRIu32, f->cookie);
+    assert_true(rq->use_cert == !rq->cookie);
+    if (rq->cookie && strcmp(rq->cookie, want) != 0) {
+        refuse(f, rp, 401, HEARTH_REASON_CREDENTIAL, 0);
+        free(m);
+        free(r);
+        return;
+    }
+    f->n_with_cert += rq->use_cert;
     assert_ok(hearth_decode_checkin_request(m, rq->body, rq->n_body, NULL));
     assert_memory_equal(m->base_digest, f->offer.space.base_digest, 32);
     r->version = 1;

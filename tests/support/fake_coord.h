@@ -104,6 +104,7 @@ typedef struct {
     uint64_t offset_lie;     /* added to the offset of every reply */
     uint32_t flip_payload;   /* alter a byte of so many payload replies */
     bool no_range;           /* answer 200 with all of it */
+    uint32_t n_with_cert;    /* check-ins that showed the certificate */
     uint32_t cookie;         /* number in the cookie that is valid now */
     uint32_t n[FAKE_ROUTES]; /* requests seen */
     hearth_retry retry;

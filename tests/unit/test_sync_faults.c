@@ -108,6 +108,30 @@ static void sync_gets_a_new_cookie_and_goes_on(void **state) {
     fake_coord_close(&f);
 }
 
+/* The certificate is shown once; then the cookie does, until it is worth
+ * nothing: then the certificate again, in the same cycle. */
+static void sync_checks_in_by_cookie(void **state) {
+    (void)state;
+    fake_coord f;
+    fake_device d;
+    hearth_sync_event ev;
+    fake_coord_open(&f);
+    f.give_offer = false;
+    fake_device_open(&d, &f, 40);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_true(fake_device_until(&d, HEARTH_SYNC_CHECKIN, MANY, &ev));
+        assert_int_equal(f.n_with_cert, 1);
+        assert_int_equal(f.n[FAKE_CHECKIN], i + 1);
+        hearth_virtual_clock_advance(&f.time, 3600000);
+    }
+    f.cookie = 9;
+    assert_true(fake_device_until(&d, HEARTH_SYNC_CHECKIN, MANY, &ev));
+    assert_int_equal(f.n_with_cert, 2);
+    assert_int_equal(f.n[FAKE_CHECKIN], 5);
+    fake_device_close(&d);
+    fake_coord_close(&f);
+}
+
 /* A coordinator that takes no cookie is not asked in a loop. */
 static void sync_waits_when_no_cookie_is_taken(void **state) {
     (void)state;
@@ -297,6 +321,7 @@ int main(void) {
         cmocka_unit_test(sync_gives_up_past_the_deadline),
         cmocka_unit_test(sync_reads_deadlines_by_the_coordinators_clock),
         cmocka_unit_test(sync_gets_a_new_cookie_and_goes_on),
+        cmocka_unit_test(sync_checks_in_by_cookie),
         cmocka_unit_test(sync_waits_when_no_cookie_is_taken),
         cmocka_unit_test(sync_asks_again_when_the_coordinator_is_busy),
         cmocka_unit_test(sync_sends_again_after_a_digest_failed),
