@@ -285,7 +285,8 @@ explain() {
 answer() { # NAME FLAGS...
     answer_name=$1
     shift
-    text=$("$hearth" generate --model "$model" "$@" --prompt "$prompt" --max-tokens 48 |
+    text=$("$hearth" generate --model "$model" "$@" --prompt "$prompt" --max-tokens 32 \
+        --repeat-penalty 1.1 |
         tr '\n' ' ' | sed 's/^ *//;s/ *$//')
     say "  $answer_name $text" | wrap
 }
