@@ -505,7 +505,13 @@ hearth_status hearth_coord_store_publish(hearth_coord_store *s,
 
 hearth_status hearth_coord_store_tidy(hearth_coord_store *s,
                                       hearth_error *err) {
-    return hearth_db_exec(s->db, "PRAGMA wal_checkpoint(TRUNCATE)", err);
+    /* It holds off writers while it waits for readers: not for long. */
+    hearth_status st = hearth_db_exec(s->db, "PRAGMA busy_timeout=50", err);
+    if (st == HEARTH_OK)
+        st = hearth_db_exec(s->db, "PRAGMA wal_checkpoint(TRUNCATE)", err);
+    hearth_status back = hearth_db_exec(s->db, "PRAGMA busy_timeout=5000", err);
+    if (st == HEARTH_EBUSY) st = HEARTH_OK;
+    return st == HEARTH_OK ? back : st;
 }
 
 hearth_status hearth_coord_store_version(hearth_coord_store *s, int64_t *v,

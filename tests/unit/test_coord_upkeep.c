@@ -121,6 +121,29 @@ static void key_of_a_closed_round_is_in_no_file(void **state) {
     }
 }
 
+static hearth_status tidy_now(void *ud, const hearth_task_row *row) {
+    (void)row;
+    return hearth_coord_store_tidy(ud, NULL);
+}
+
+/* A reader in the way (a backup, a list) is no failure, and what it kept from
+ * being erased goes with the next round. */
+static void tidy_leaves_readers_alone(void **state) {
+    (void)state;
+    kit k;
+    hearth_offer o;
+    kit_open(&k, NULL);
+    kit_task(&k, "demo", "1,1", "0s,10m", 9);
+    assert_true(kit_offer(&k, "a", &o));
+    hearth_coord_store *reader = store_of(&k), *s = store_of(&k);
+    assert_ok(hearth_coord_store_tasks(reader, tidy_now, s, NULL));
+    assert_int_equal(kit_upload(&k, &o, V), 200);
+    assert_ok(hearth_coord_store_tidy(s, NULL));
+    hearth_coord_store_close(reader);
+    hearth_coord_store_close(s);
+    kit_close(&k);
+}
+
 /* Work of a job, and once more when it closed a round: as if the database had
  * said "failed" about a transaction that is on the disk. */
 static kit *retried;
@@ -277,6 +300,7 @@ int main(void) {
         cmocka_unit_test(pause_ends_the_round_early),
         cmocka_unit_test(round_ends_in_time_when_the_clock_was_set_back),
         cmocka_unit_test(key_of_a_closed_round_is_in_no_file),
+        cmocka_unit_test(tidy_leaves_readers_alone),
         cmocka_unit_test(closing_a_round_twice_closes_it_once),
         cmocka_unit_test(busy_task_does_not_hold_off_another),
         cmocka_unit_test(commit_waits_for_a_file_descriptor),
