@@ -285,10 +285,30 @@ explain() {
 answer() { # NAME FLAGS...
     answer_name=$1
     shift
-    text=$("$hearth" generate --model "$model" "$@" --prompt "$prompt" --max-tokens 32 \
-        --repeat-penalty 1.1 |
+    text=$("$hearth" generate --model "$model" "$@" --prompt "$prompt" --max-tokens 32 |
         tr '\n' ' ' | sed 's/^ *//;s/ *$//')
     say "  $answer_name $text" | wrap
+}
+
+# How much likelier the adapter makes what device 0's person wrote to this prompt.
+own_answer() {
+    grep -F "\"$prompt\"" "$work/d0.hold.jsonl" | head -n 1 >"$work/own.jsonl"
+    [ -s "$work/own.jsonl" ] || return 0
+    for of in base adapter; do
+        flags="--adapter $adapter"
+        [ $of = adapter ] || flags=
+        # shellcheck disable=SC2086
+        "$hearth" eval --model "$model" $flags --data "$work/own.jsonl" --json >"$work/own.$of"
+    done
+    times=$(awk -v b="$(field loss <"$work/own.base")" -v a="$(field loss <"$work/own.adapter")" \
+        -v n="$(field tokens <"$work/own.base")" 'BEGIN {
+            t = exp((b - a) * n)
+            if (t >= 1e6) printf "%.1f million", t / 1e6
+            else if (t >= 1e3) printf "%.0f thousand", t / 1e3
+            else printf "%.*f", t < 10, t
+        }')
+    say "  person   $(sed 's/.*"completion": "//; s/"}$//' "$work/own.jsonl")" | wrap
+    say "           (held out; to the adapter $times times as likely as to the base)"
 }
 
 main() {
@@ -322,7 +342,9 @@ main() {
     say "count paces. The base model and the adapter of round $rounds:"
     say "  asked    $prompt"
     answer "base    "
-    answer "adapter " --adapter "$work/d0/adapters/diary"
+    adapter=$work/d0/adapters/diary
+    answer "adapter " --adapter "$adapter"
+    own_answer
     seconds=$(($(date +%s) - began))
     clean_up
     say
