@@ -303,7 +303,8 @@ own_answer() {
     times=$(awk -v b="$(field loss <"$work/own.base")" -v a="$(field loss <"$work/own.adapter")" \
         -v n="$(field tokens <"$work/own.base")" 'BEGIN {
             t = exp((b - a) * n)
-            if (t >= 1e6) printf "%.1f million", t / 1e6
+            if (t >= 1e9) printf "over a billion"
+            else if (t >= 1e6) printf "%.1f million", t / 1e6
             else if (t >= 1e3) printf "%.0f thousand", t / 1e3
             else printf "%.*f", t < 10, t
         }')
