@@ -4,7 +4,7 @@
 task through hearth-fleet, with seeded noise:
 
     python3 tests/fleet/demo_statistics.py [--build build/release]
-        [--split holdout|tune] [--quick] [--set section.key=value]...
+        [--split holdout|tune] [--people N] [--quick] [--set section.key=value]...
 
 Prints one line for each claim, with its bound, and exits 1 when one fails.
 --quick runs one seed and leaves out what needs many.  Settings are chosen with
@@ -64,8 +64,8 @@ def write_records(bench):
     with open(bench.folder / "records.jsonl", "w", encoding="utf-8") as out:
         for person in range(PEOPLE):
             for split, n, key in (("train", TRAIN, "train"), (bench.args.split, HELD, "held")):
-                for line in bench.lines("person", "--seed", 1, "--person", person, "--lines", n,
-                                        "--split", split):
+                for line in bench.lines("person", "--seed", bench.args.people, "--person", person,
+                                        "--lines", n, "--split", split):
                     record = json.loads(line)
                     bare[key].add(re.sub(r"\d+", "#", record["completion"]))
                     out.write(json.dumps({"person": f"p{person:02d}", **record}) + "\n")
@@ -174,6 +174,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--build", default=str(ROOT / "build/release"))
     parser.add_argument("--split", default="holdout", choices=["holdout", "tune"])
+    parser.add_argument("--people", type=int, default=1, help="seed of the people; 1 is the demo's")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--set", action="append", default=[])
     with tempfile.TemporaryDirectory(prefix="hearth_demo_statistics_") as folder:
