@@ -48,6 +48,11 @@ static hearth_status parse_layers(const char *text, uint32_t *last,
                             "--layers %.40s: give last:K with K from 1", text);
 }
 
+/* Was a flag given that only says how an adapter looks? */
+static bool has_adapter_shape(const hearth_train_flags *f) {
+    return f->rank || f->alpha > 0.0 || f->targets || f->layers || f->rslora;
+}
+
 static hearth_status fresh_adapter(hearth_train_flags *f, hearth_error *err) {
     const char *targets = f->targets ? f->targets : "auto";
     hearth_lora_spec spec = {.rank = f->rank ? (uint32_t)f->rank : 8,
@@ -63,6 +68,11 @@ static hearth_status fresh_adapter(hearth_train_flags *f, hearth_error *err) {
                                 targets);
     hearth_status st = parse_layers(f->layers, &spec.last_layers, err);
     if (st != HEARTH_OK) return st;
+    uint32_t n_layers = hearth_model_get_config(f->wb.model)->n_layers;
+    if (spec.last_layers > n_layers)
+        return hearth_error_set(err, HEARTH_EINVAL,
+                                "--layers last:%u: the model has %u layers",
+                                (unsigned)spec.last_layers, (unsigned)n_layers);
     const hearth_module_info *m = hearth_model_modules(f->wb.model, &n);
     st = hearth_adapter_new(&f->wb.adapter, &spec, m, n, NULL, err);
     if (st != HEARTH_OK) return st;
@@ -78,12 +88,15 @@ hearth_status hearth_train_flags_adapter(hearth_train_flags *f,
                                          hearth_error *err) {
     float weight;
     if (strcmp(f->mode, "full") == 0) {
-        if (!f->adapter_dir) return HEARTH_OK;
+        if (!f->adapter_dir && !has_adapter_shape(f) && !f->freeze_a)
+            return HEARTH_OK;
         return hearth_error_set(err, HEARTH_EINVAL,
-                                "--adapter is not for --mode full");
+                                "--mode full trains no adapter; leave out "
+                                "--adapter, --rank, --alpha, --rslora, "
+                                "--targets, --layers and --freeze-a");
     }
     if (!f->adapter_dir) return fresh_adapter(f, err);
-    if (f->rank || f->alpha > 0.0 || f->targets || f->layers || f->rslora)
+    if (has_adapter_shape(f))
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "the adapter given has its own --rank, "
                                 "--alpha, --targets, --layers and --rslora; "

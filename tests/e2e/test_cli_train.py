@@ -292,6 +292,11 @@ class Cli(unittest.TestCase):
                    self.dir / "other", "--data", self.valid, "--adapter",
                    self.dir / "own")
 
+    def test_flags_without_effect_are_refused(self):
+        self.fails(2, "trains no adapter", *self.train_args("no", "--mode", "full", "--rank", 8))
+        self.fails(2, "trains no adapter", *self.train_args("no", "--mode", "full", "--freeze-a"))
+        self.fails(2, "the model has", *self.train_args("no", "--layers", "last:99"))
+
     def test_full_mode_writes_a_model(self):
         self.call("train", "--model", self.model, "--data", self.train,
                   "--out", self.dir / "full", "--mode", "full", "--steps", 12,
