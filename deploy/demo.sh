@@ -282,12 +282,14 @@ explain() {
         "$(number noise_to_signal "$work/few" %.1f) to $(number noise_to_signal "$work/many" %.1f);" \
         "$devices synthetic devices show the machinery." | wrap
 }
-answer() { # NAME FLAGS...
+answer() { # NAME FLAGS...: two draws, the same two seeds for every adapter
     answer_name=$1
     shift
-    text=$("$hearth" generate --model "$model" "$@" --prompt "$prompt" --max-tokens 32 |
-        tr '\n' ' ' | sed 's/^ *//;s/ *$//')
-    say "  $answer_name $text" | wrap
+    for seed in 4 5; do
+        text=$("$hearth" generate --model "$model" "$@" --prompt "$prompt" --max-tokens 32 \
+            --temperature 1 --seed $seed | tr '\n' ' ' | sed 's/^ *//;s/ *$//')
+        say "  $answer_name $text" | wrap
+    done
 }
 
 # How much likelier the adapter makes what device 0's person wrote to this prompt.
@@ -340,7 +342,7 @@ main() {
     say
     prompt="Log: Tell me of your steps."
     say "In its general text people walk and count steps; in these diaries they stroll and"
-    say "count paces. The base model and the adapter of round $rounds:"
+    say "count paces. The base model and the adapter of round $rounds, two draws each:"
     say "  asked    $prompt"
     answer "base    "
     adapter=$work/d0/adapters/diary
