@@ -305,13 +305,14 @@ own_answer() {
     times=$(awk -v b="$(field loss <"$work/own.base")" -v a="$(field loss <"$work/own.adapter")" \
         -v n="$(field tokens <"$work/own.base")" 'BEGIN {
             t = exp((b - a) * n)
-            if (t >= 1e9) printf "over a billion"
-            else if (t >= 1e6) printf "%.1f million", t / 1e6
-            else if (t >= 1e3) printf "%.0f thousand", t / 1e3
-            else printf "%.*f", t < 10, t
+            if (t >= 1e9) printf "over a billion times as likely as"
+            else if (t >= 1e6) printf "%.1f million times as likely as", t / 1e6
+            else if (t >= 1e3) printf "%.0f thousand times as likely as", t / 1e3
+            else if (t >= 1) printf "%.1f times as likely as", t
+            else printf "less likely than"
         }')
     say "  person   $(sed 's/.*"completion": "//; s/"}$//' "$work/own.jsonl")" | wrap
-    say "           (held out; to the adapter $times times as likely as to the base)"
+    say "           (held out; to the adapter $times to the base)"
 }
 
 main() {
