@@ -2,8 +2,8 @@
 # libhearth, static and shared: every layer's objects but the settings reader
 # (inih must never get in), with the installed headers as the only interface.
 set(hearth_parts hearth_common hearth_rng hearth_proto hearth_privacy hearth_noise hearth_client)
-set(hearth_deps mbedtls msgpack cjson pcre2)
-set(hearth_pc_requires libcjson libpcre2-8)
+set(hearth_deps mbedtls msgpack cjson pcre2 utf8proc)
+set(hearth_pc_requires libcjson libpcre2-8 libutf8proc)
 if(HEARTH_WITH_SQLITE)
   list(APPEND hearth_deps sqlite)
   list(APPEND hearth_pc_requires sqlite3)
