@@ -16,10 +16,6 @@ if(HEARTH_WITH_OPENBLAS)
   list(APPEND hearth_deps openblas)
   list(APPEND hearth_pc_requires openblas)
 endif()
-if(TARGET hearth_dep_utf8proc)
-  list(APPEND hearth_deps utf8proc)
-  list(APPEND hearth_pc_requires libutf8proc)
-endif()
 
 # What a user of the static library has to link as well, by name.
 set(HEARTH_PRIVATE_LIBS)
