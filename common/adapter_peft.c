@@ -152,12 +152,15 @@ static const hearth_module_info *find_module(const loading *l,
 /* Which layer and target a module is, and whether the model agrees. */
 static hearth_status place_module(const loading *l, hearth_adapter_pair *s) {
     if (!l->modules) {
-        if (hearth_lora_module_parse(s->module, strlen(s->module), &s->layer,
-                                     &s->target) == HEARTH_OK)
+        hearth_lora_names names;
+        if (hearth_lora_module_parse(s->module, strlen(s->module), &names,
+                                     &s->layer, &s->target) == HEARTH_OK)
             return HEARTH_OK;
-        return hearth_error_set(l->err, HEARTH_EUNSUPPORTED,
-                                "%s: %.90s is no layer of a Llama-class model",
-                                l->dir, s->module);
+        return hearth_error_set(
+            l->err, HEARTH_EUNSUPPORTED,
+            "%s: %.90s is no linear layer of a block; LoRA on "
+            "embeddings and heads is not supported",
+            l->dir, s->module);
     }
     const hearth_module_info *m = find_module(l, s->module);
     if (!m)

@@ -44,8 +44,7 @@ static hearth_status flag(const hearth_json_value *root, const char *key,
 /* Settings that change the result in ways we do not do. */
 static hearth_status check_plain(const hearth_json_value *root,
                                  hearth_error *err) {
-    static const char *const flags[] = {"use_dora", "fan_in_fan_out",
-                                        "lora_bias", "use_qalora"};
+    static const char *const flags[] = {"use_dora", "lora_bias", "use_qalora"};
     static const char *const must_be_empty[] = {
         "modules_to_save",         "layer_replication",
         "target_parameters",       "trainable_token_indices",
@@ -69,6 +68,9 @@ static hearth_status check_plain(const hearth_json_value *root,
         if (st != HEARTH_OK) return st;
         if (on) return refuse(err, flags[i]);
     }
+    bool fan; /* how PEFT stores the base, not the adapter: either is right */
+    hearth_status fan_st = flag(root, "fan_in_fan_out", &fan, err);
+    if (fan_st != HEARTH_OK) return fan_st;
     for (size_t i = 0; i < sizeof(must_be_empty) / sizeof(char *); i++) {
         v = hearth_json_get(root, must_be_empty[i]);
         bool list = hearth_json_type_of(v) == HEARTH_JSON_ARRAY ||
@@ -79,14 +81,22 @@ static hearth_status check_plain(const hearth_json_value *root,
     return HEARTH_OK;
 }
 
-/* "q_proj", "self_attn.q_proj" or a whole path: the last part counts. */
+static bool one_target(const char *name, uint32_t *bit) {
+    return hearth_targets_parse(name, HEARTH_TARGETS_ANY, 0, bit) == HEARTH_OK;
+}
+
+/* "q_proj", "self_attn.q_proj" or a whole path: the last part counts, or the
+ * last two where GPT-2's names need them. */
 static bool add_target(const char *name, uint32_t *mask) {
-    const char *dot = strrchr(name, '.');
+    static const char *const words[] = {"auto", "attn", "all-linear"};
+    const char *last = strrchr(name, '.'), *two = last;
     uint32_t bit = 0;
-    if (strchr(name, ',') || strcmp(name, "auto") == 0 ||
-        strcmp(name, "attn") == 0)
-        return false;
-    if (hearth_targets_parse(dot ? dot + 1 : name, &bit) != HEARTH_OK)
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (strcmp(name, words[i]) == 0) return false;
+    if (strchr(name, ',')) return false;
+    while (two && two > name && two[-1] != '.') two--;
+    if (!(two && one_target(two, &bit)) &&
+        !one_target(last ? last + 1 : name, &bit))
         return false;
     *mask |= bit;
     return true;
@@ -109,10 +119,10 @@ static hearth_status read_targets(const hearth_json_value *root,
         if (!add_target(s, &info->targets))
             return hearth_error_set(
                 err, HEARTH_EUNSUPPORTED,
-                "%s: target_modules names a layer that is not one of q_proj "
-                "k_proj v_proj o_proj gate_proj up_proj down_proj; train with "
-                "those",
-                NAME);
+                "%s: target_modules names '%.60s', which is not one of q_proj "
+                "k_proj v_proj o_proj gate_proj up_proj down_proj c_attn "
+                "c_proj c_fc qkv_proj gate_up_proj; train with those",
+                NAME, s);
     }
     return HEARTH_OK;
 }

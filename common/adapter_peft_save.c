@@ -54,13 +54,13 @@ static void put_layers(hearth_buf *b, const hearth_adapter *a, bool regular) {
 }
 
 static void put_targets(hearth_buf *b, const hearth_adapter *a,
-                        uint32_t targets) {
+                        hearth_lora_names names, uint32_t targets) {
     const char *comma = "";
     (void)hearth_buf_puts(b, "  \"target_modules\": [");
     for (uint32_t t = 0; targets && t < HEARTH_TARGET_COUNT; t++) {
         if (!(targets & HEARTH_TARGET_BIT(t))) continue;
         (void)hearth_buf_printf(b, "%s\n    \"%s\"", comma,
-                                hearth_target_name(t));
+                                hearth_target_peft_name(names, t));
         comma = ",";
     }
     for (size_t i = 0; !targets && i < a->n_pairs; i++) {
@@ -86,21 +86,35 @@ static void put_pattern(hearth_buf *b, const hearth_adapter *a, bool rank) {
     (void)hearth_buf_printf(b, "%s},\n", *comma ? "\n  " : "");
 }
 
+/* The style that the adapter's modules are spelt in. */
+static hearth_lora_names style_of(const hearth_adapter *a) {
+    hearth_lora_names names;
+    uint32_t layer, target;
+    const char *m = a->pair[0].module;
+    hearth_status st =
+        hearth_lora_module_parse(m, strlen(m), &names, &layer, &target);
+    return st == HEARTH_OK ? names : HEARTH_NAMES_LLAMA;
+}
+
 static hearth_status put_config(hearth_buf *b, const hearth_adapter *a,
                                 const hearth_peft_info *info) {
     uint32_t targets = common_targets(a);
     const char *base = info ? info->base : "";
+    hearth_lora_names names = style_of(a);
     (void)hearth_buf_puts(b, "{\n");
     put_pattern(b, a, false);
     (void)hearth_buf_puts(b, "  \"auto_mapping\": null,\n"
                              "  \"base_model_name_or_path\": ");
     (void)(*base ? hearth_buf_json_string(b, base, strlen(base))
                  : hearth_buf_puts(b, "null"));
-    (void)hearth_buf_puts(b, ",\n  \"bias\": \"none\",\n"
-                             "  \"fan_in_fan_out\": false,\n"
-                             "  \"inference_mode\": true,\n"
-                             "  \"init_lora_weights\": true,\n"
-                             "  \"layers_pattern\": null,\n");
+    /* GPT-2 stores its weights [in, out], which PEFT wants to be told. */
+    (void)hearth_buf_printf(b,
+                            ",\n  \"bias\": \"none\",\n"
+                            "  \"fan_in_fan_out\": %s,\n"
+                            "  \"inference_mode\": true,\n"
+                            "  \"init_lora_weights\": true,\n"
+                            "  \"layers_pattern\": null,\n",
+                            names == HEARTH_NAMES_GPT2 ? "true" : "false");
     put_layers(b, a, targets != 0);
     (void)hearth_buf_printf(b,
                             "  \"lora_alpha\": %.9g,\n"
@@ -112,7 +126,7 @@ static hearth_status put_config(hearth_buf *b, const hearth_adapter *a,
                             (unsigned)a->pair[0].rank);
     put_pattern(b, a, true);
     (void)hearth_buf_puts(b, "  \"revision\": null,\n");
-    put_targets(b, a, targets);
+    put_targets(b, a, names, targets);
     (void)hearth_buf_printf(b,
                             "  \"task_type\": \"CAUSAL_LM\",\n"
                             "  \"use_dora\": false,\n"

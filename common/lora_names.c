@@ -6,13 +6,33 @@
 #include <stdio.h>
 #include <string.h>
 
+typedef struct {
+    const char *proj, *short_name; /* last part of the name, and its nickname */
+    const char *parent;            /* NULL: the style has no such target */
+} target_words;
+
+static const target_words LLAMA[HEARTH_TARGET_COUNT] = {
+    {"q_proj", "q", "self_attn"},       {"k_proj", "k", "self_attn"},
+    {"v_proj", "v", "self_attn"},       {"o_proj", "o", "self_attn"},
+    {"gate_proj", "gate", "mlp"},       {"up_proj", "up", "mlp"},
+    {"down_proj", "down", "mlp"},       {"qkv_proj", "qkv", "self_attn"},
+    {"gate_up_proj", "gate_up", "mlp"},
+};
+
+/* The nickname is what PEFT needs to tell the two c_proj apart. */
+static const target_words GPT2[HEARTH_TARGET_COUNT] = {
+    [HEARTH_TARGET_O] = {"c_proj", "attn.c_proj", "attn"},
+    [HEARTH_TARGET_UP] = {"c_fc", "c_fc", "mlp"},
+    [HEARTH_TARGET_DOWN] = {"c_proj", "mlp.c_proj", "mlp"},
+    [HEARTH_TARGET_QKV] = {"c_attn", "c_attn", "attn"},
+};
+
 static const struct {
-    const char *proj, *short_name, *parent;
-} TARGETS[HEARTH_TARGET_COUNT] = {
-    {"q_proj", "q", "self_attn"}, {"k_proj", "k", "self_attn"},
-    {"v_proj", "v", "self_attn"}, {"o_proj", "o", "self_attn"},
-    {"gate_proj", "gate", "mlp"}, {"up_proj", "up", "mlp"},
-    {"down_proj", "down", "mlp"},
+    const char *head; /* before the layer's number */
+    const target_words *word;
+} STYLES[] = {
+    [HEARTH_NAMES_LLAMA] = {"model.layers.", LLAMA},
+    [HEARTH_NAMES_GPT2] = {"transformer.h.", GPT2},
 };
 
 static const char PREFIX[] = "base_model.model.";
@@ -21,35 +41,44 @@ static const char *const SUFFIX_DEFAULT[] = {".lora_A.default.weight",
                                              ".lora_B.default.weight"};
 
 const char *hearth_target_name(uint32_t target) {
-    return target < HEARTH_TARGET_COUNT ? TARGETS[target].proj : "?";
+    return target < HEARTH_TARGET_COUNT ? LLAMA[target].proj : "?";
+}
+
+const char *hearth_target_peft_name(hearth_lora_names names, uint32_t target) {
+    if (target >= HEARTH_TARGET_COUNT || !STYLES[names].word[target].parent)
+        return "?";
+    return names == HEARTH_NAMES_GPT2 ? GPT2[target].short_name
+                                      : LLAMA[target].proj;
 }
 
 static bool same(const char *s, size_t n, const char *word) {
-    return strlen(word) == n && memcmp(s, word, n) == 0;
+    return word && strlen(word) == n && memcmp(s, word, n) == 0;
 }
 
-static uint32_t find_target(const char *s, size_t n) {
-    uint32_t t = 0;
-    while (t < HEARTH_TARGET_COUNT && !same(s, n, TARGETS[t].proj) &&
-           !same(s, n, TARGETS[t].short_name))
-        t++;
-    return t;
+/* All targets that one word may mean; GPT-2's c_proj is two. */
+static uint32_t word_mask(const char *s, size_t n) {
+    uint32_t mask = 0;
+    for (uint32_t t = 0; t < HEARTH_TARGET_COUNT; t++)
+        if (same(s, n, LLAMA[t].proj) || same(s, n, LLAMA[t].short_name) ||
+            same(s, n, GPT2[t].proj) || same(s, n, GPT2[t].short_name))
+            mask |= HEARTH_TARGET_BIT(t);
+    return mask;
 }
 
-hearth_status hearth_targets_parse(const char *text, uint32_t *mask) {
+hearth_status hearth_targets_parse(const char *text, uint32_t offered,
+                                   uint32_t automatic, uint32_t *mask) {
     uint32_t m = 0;
     if (!text || !mask) return HEARTH_EINVAL;
     *mask = 0;
     size_t all = strlen(text);
-    if (same(text, all, "auto")) m = HEARTH_TARGETS_QV;
-    if (same(text, all, "attn")) m = HEARTH_TARGETS_ATTN;
-    if (same(text, all, "all-linear")) m = HEARTH_TARGETS_LINEAR;
+    if (same(text, all, "auto")) m = automatic;
+    if (same(text, all, "attn")) m = offered & HEARTH_TARGETS_ATTN;
+    if (same(text, all, "all-linear")) m = offered;
     for (const char *p = text; m == 0 || p != text;) {
         size_t n = strcspn(p, ",");
-        uint32_t t = find_target(p, n);
-        if (t == HEARTH_TARGET_COUNT || m & HEARTH_TARGET_BIT(t))
-            return HEARTH_EINVAL;
-        m |= HEARTH_TARGET_BIT(t);
+        uint32_t t = word_mask(p, n);
+        if (!t || t & ~offered || m & t) return HEARTH_EINVAL;
+        m |= t;
         if (!p[n]) break;
         p += n + 1;
     }
@@ -63,8 +92,8 @@ size_t hearth_targets_format(uint32_t mask, char *text, size_t cap) {
     for (uint32_t t = 0; t < HEARTH_TARGET_COUNT; t++) {
         if (!(mask & HEARTH_TARGET_BIT(t))) continue;
         char *at = n < cap ? text + n : NULL;
-        int w = snprintf(at, at ? cap - n : 0, "%s%s", n ? "," : "",
-                         TARGETS[t].proj);
+        int w =
+            snprintf(at, at ? cap - n : 0, "%s%s", n ? "," : "", LLAMA[t].proj);
         n += w > 0 ? (size_t)w : 0;
     }
     return n;
@@ -77,40 +106,52 @@ static hearth_status fitted(char *out, size_t cap, int w) {
     return HEARTH_ETOOBIG;
 }
 
-hearth_status hearth_lora_module_name(char *out, size_t cap, uint32_t layer,
+hearth_status hearth_lora_module_name(char *out, size_t cap,
+                                      hearth_lora_names names, uint32_t layer,
                                       uint32_t target) {
     if (!out || cap == 0) return HEARTH_EINVAL;
     out[0] = 0;
-    if (target >= HEARTH_TARGET_COUNT || layer >= HEARTH_LORA_MAX_LAYERS)
+    if (target >= HEARTH_TARGET_COUNT || layer >= HEARTH_LORA_MAX_LAYERS ||
+        !STYLES[names].word[target].parent)
         return HEARTH_EINVAL;
+    const target_words *w = &STYLES[names].word[target];
     return fitted(out, cap,
-                  snprintf(out, cap, "model.layers.%u.%s.%s", (unsigned)layer,
-                           TARGETS[target].parent, TARGETS[target].proj));
+                  snprintf(out, cap, "%s%u.%s.%s", STYLES[names].head,
+                           (unsigned)layer, w->parent, w->proj));
+}
+
+/* As hearth_lora_module_parse, for one style. */
+static bool parse_style(const char *module, size_t n, hearth_lora_names names,
+                        uint32_t *layer, uint32_t *target) {
+    char again[HEARTH_LORA_MODULE_MAX];
+    size_t i = strlen(STYLES[names].head);
+    uint32_t l = 0;
+    if (n <= i || memcmp(module, STYLES[names].head, i) != 0) return false;
+    for (; i < n && module[i] >= '0' && module[i] <= '9'; i++) {
+        l = l * 10 + (uint32_t)(module[i] - '0');
+        if (l >= HEARTH_LORA_MAX_LAYERS) return false;
+    }
+    for (uint32_t t = 0; t < HEARTH_TARGET_COUNT; t++) {
+        if (hearth_lora_module_name(again, sizeof(again), names, l, t) ||
+            !same(module, n, again))
+            continue;
+        *layer = l;
+        *target = t;
+        return true;
+    }
+    return false;
 }
 
 hearth_status hearth_lora_module_parse(const char *module, size_t n,
+                                       hearth_lora_names *names,
                                        uint32_t *layer, uint32_t *target) {
-    static const char head[] = "model.layers.";
-    const size_t n_head = sizeof(head) - 1;
-    char again[HEARTH_LORA_MODULE_MAX];
-    uint32_t l = 0;
-    size_t i = n_head, dot;
-
-    if (!module || n <= n_head || memcmp(module, head, n_head) != 0)
-        return HEARTH_EFORMAT;
-    for (; i < n && module[i] >= '0' && module[i] <= '9'; i++) {
-        l = l * 10 + (uint32_t)(module[i] - '0');
-        if (l >= HEARTH_LORA_MAX_LAYERS) return HEARTH_EFORMAT;
+    for (int s = HEARTH_NAMES_LLAMA; module && s <= HEARTH_NAMES_GPT2; s++) {
+        if (!parse_style(module, n, (hearth_lora_names)s, layer, target))
+            continue;
+        *names = (hearth_lora_names)s;
+        return HEARTH_OK;
     }
-    for (dot = n; dot > i && module[dot - 1] != '.';) dot--;
-    uint32_t t = find_target(module + dot, n - dot);
-    if (t == HEARTH_TARGET_COUNT ||
-        hearth_lora_module_name(again, sizeof(again), l, t) != HEARTH_OK ||
-        !same(module, n, again))
-        return HEARTH_EFORMAT;
-    *layer = l;
-    *target = t;
-    return HEARTH_OK;
+    return HEARTH_EFORMAT;
 }
 
 hearth_status hearth_lora_peft_key(char *out, size_t cap, const char *module,

@@ -177,7 +177,8 @@ static void read_adapter(reader *r, hearth_task *t) {
     const bool no = false;
     const char *targets = get_str(r, "adapter", "targets", "auto");
     if (r->st == HEARTH_OK &&
-        hearth_targets_parse(targets, &t->space.targets) != HEARTH_OK)
+        hearth_targets_parse(targets, HEARTH_TARGETS_LINEAR, HEARTH_TARGETS_QV,
+                             &t->space.targets) != HEARTH_OK)
         fail(r, "adapter", "targets",
              "names no linear layer; use auto, attn, all-linear or a list");
     t->space.rank =

@@ -28,15 +28,16 @@ static hearth_status list_modules(hearth_module_info **out, size_t *n,
     const uint32_t in[] = {b->hidden, b->hidden, b->hidden, q,
                            b->hidden, b->hidden, b->ffn};
     const uint32_t to[] = {q, kv, kv, b->hidden, b->ffn, b->ffn, b->hidden};
-    *n = (size_t)b->layers * HEARTH_TARGET_COUNT;
+    const uint32_t per_layer = sizeof(in) / sizeof(in[0]);
+    *n = (size_t)b->layers * per_layer;
     *out = hearth_mem_array(al, *n, sizeof(**out));
     *names = hearth_mem_array(al, *n, sizeof(**names));
     if (!*out || !*names) return HEARTH_ENOMEM;
     for (size_t i = 0; i < *n; i++) {
-        uint32_t layer = (uint32_t)(i / HEARTH_TARGET_COUNT);
-        uint32_t target = (uint32_t)(i % HEARTH_TARGET_COUNT);
-        hearth_status st = hearth_lora_module_name((*names)[i], sizeof(**names),
-                                                   layer, target);
+        uint32_t layer = (uint32_t)(i / per_layer);
+        uint32_t target = (uint32_t)(i % per_layer);
+        hearth_status st = hearth_lora_module_name(
+            (*names)[i], sizeof(**names), HEARTH_NAMES_LLAMA, layer, target);
         if (st != HEARTH_OK) return st;
         (*out)[i] = (hearth_module_info){(*names)[i], layer, target, in[target],
                                          to[target]};

@@ -61,11 +61,20 @@ static hearth_status fresh_adapter(hearth_train_flags *f, hearth_error *err) {
                              .freeze_a = f->freeze_a};
     uint8_t seed[HEARTH_ADAPTER_SEED_BYTES];
     size_t n = 0;
-    if (hearth_targets_parse(targets, &spec.targets) != HEARTH_OK)
-        return hearth_error_set(err, HEARTH_EINVAL,
-                                "--targets %.60s: give auto, attn, all-linear "
-                                "or names such as q_proj,v_proj",
-                                targets);
+    uint32_t offered = hearth_model_targets(f->wb.model);
+    if (hearth_targets_parse(targets, offered,
+                             hearth_model_auto_targets(f->wb.model),
+                             &spec.targets) != HEARTH_OK)
+        return hearth_error_set(
+            err, HEARTH_EINVAL,
+            "--targets %.60s: give auto, attn, all-linear "
+            "or names of this model's linear layers, such "
+            "as %s",
+            targets,
+            offered & HEARTH_TARGET_BIT(HEARTH_TARGET_Q) ? "q_proj,v_proj"
+            : offered & HEARTH_TARGET_BIT(HEARTH_TARGET_GATE_UP)
+                ? "qkv_proj,o_proj"
+                : "c_attn,c_fc,attn.c_proj");
     hearth_status st = parse_layers(f->layers, &spec.last_layers, err);
     if (st != HEARTH_OK) return st;
     uint32_t n_layers = hearth_model_get_config(f->wb.model)->n_layers;

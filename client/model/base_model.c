@@ -7,12 +7,12 @@
 #include <string.h>
 
 #include "client/model/family.h"
+#include "client/model/tensor_source.h"
 #include "client/train/weight_private.h"
 #include "common/error.h"
 #include "common/file.h"
 #include "common/hash.h"
 #include "common/mem.h"
-#include "common/safetensors.h"
 
 #define MAX_PATH_BYTES 1024
 #define HINT           "check the model folder"
@@ -20,7 +20,8 @@
 struct hearth_model {
     hearth_alloc al;
     hearth_model_config config;
-    hearth_safetensors *file;
+    const hearth_family *family;
+    hearth_tensor_source *files;
     size_t n_tensors;
     hearth_weight *weight;        /* [n_tensors] in canonical order */
     const hearth_tensor **source; /* [n_tensors] */
@@ -73,6 +74,7 @@ void hearth_model_tensor_at(const hearth_model_config *c, size_t i,
     out->layer = layer;
     out->rows = hearth_family_side(c, t->rows);
     out->cols = hearth_family_side(c, t->cols);
+    out->stored_transposed = t->transposed;
     if (t->tail)
         (void)snprintf(out->name, sizeof(out->name), "%s%u%s", t->name,
                        (unsigned)layer, t->tail);
@@ -80,14 +82,15 @@ void hearth_model_tensor_at(const hearth_model_config *c, size_t i,
         (void)snprintf(out->name, sizeof(out->name), "%s", t->name);
 }
 
-/* Index of a tensor in canonical order. */
+/* Index of a tensor in canonical order; SIZE_MAX when the family has none. */
 static size_t tensor_index(const hearth_model_config *c,
                            hearth_tensor_role role, uint32_t layer) {
     const hearth_family *f = hearth_family_find(c->architecture);
     size_t first, per_layer, entry = 0;
     layer_range(f, &first, &per_layer);
     if (role == HEARTH_TENSOR_HEAD && c->tied) role = HEARTH_TENSOR_EMBED;
-    while (f->tensor[entry].role != role) entry++;
+    while (entry < f->n_tensors && f->tensor[entry].role != role) entry++;
+    if (entry == f->n_tensors) return SIZE_MAX;
     if (f->tensor[entry].tail) return entry + per_layer * layer;
     return entry < first ? entry : entry + per_layer * (c->n_layers - 1u);
 }
@@ -95,7 +98,8 @@ static size_t tensor_index(const hearth_model_config *c,
 const hearth_weight *hearth_model_weight(const hearth_model *m,
                                          hearth_tensor_role role,
                                          uint32_t layer) {
-    return &m->weight[tensor_index(&m->config, role, layer)];
+    size_t i = tensor_index(&m->config, role, layer);
+    return i == SIZE_MAX ? NULL : &m->weight[i];
 }
 
 static hearth_status bad(hearth_error *err, const char *dir, const char *name,
@@ -111,18 +115,20 @@ static hearth_status check_shape(const hearth_model *m, const hearth_tensor *t,
                                  hearth_error *err) {
     char text[96];
     bool vector = want->cols == 1;
-    bool fits = vector ? t->n_dims == 1 && t->dim[0] == want->rows
-                       : t->n_dims == 2 && t->dim[0] == want->rows &&
-                             t->dim[1] == want->cols;
+    uint32_t rows = want->stored_transposed ? want->cols : want->rows;
+    uint32_t cols = want->stored_transposed ? want->rows : want->cols;
+    bool fits = vector
+                    ? t->n_dims == 1 && t->dim[0] == rows
+                    : t->n_dims == 2 && t->dim[0] == rows && t->dim[1] == cols;
     if (!fits) {
         if (vector)
             (void)snprintf(text, sizeof(text),
                            "does not have config.json's shape [%u]",
-                           (unsigned)want->rows);
+                           (unsigned)rows);
         else
             (void)snprintf(text, sizeof(text),
                            "does not have config.json's shape [%u, %u]",
-                           (unsigned)want->rows, (unsigned)want->cols);
+                           (unsigned)rows, (unsigned)cols);
         return bad(err, m->dir, want->name, text);
     }
     if (t->dtype == HEARTH_DTYPE_OTHER)
@@ -136,17 +142,30 @@ static hearth_weight_type weight_type(hearth_dtype d) {
     return HEARTH_WEIGHT_F32;
 }
 
+/* A tensor by its name, or by its name without the family's prefix, as models
+ * saved without their head have it. */
+static const hearth_tensor *find_tensor(const hearth_model *m,
+                                        const char *name) {
+    const hearth_tensor *t = hearth_tensor_source_find(m->files, name);
+    size_t n = strlen(m->family->prefix);
+    if (t || strncmp(name, m->family->prefix, n) != 0) return t;
+    return hearth_tensor_source_find(m->files, name + n);
+}
+
 static hearth_status bind_tensors(hearth_model *m, hearth_error *err) {
     for (size_t i = 0; i < m->n_tensors; i++) {
         hearth_model_tensor want;
         hearth_model_tensor_at(&m->config, i, &want);
-        const hearth_tensor *t = hearth_safetensors_find(m->file, want.name);
+        const hearth_tensor *t = find_tensor(m, want.name);
         if (!t) return bad(err, m->dir, want.name, "is missing");
         hearth_status st = check_shape(m, t, &want, err);
         if (st != HEARTH_OK) return st;
         m->source[i] = t;
-        m->weight[i] = (hearth_weight){weight_type(t->dtype), want.rows,
-                                       want.cols, t->data};
+        m->weight[i] = (hearth_weight){.type = weight_type(t->dtype),
+                                       .rows = want.rows,
+                                       .cols = want.cols,
+                                       .data = t->data,
+                                       .transposed = want.stored_transposed};
     }
     return HEARTH_OK;
 }
@@ -156,15 +175,22 @@ static bool ends_with(const char *s, const char *tail) {
     return n >= k && strcmp(s + n - k, tail) == 0;
 }
 
-/* Tensors that no role asks for are errors, except two that older exporters
- * wrote: rotary tables, and a head equal to the embedding it is tied to. */
+/* Buffers that older exporters wrote beside the weights. */
+static bool is_buffer(const hearth_model *m, const char *name) {
+    for (const char *const *end = m->family->ignored; *end; end++)
+        if (ends_with(name, *end)) return true;
+    return false;
+}
+
+/* Tensors that no role asks for are errors, except buffers, and a head equal
+ * to the embedding it is tied to. */
 static hearth_status check_extra(const hearth_model *m, hearth_error *err) {
-    for (size_t i = 0; i < hearth_safetensors_count(m->file); i++) {
-        const hearth_tensor *t = hearth_safetensors_at(m->file, i);
+    for (size_t i = 0; i < hearth_tensor_source_count(m->files); i++) {
+        const hearth_tensor *t = hearth_tensor_source_at(m->files, i);
         size_t k = 0;
         while (k < m->n_tensors && m->source[k] != t) k++;
         if (k < m->n_tensors) continue;
-        if (ends_with(t->name, ".rotary_emb.inv_freq")) continue;
+        if (is_buffer(m, t->name)) continue;
         if (m->config.tied && strcmp(t->name, "lm_head.weight") == 0) {
             const hearth_tensor *e =
                 m->source[tensor_index(&m->config, HEARTH_TENSOR_EMBED, 0)];
@@ -181,7 +207,7 @@ static hearth_status check_extra(const hearth_model *m, hearth_error *err) {
 }
 
 static hearth_status list_modules(hearth_model *m, hearth_error *err) {
-    size_t n = (size_t)m->config.n_layers * HEARTH_TARGET_COUNT;
+    size_t n = (size_t)m->config.n_layers * HEARTH_TARGET_COUNT, at = 0;
     m->module = hearth_mem_array(&m->al, n, sizeof(*m->module));
     m->module_name = hearth_mem_array(&m->al, n, sizeof(*m->module_name));
     if (!m->module || !m->module_name)
@@ -192,23 +218,22 @@ static hearth_status list_modules(hearth_model *m, hearth_error *err) {
     for (size_t i = 0; i < n; i++) {
         uint32_t layer = (uint32_t)(i / HEARTH_TARGET_COUNT);
         uint32_t target = (uint32_t)(i % HEARTH_TARGET_COUNT);
+        size_t k = tensor_index(&m->config, (hearth_tensor_role)target, layer);
         hearth_model_tensor t;
-        hearth_model_tensor_at(
-            &m->config,
-            tensor_index(&m->config, (hearth_tensor_role)target, layer), &t);
+        if (k == SIZE_MAX) continue;
+        hearth_model_tensor_at(&m->config, k, &t);
         size_t len = strlen(t.name) - strlen(".weight");
-        memcpy(m->module_name[i], t.name, len);
-        m->module_name[i][len] = '\0';
-        m->module[i] = (hearth_module_info){m->module_name[i], layer, target,
-                                            t.cols, t.rows};
+        memcpy(m->module_name[at], t.name, len);
+        m->module_name[at][len] = '\0';
+        m->module[at] = (hearth_module_info){m->module_name[at], layer, target,
+                                             t.cols, t.rows};
+        at++;
     }
-    m->n_modules = n;
+    m->n_modules = at;
     return HEARTH_OK;
 }
 
-/* What people have as well, by its name instead of by what is missing. */
-static hearth_status refuse_other_forms(const hearth_model *m,
-                                        hearth_error *err) {
+static hearth_status open_files(hearth_model *m, hearth_error *err) {
     char path[MAX_PATH_BYTES];
     size_t n = strlen(m->dir);
     if (n > 5 && strcmp(m->dir + n - 5, ".gguf") == 0)
@@ -216,29 +241,14 @@ static hearth_status refuse_other_forms(const hearth_model *m,
                                 "%.150s: GGUF files are not read yet; give "
                                 "the Hugging Face folder of the model",
                                 m->dir);
-    if (hearth_file_join(path, sizeof(path), m->dir,
-                         "model.safetensors.index.json") == HEARTH_OK &&
-        hearth_file_exists(path))
-        return hearth_error_set(err, HEARTH_EUNSUPPORTED,
-                                "%.150s: weights in several files are not read "
-                                "yet; save the model as one model.safetensors",
-                                m->dir);
-    return HEARTH_OK;
-}
-
-static hearth_status open_files(hearth_model *m, hearth_error *err) {
-    char path[MAX_PATH_BYTES];
-    hearth_status st = refuse_other_forms(m, err);
-    if (st != HEARTH_OK) return st;
-    st = hearth_file_join(path, sizeof(path), m->dir, "config.json");
+    hearth_status st =
+        hearth_file_join(path, sizeof(path), m->dir, "config.json");
     if (st != HEARTH_OK)
         return hearth_error_set(err, st, "model path is too long; move it");
     st = hearth_model_config_load(&m->config, path, &m->al, err);
     if (st != HEARTH_OK) return st;
-    st = hearth_file_join(path, sizeof(path), m->dir, "model.safetensors");
-    if (st != HEARTH_OK)
-        return hearth_error_set(err, st, "model path is too long; move it");
-    return hearth_safetensors_open(&m->file, path, &m->al, err);
+    m->family = hearth_family_find(m->config.architecture);
+    return hearth_tensor_source_open(&m->files, m->dir, &m->al, err);
 }
 
 static hearth_status open_model(hearth_model *m, hearth_error *err) {
@@ -290,7 +300,7 @@ hearth_status hearth_model_open(hearth_model **out, const char *dir,
 void hearth_model_close(hearth_model *m) {
     if (!m) return;
     hearth_alloc al = m->al;
-    hearth_safetensors_close(m->file);
+    hearth_tensor_source_close(m->files);
     if (m->has_lock) (void)pthread_mutex_destroy(&m->lock);
     hearth_mem_free(&al, m->weight);
     hearth_mem_free(&al, m->source);
@@ -314,7 +324,20 @@ const hearth_module_info *hearth_model_modules(const hearth_model *m,
     return m->module;
 }
 
-/* The settings that decide results, one a line. */
+uint32_t hearth_model_targets(const hearth_model *m) {
+    uint32_t mask = 0;
+    for (uint32_t t = 0; t < HEARTH_TARGET_COUNT; t++)
+        if (hearth_model_weight(m, (hearth_tensor_role)t, 0))
+            mask |= HEARTH_TARGET_BIT(t);
+    return mask;
+}
+
+uint32_t hearth_model_auto_targets(const hearth_model *m) {
+    return m->family->automatic;
+}
+
+/* The settings that decide results, one a line.  What the architecture fixes
+ * is in its name; a Llama's text is what it always was. */
 static int digest_config(const hearth_model_config *c, char *out, size_t cap) {
     return snprintf(
         out, cap,
@@ -329,6 +352,26 @@ static int digest_config(const hearth_model_config *c, char *out, size_t cap) {
         (unsigned)c->rope_original, c->norm_eps, c->tied ? 1 : 0);
 }
 
+/* What later families added, where it differs from Llama's. */
+static hearth_status digest_more(const hearth_model_config *c,
+                                 hearth_sha256_state *s) {
+    char text[256];
+    hearth_status st = HEARTH_OK;
+    if (c->sandwich) {
+        int n =
+            snprintf(text, sizeof(text), "scalar %.17g\nlocal theta %.17g\n",
+                     c->attn_scale, c->rope_theta_local);
+        st = hearth_sha256_add(s, text, (size_t)n);
+    }
+    if (st == HEARTH_OK && c->rope_kind == HEARTH_ROPE_FACTORS)
+        st = hearth_sha256_add(s, c->rope_divisor, sizeof(c->rope_divisor));
+    if (st != HEARTH_OK || !c->sliding_window) return st;
+    int n = snprintf(text, sizeof(text), "window %u\nlocal ",
+                     (unsigned)c->sliding_window);
+    st = hearth_sha256_add(s, text, (size_t)n);
+    return st == HEARTH_OK ? hearth_sha256_add(s, c->local, c->n_layers) : st;
+}
+
 /* Each tensor as "name dtype rows cols\n" and its bytes. */
 static hearth_status compute_digest(const hearth_model *m, uint8_t *out) {
     char text[512];
@@ -336,6 +379,7 @@ static hearth_status compute_digest(const hearth_model *m, uint8_t *out) {
     hearth_status st = hearth_sha256_init(&s);
     int n = digest_config(&m->config, text, sizeof(text));
     if (st == HEARTH_OK) st = hearth_sha256_add(&s, text, (size_t)n);
+    if (st == HEARTH_OK) st = digest_more(&m->config, &s);
     for (size_t i = 0; st == HEARTH_OK && i < m->n_tensors; i++) {
         const hearth_tensor *t = m->source[i];
         n = snprintf(text, sizeof(text), "%s %s %zu %zu\n", t->name,

@@ -30,8 +30,8 @@
 
 typedef struct hearth_model hearth_model;
 
-/* What a tensor is for.  Q .. DOWN are the LoRA targets of
- * common/lora_names.h. */
+/* What a tensor is for.  The first ones are the LoRA targets of
+ * common/lora_names.h, then the bias of each. */
 typedef enum {
     HEARTH_TENSOR_Q = HEARTH_TARGET_Q,
     HEARTH_TENSOR_K = HEARTH_TARGET_K,
@@ -40,13 +40,28 @@ typedef enum {
     HEARTH_TENSOR_GATE = HEARTH_TARGET_GATE,
     HEARTH_TENSOR_UP = HEARTH_TARGET_UP,
     HEARTH_TENSOR_DOWN = HEARTH_TARGET_DOWN,
-    HEARTH_TENSOR_NORM_ATTN, /* before attention */
-    HEARTH_TENSOR_NORM_MLP,  /* before the MLP */
-    HEARTH_TENSOR_EMBED,     /* from here on: one per model, layer ignored */
+    HEARTH_TENSOR_QKV = HEARTH_TARGET_QKV,
+    HEARTH_TENSOR_GATE_UP = HEARTH_TARGET_GATE_UP,
+    HEARTH_TENSOR_BIAS = HEARTH_TARGET_COUNT, /* + target */
+    HEARTH_TENSOR_NORM_ATTN = HEARTH_TENSOR_BIAS + HEARTH_TARGET_COUNT,
+    HEARTH_TENSOR_NORM_MLP,  /* before attention, before the MLP */
+    HEARTH_TENSOR_POST_ATTN, /* after attention, after the MLP (sandwich) */
+    HEARTH_TENSOR_POST_MLP,
+    HEARTH_TENSOR_NORM_Q, /* of one head of q, of k */
+    HEARTH_TENSOR_NORM_K,
+    HEARTH_TENSOR_NORM_ATTN_BIAS,
+    HEARTH_TENSOR_NORM_MLP_BIAS,
+    HEARTH_TENSOR_EMBED, /* from here on: one per model, layer ignored */
+    HEARTH_TENSOR_POSITION,
     HEARTH_TENSOR_NORM_FINAL,
+    HEARTH_TENSOR_NORM_FINAL_BIAS,
     HEARTH_TENSOR_HEAD, /* the embedding itself when tied */
     HEARTH_TENSOR_COUNT
 } hearth_tensor_role;
+
+/* The role of a target's bias. */
+#define HEARTH_TENSOR_BIAS_OF(target)                                          \
+    ((hearth_tensor_role)((int)HEARTH_TENSOR_BIAS + (int)(target)))
 
 /* Open the folder dir.  Errors leave *out NULL:
  * those of hearth_model_config_load and hearth_safetensors_open, and
@@ -67,22 +82,25 @@ const char *hearth_model_dir(const hearth_model *m);
  * when hashing itself fails, which open has tried. */
 const uint8_t *hearth_model_digest(const hearth_model *m);
 
-/* The view of one tensor; the head of a tied model is the embedding's view.  layer < n_layers for per-layer roles. */
+/* The view of one tensor, NULL when the family has none; the head of a tied
+ * model is the embedding's view.  layer < n_layers for per-layer roles. */
 const hearth_weight *hearth_model_weight(const hearth_model *m,
                                          hearth_tensor_role role,
                                          uint32_t layer);
 
-/* Tensors in canonical order (embedding; per layer: norm, q, k, v, o, norm,
- * gate, up, down; final norm; head unless tied): the order of files, digests
- * and full-mode parameters. */
+/* Tensors in canonical order (of a Llama: embedding; per layer: norm, q, k, v,
+ * o, norm, gate, up, down; final norm; head unless tied): the order of files,
+ * digests and full-mode parameters. */
 size_t hearth_model_n_tensors(const hearth_model_config *c);
 
-/* Name, role, layer and shape of tensor i.  Vectors have cols = 1. */
+/* Name, role, layer and shape of tensor i; rows = outputs.  Vectors have cols
+ * = 1.  stored_transposed: a folder's file has it as [cols, rows]. */
 typedef struct {
     char name[HEARTH_MODEL_MAX_NAME]; /* "model.layers.0.mlp.up_proj.weight" */
     hearth_tensor_role role;
     uint32_t layer;
     uint32_t rows, cols;
+    bool stored_transposed;
 } hearth_model_tensor;
 void hearth_model_tensor_at(const hearth_model_config *c, size_t i,
                             hearth_model_tensor *out);
@@ -91,6 +109,10 @@ void hearth_model_tensor_at(const hearth_model_config *c, size_t i,
  * order: [*n] entries, borrowed from m.  For hearth_adapter_new. */
 const hearth_module_info *hearth_model_modules(const hearth_model *m,
                                                size_t *n);
+
+/* Masks of targets: those that the family has, and PEFT's default of them. */
+uint32_t hearth_model_targets(const hearth_model *m);
+uint32_t hearth_model_auto_targets(const hearth_model *m);
 
 /* client/model/model_create.c: write a folder with random weights: every
  * linear and the embedding normal(0, initializer_range), norms 1; the same

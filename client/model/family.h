@@ -24,8 +24,12 @@ typedef enum {
     HEARTH_SIDE_VOCAB,
     HEARTH_SIDE_HIDDEN,
     HEARTH_SIDE_FFN,
-    HEARTH_SIDE_QUERY, /* n_heads * head_dim */
-    HEARTH_SIDE_KV     /* n_kv_heads * head_dim */
+    HEARTH_SIDE_QUERY,   /* n_heads * head_dim */
+    HEARTH_SIDE_KV,      /* n_kv_heads * head_dim */
+    HEARTH_SIDE_QKV,     /* query + 2 kv */
+    HEARTH_SIDE_GATE_UP, /* 2 ffn */
+    HEARTH_SIDE_HEAD_DIM,
+    HEARTH_SIDE_POSITIONS
 } hearth_side;
 
 typedef struct {
@@ -33,6 +37,7 @@ typedef struct {
     const char *name; /* before the layer number, or all of it */
     const char *tail; /* after the layer number; NULL: once per model */
     hearth_side rows, cols;
+    bool transposed; /* the file's shape is [cols, rows] */
 } hearth_family_tensor;
 
 /* What to do with a field of config.json that the common parser does not
@@ -43,6 +48,7 @@ typedef enum {
     HEARTH_FIELD_ZERO,   /* must be 0 or null */
     HEARTH_FIELD_ONE,    /* must be 1 or null */
     HEARTH_FIELD_NULL,   /* must be null */
+    HEARTH_FIELD_TRUE,   /* must be true or null */
     HEARTH_FIELD_READ    /* the parser reads it */
 } hearth_field_rule;
 
@@ -51,17 +57,35 @@ typedef struct {
     hearth_field_rule rule;
 } hearth_family_field;
 
+/* What config.json calls the sizes, where families differ. */
 typedef struct {
-    const char *architecture;           /* "LlamaForCausalLM" */
-    const char *model_type;             /* "llama" */
+    const char *hidden, *layers, *heads, *ffn, *positions, *act, *norm_eps;
+} hearth_family_words;
+
+typedef struct {
+    const char *architecture; /* "LlamaForCausalLM" */
+    const char *headless;     /* "LlamaModel": the same, saved without head */
+    const char *model_type;   /* "llama" */
+    const char *prefix; /* of all tensors but the head, may be absent from a
+                           file: "model." */
+    hearth_lora_names names; /* how its modules are spelt */
+    uint32_t automatic;      /* PEFT's default targets */
+    hearth_family_words words;
+    hearth_model_config fixed;  /* what every model of the family has */
+    const char *const *ignored; /* endings of tensors that are no weights,
+                                   NULL-terminated */
     const hearth_family_tensor *tensor; /* in canonical order */
     size_t n_tensors;
-    const hearth_family_field *field; /* every field it knows */
+    const hearth_family_field *field; /* beyond what all have */
     size_t n_fields;
 } hearth_family;
 
 /* All families, for messages and look-up. */
 const hearth_family *hearth_family_all(size_t *n);
+
+/* The rule of a field of config.json; NULL when it is not known. */
+const hearth_family_field *hearth_family_field_find(const hearth_family *f,
+                                                    const char *name);
 
 /* By architecture; NULL when it is not supported. */
 const hearth_family *hearth_family_find(const char *architecture);

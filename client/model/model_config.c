@@ -17,6 +17,7 @@
 /* State of one parse. */
 typedef struct {
     const hearth_json_value *root;
+    const hearth_family *family;
     hearth_model_config *c;
     const char *what;
     hearth_error *err;
@@ -106,7 +107,7 @@ static hearth_status read_eos(const reader *r) {
 }
 
 static hearth_status unknown_architecture(const reader *r, const char *name) {
-    char list[128] = "";
+    char list[256] = "";
     size_t n, at = 0;
     const hearth_family *f = hearth_family_all(&n);
     for (size_t i = 0; i < n; i++) {
@@ -162,6 +163,7 @@ static bool rule_holds(const hearth_json_value *v, hearth_field_rule rule) {
         return hearth_json_f64(v, &x) == HEARTH_OK && fabs(x) <= 0.0;
     case HEARTH_FIELD_ONE:
         return hearth_json_f64(v, &x) == HEARTH_OK && fabs(x - 1.0) <= 0.0;
+    case HEARTH_FIELD_TRUE: return hearth_json_bool(v, &b) == HEARTH_OK && b;
     case HEARTH_FIELD_NULL:
     case HEARTH_FIELD_READ:
     case HEARTH_FIELD_IGNORE: break;
@@ -170,13 +172,12 @@ static bool rule_holds(const hearth_json_value *v, hearth_field_rule rule) {
 }
 
 /* Every field of the file is known and keeps its rule. */
-static hearth_status check_fields(const reader *r, const hearth_family *f) {
+static hearth_status check_fields(const reader *r) {
     const hearth_json_value *v = hearth_json_first(r->root);
     for (; v; v = hearth_json_next(v)) {
         const char *key = hearth_json_key(v);
-        size_t i = 0;
-        while (i < f->n_fields && strcmp(f->field[i].name, key) != 0) i++;
-        if (i == f->n_fields) {
+        const hearth_family_field *f = hearth_family_field_find(r->family, key);
+        if (!f) {
             char name[64];
             size_t n = strlen(key);
             if (n >= sizeof(name)) n = sizeof(name) - 1;
@@ -185,9 +186,8 @@ static hearth_status check_fields(const reader *r, const hearth_family *f) {
             return unsupported(r, name,
                                "is not understood and might change results");
         }
-        if (!rule_holds(v, f->field[i].rule))
-            return unsupported(r, f->field[i].name,
-                               "has a value that is not supported");
+        if (!rule_holds(v, f->rule))
+            return unsupported(r, f->name, "has a value that is not supported");
     }
     return HEARTH_OK;
 }
@@ -278,38 +278,72 @@ static hearth_status read_rope_object(const reader *r, const char *field,
                : st;
 }
 
+/* rope_parameters of one kind of layer (transformers 5 writes one object for
+ * each kind where they differ), merged with *theta. */
+static hearth_status read_params(const reader *r, const hearth_json_value *o,
+                                 bool given, double *theta) {
+    double inner;
+    hearth_status st = read_rope_object(r, "rope_parameters", o);
+    if (st != HEARTH_OK) return st;
+    st = read_positive(r, o, "rope_theta", 1e12, *theta, &inner);
+    if (st != HEARTH_OK) return st;
+    if (given && (inner < *theta || inner > *theta))
+        return bad(r, "rope_theta", "differs from the one in rope_parameters");
+    *theta = inner;
+    return HEARTH_OK;
+}
+
+static hearth_status read_split_params(const reader *r,
+                                       const hearth_json_value *params,
+                                       bool given) {
+    const hearth_json_value *full = hearth_json_get(params, "full_attention");
+    const hearth_json_value *local =
+        hearth_json_get(params, "sliding_attention");
+    hearth_rope_kind kind = HEARTH_ROPE_PLAIN;
+    if (absent(full) || absent(local) || hearth_json_size(params) != 2)
+        return bad(r, "rope_parameters", "does not name both kinds of layers");
+    hearth_status st = rope_kind(r, "rope_parameters", local, &kind);
+    if (st == HEARTH_OK && kind != HEARTH_ROPE_PLAIN)
+        return unsupported(r, "rope_parameters", "scales sliding layers");
+    if (st == HEARTH_OK) st = read_params(r, full, given, &r->c->rope_theta);
+    if (st == HEARTH_OK)
+        st = read_params(r, local, false, &r->c->rope_theta_local);
+    return st;
+}
+
 /* rope_theta at the top, or inside rope_parameters (transformers 5), or both
  * when they agree. */
 static hearth_status read_rope(const reader *r) {
     const hearth_json_value *scaling = hearth_json_get(r->root, "rope_scaling");
     const hearth_json_value *params =
         hearth_json_get(r->root, "rope_parameters");
-    const hearth_json_value *plain = hearth_json_get(r->root, "rope_theta");
-    double inner;
-    hearth_status st =
-        read_positive(r, r->root, "rope_theta", 1e12, 1e4, &r->c->rope_theta);
+    bool given = !absent(hearth_json_get(r->root, "rope_theta"));
+    bool gemma = r->c->sandwich;
+    hearth_status st = read_positive(r, r->root, "rope_theta", 1e12,
+                                     gemma ? 1e6 : 1e4, &r->c->rope_theta);
+    if (st == HEARTH_OK && gemma)
+        st = read_positive(r, r->root, "rope_local_base_freq", 1e12, 1e4,
+                           &r->c->rope_theta_local);
     if (st != HEARTH_OK) return st;
     if (!absent(scaling) &&
         (st = read_rope_object(r, "rope_scaling", scaling)) != HEARTH_OK)
         return st;
     if (absent(params)) return HEARTH_OK;
-    if ((st = read_rope_object(r, "rope_parameters", params)) != HEARTH_OK)
-        return st;
-    st = read_positive(r, params, "rope_theta", 1e12, r->c->rope_theta, &inner);
-    if (st != HEARTH_OK) return st;
-    if (!absent(plain) &&
-        (inner < r->c->rope_theta || inner > r->c->rope_theta))
-        return bad(r, "rope_theta", "differs from the one in rope_parameters");
-    r->c->rope_theta = inner;
-    return HEARTH_OK;
+    if (gemma && !absent(hearth_json_get(params, "full_attention")))
+        return read_split_params(r, params, given);
+    return read_params(r, params, given, &r->c->rope_theta);
 }
 
-double hearth_model_config_rope_speed(const hearth_model_config *c,
-                                      uint32_t i) {
+double hearth_model_config_rope_speed(const hearth_model_config *c, uint32_t i,
+                                      bool local) {
     const double two_pi = 6.283185307179586;
     double half = (double)(c->head_dim / 2);
+    if (local && c->rope_theta_local > 0)
+        return hearth_ref_pow(c->rope_theta_local, -(double)i / half);
     double speed = hearth_ref_pow(c->rope_theta, -(double)i / half);
     if (c->rope_kind == HEARTH_ROPE_PLAIN) return speed;
+    if (c->rope_kind == HEARTH_ROPE_FACTORS)
+        return speed / (double)c->rope_divisor[i];
     if (c->rope_kind == HEARTH_ROPE_LINEAR) return speed / c->rope_factor;
     /* turns within the first training's context */
     double turns = (double)c->rope_original * speed / two_pi;
@@ -319,51 +353,164 @@ double hearth_model_config_rope_speed(const hearth_model_config *c,
     return (1 - keep) * speed / c->rope_factor + keep * speed;
 }
 
+static hearth_status read_heads(const reader *r) {
+    hearth_model_config *c = r->c;
+    const hearth_family_words *w = &r->family->words;
+    const uint32_t max = HEARTH_MODEL_MAX_WIDTH;
+    bool rotary = !c->learned_positions;
+    if (absent(hearth_json_get(r->root, "head_dim")) &&
+        c->hidden_size % c->n_heads)
+        return bad(r, w->hidden, "is no multiple of the number of heads");
+    uint32_t per_head = c->hidden_size / c->n_heads;
+    hearth_status st =
+        read_count(r, "head_dim", max, per_head ? per_head : 1, &c->head_dim);
+    if (st != HEARTH_OK) return st;
+    if (rotary && c->head_dim % 2) return bad(r, "head_dim", "is odd");
+    if (c->n_heads % c->n_kv_heads)
+        return bad(r, w->heads, "is no multiple of num_key_value_heads");
+    if ((uint64_t)c->n_heads * c->head_dim > max)
+        return bad(r, w->heads, "times head_dim is too large");
+    if (rotary && c->head_dim / 2 > HEARTH_MODEL_MAX_PAIRS)
+        return unsupported(r, "head_dim", "is above 512");
+    return HEARTH_OK;
+}
+
 static hearth_status read_sizes(const reader *r) {
     hearth_model_config *c = r->c;
-    const uint32_t w = HEARTH_MODEL_MAX_WIDTH;
+    const hearth_family_words *w = &r->family->words;
+    const uint32_t max = HEARTH_MODEL_MAX_WIDTH;
+    bool gpt2 = c->learned_positions;
     hearth_status st;
     if ((st = read_count(r, "vocab_size", HEARTH_MODEL_MAX_VOCAB, 0,
                          &c->vocab_size)) ||
-        (st = read_count(r, "hidden_size", w, 0, &c->hidden_size)) ||
-        (st = read_count(r, "intermediate_size", w, 0, &c->ffn_size)) ||
-        (st = read_count(r, "num_hidden_layers", HEARTH_MODEL_MAX_LAYERS, 0,
+        (st = read_count(r, w->hidden, max, 0, &c->hidden_size)) ||
+        (st = read_count(r, w->ffn, max, gpt2 ? 4 * c->hidden_size : 0,
+                         &c->ffn_size)) ||
+        (st = read_count(r, w->layers, HEARTH_MODEL_MAX_LAYERS, 0,
                          &c->n_layers)) ||
-        (st = read_count(r, "num_attention_heads", w, 0, &c->n_heads)) ||
-        (st = read_count(r, "num_key_value_heads", w, c->n_heads,
-                         &c->n_kv_heads)) ||
-        (st = read_count(r, "max_position_embeddings",
-                         HEARTH_MODEL_MAX_POSITIONS, 2048, &c->max_positions)))
+        (st = read_count(r, w->heads, max, 0, &c->n_heads)) ||
+        (st = read_count(r, w->positions, HEARTH_MODEL_MAX_POSITIONS,
+                         gpt2 ? 1024 : 2048, &c->max_positions)))
         return st;
-    if (absent(hearth_json_get(r->root, "head_dim")) &&
-        c->hidden_size % c->n_heads)
-        return bad(r, "hidden_size", "is no multiple of num_attention_heads");
-    uint32_t per_head = c->hidden_size / c->n_heads;
-    st = read_count(r, "head_dim", w, per_head ? per_head : 1, &c->head_dim);
+    c->n_kv_heads = c->n_heads;
+    if (!gpt2 && (st = read_count(r, "num_key_value_heads", max, c->n_heads,
+                                  &c->n_kv_heads)))
+        return st;
+    return read_heads(r);
+}
+
+/* The activation must be the one that the family computes. */
+static hearth_status read_activation(const reader *r) {
+    static const char *const silu[] = {"silu", "swish", NULL};
+    static const char *const gelu[] = {"gelu_new", "gelu_pytorch_tanh",
+                                       "gelu_fast", NULL};
+    bool is_silu = r->c->mlp_kind == HEARTH_MLP_SWIGLU;
+    const char *const *name = is_silu ? silu : gelu, *act = NULL;
+    const char *field = r->family->words.act;
+    const hearth_json_value *v = hearth_json_get(r->root, field);
+    if (absent(v)) return HEARTH_OK;
+    if (hearth_json_str(v, &act) != HEARTH_OK)
+        return bad(r, field, "is not a string");
+    for (; *name; name++)
+        if (strcmp(act, *name) == 0) return HEARTH_OK;
+    return unsupported(r, field,
+                       is_silu ? "is not 'silu'"
+                               : "is not the tanh approximation of gelu");
+}
+
+/* layer_types: one word a layer. */
+static hearth_status read_layer_types(const reader *r,
+                                      const hearth_json_value *v) {
+    uint32_t l = 0;
+    if (hearth_json_type_of(v) != HEARTH_JSON_ARRAY ||
+        hearth_json_size(v) != r->c->n_layers)
+        return bad(r, "layer_types", "does not name every layer");
+    for (v = hearth_json_first(v); v; v = hearth_json_next(v), l++) {
+        const char *s = NULL;
+        if (hearth_json_str(v, &s) != HEARTH_OK)
+            return bad(r, "layer_types", "holds something else than words");
+        r->c->local[l] = (uint8_t)(strcmp(s, "sliding_attention") == 0);
+        if (!r->c->local[l] && strcmp(s, "full_attention") != 0)
+            return unsupported(r, "layer_types",
+                               "names another kind than full_attention and "
+                               "sliding_attention");
+    }
+    return HEARTH_OK;
+}
+
+/* Without layer_types: Gemma slides on all but every sixth layer, Qwen from
+ * max_window_layers on, the others everywhere. */
+static hearth_status default_layer_types(const reader *r) {
+    hearth_model_config *c = r->c;
+    uint32_t pattern = 6, first = 0;
+    hearth_status st = HEARTH_OK;
+    if (c->sandwich) {
+        st = read_count(r, "_sliding_window_pattern", HEARTH_MODEL_MAX_LAYERS,
+                        6, &pattern);
+        if (st == HEARTH_OK)
+            st = read_count(r, "sliding_window_pattern",
+                            HEARTH_MODEL_MAX_LAYERS, pattern, &pattern);
+    } else if (hearth_family_field_find(r->family, "max_window_layers")) {
+        st = read_count(r, "max_window_layers", HEARTH_MODEL_MAX_LAYERS, 28,
+                        &first);
+    }
+    for (uint32_t l = 0; st == HEARTH_OK && l < c->n_layers; l++)
+        c->local[l] =
+            (uint8_t)(c->sandwich ? (l + 1) % pattern != 0 : l >= first);
+    return st;
+}
+
+/* sliding_window, and which layers it is for. */
+static hearth_status read_window(const reader *r) {
+    hearth_model_config *c = r->c;
+    const hearth_json_value *types = hearth_json_get(r->root, "layer_types");
+    const hearth_json_value *use =
+        hearth_json_get(r->root, "use_sliding_window");
+    const hearth_json_value *v = hearth_json_get(r->root, "sliding_window");
+    bool on = c->sandwich || !absent(v);
+    hearth_status st = HEARTH_OK;
+    if (hearth_family_field_find(r->family, "max_window_layers")) {
+        on = false;
+        if (!absent(use) && hearth_json_bool(use, &on) != HEARTH_OK)
+            return bad(r, "use_sliding_window", "is not true or false");
+    }
+    if (!absent(types)) st = read_layer_types(r, types);
+    if (st == HEARTH_OK && absent(types) && on) st = default_layer_types(r);
     if (st != HEARTH_OK) return st;
-    if (c->head_dim % 2) return bad(r, "head_dim", "is odd");
-    if (c->n_heads % c->n_kv_heads)
-        return bad(r, "num_attention_heads",
-                   "is no multiple of num_key_value_heads");
-    if ((uint64_t)c->n_heads * c->head_dim > w)
-        return bad(r, "num_attention_heads", "times head_dim is too large");
+    bool any = false;
+    for (uint32_t l = 0; l < c->n_layers; l++) any = any || c->local[l];
+    if (!any) return HEARTH_OK;
+    if (!on) return bad(r, "layer_types", "slides without a sliding_window");
+    return read_count(r, "sliding_window", HEARTH_MODEL_MAX_POSITIONS, 4096,
+                      &c->sliding_window);
+}
+
+/* What scales embeddings and scores. */
+static hearth_status read_scales(const reader *r) {
+    hearth_model_config *c = r->c;
+    double scalar = (double)c->head_dim;
+    if (c->sandwich) {
+        /* Rounded as the float32 buffer that transformers keeps. */
+        c->embed_scale = (double)(float)hearth_ref_sqrt((double)c->hidden_size);
+        hearth_status st = read_positive(r, r->root, "query_pre_attn_scalar",
+                                         1e6, 256, &scalar);
+        if (st != HEARTH_OK) return st;
+    }
+    c->attn_scale = 1.0 / hearth_ref_sqrt(scalar);
     return HEARTH_OK;
 }
 
 static hearth_status read_rest(const reader *r) {
     hearth_model_config *c = r->c;
     const hearth_json_value *v;
-    const char *act = "silu";
+    const char *eps = r->family->words.norm_eps;
     hearth_status st;
-    v = hearth_json_get(r->root, "hidden_act");
-    if (!absent(v) && hearth_json_str(v, &act) != HEARTH_OK)
-        return bad(r, "hidden_act", "is not a string");
-    if (strcmp(act, "silu") != 0 && strcmp(act, "swish") != 0)
-        return unsupported(r, "hidden_act", "is not 'silu'");
     v = hearth_json_get(r->root, "tie_word_embeddings");
     if (!absent(v) && hearth_json_bool(v, &c->tied) != HEARTH_OK)
         return bad(r, "tie_word_embeddings", "is not true or false");
-    if ((st = read_positive(r, r->root, "rms_norm_eps", 1.0, 1e-6,
+    if ((st = read_activation(r)) ||
+        (st = read_positive(r, r->root, eps, 1.0,
+                            c->norm_kind == HEARTH_NORM_LAYER ? 1e-5 : 1e-6,
                             &c->norm_eps)) ||
         (st = read_positive(r, r->root, "initializer_range", 10.0, 0.02,
                             &c->initializer_range)) ||
@@ -371,25 +518,25 @@ static hearth_status read_rest(const reader *r) {
                          hearth_json_get(r->root, "bos_token_id"), &c->bos)) ||
         (st = read_token(r, "pad_token_id",
                          hearth_json_get(r->root, "pad_token_id"), &c->pad)) ||
-        (st = read_eos(r)))
+        (st = read_eos(r)) || (st = read_window(r)) || (st = read_scales(r)))
         return st;
-    return read_rope(r);
+    return c->learned_positions ? HEARTH_OK : read_rope(r);
 }
 
-static hearth_status read_all(const reader *r) {
-    const hearth_family *f = NULL;
+static hearth_status read_all(reader *r) {
     hearth_status st;
     if (hearth_json_type_of(r->root) != HEARTH_JSON_OBJECT)
         return hearth_error_set(r->err, HEARTH_EFORMAT,
                                 "%s: is not a JSON object; check the model "
                                 "folder",
                                 r->what);
-    if ((st = read_family(r, &f)) || (st = check_fields(r, f)) ||
-        (st = read_sizes(r)) || (st = read_rest(r)))
-        return st;
+    if ((st = read_family(r, &r->family)) != HEARTH_OK) return st;
+    const hearth_family *f = r->family;
+    *r->c = f->fixed;
     memcpy(r->c->architecture, f->architecture, strlen(f->architecture) + 1);
     memcpy(r->c->model_type, f->model_type, strlen(f->model_type) + 1);
-    return HEARTH_OK;
+    if ((st = check_fields(r)) || (st = read_sizes(r))) return st;
+    return read_rest(r);
 }
 
 hearth_status hearth_model_config_parse(hearth_model_config *out,
@@ -401,7 +548,7 @@ hearth_status hearth_model_config_parse(hearth_model_config *out,
     *out = (hearth_model_config){0};
     hearth_status st = hearth_json_parse(&doc, what, json, n, al, err);
     if (st != HEARTH_OK) return st;
-    reader r = {hearth_json_root(doc), out, what, err};
+    reader r = {hearth_json_root(doc), NULL, out, what, err};
     st = read_all(&r);
     if (st != HEARTH_OK) *out = (hearth_model_config){0};
     hearth_json_free(doc);
@@ -419,73 +566,6 @@ hearth_status hearth_model_config_load(hearth_model_config *out,
                                        al, err);
     hearth_buf_free(&text);
     return st;
-}
-
-static void write_tokens(const hearth_model_config *c, hearth_buf *out) {
-    if (c->bos >= 0)
-        (void)hearth_buf_printf(out, "  \"bos_token_id\": %ld,\n",
-                                (long)c->bos);
-    if (c->n_eos == 1)
-        (void)hearth_buf_printf(out, "  \"eos_token_id\": %ld,\n",
-                                (long)c->eos[0]);
-    if (c->n_eos > 1) {
-        (void)hearth_buf_puts(out, "  \"eos_token_id\": [");
-        for (uint32_t i = 0; i < c->n_eos; i++)
-            (void)hearth_buf_printf(out, "%s%ld", i ? ", " : "",
-                                    (long)c->eos[i]);
-        (void)hearth_buf_puts(out, "],\n");
-    }
-    if (c->pad >= 0)
-        (void)hearth_buf_printf(out, "  \"pad_token_id\": %ld,\n",
-                                (long)c->pad);
-}
-
-static void write_rope(const hearth_model_config *c, hearth_buf *out) {
-    static const char *const name[] = {"default", "linear", "llama3"};
-    if (c->rope_kind == HEARTH_ROPE_PLAIN) {
-        (void)hearth_buf_puts(out, "  \"rope_scaling\": null,\n");
-        return;
-    }
-    (void)hearth_buf_printf(
-        out, "  \"rope_scaling\": {\"rope_type\": \"%s\", \"factor\": %.17g",
-        name[c->rope_kind], c->rope_factor);
-    if (c->rope_kind == HEARTH_ROPE_LLAMA3)
-        (void)hearth_buf_printf(out,
-                                ", \"low_freq_factor\": %.17g, "
-                                "\"high_freq_factor\": %.17g, "
-                                "\"original_max_position_embeddings\": %u",
-                                c->rope_low, c->rope_high, c->rope_original);
-    (void)hearth_buf_puts(out, "},\n");
-}
-
-hearth_status hearth_model_config_write(const hearth_model_config *c,
-                                        hearth_buf *out) {
-    (void)hearth_buf_printf(
-        out,
-        "{\n  \"architectures\": [\"%s\"],\n  \"model_type\": \"%s\",\n"
-        "  \"attention_bias\": false,\n",
-        c->architecture, c->model_type);
-    write_tokens(c, out);
-    (void)hearth_buf_printf(
-        out,
-        "  \"head_dim\": %u,\n  \"hidden_act\": \"silu\",\n"
-        "  \"hidden_size\": %u,\n  \"initializer_range\": %.17g,\n"
-        "  \"intermediate_size\": %u,\n  \"max_position_embeddings\": %u,\n"
-        "  \"mlp_bias\": false,\n  \"num_attention_heads\": %u,\n",
-        c->head_dim, c->hidden_size, c->initializer_range, c->ffn_size,
-        c->max_positions, c->n_heads);
-    (void)hearth_buf_printf(
-        out,
-        "  \"num_hidden_layers\": %u,\n  \"num_key_value_heads\": %u,\n"
-        "  \"rms_norm_eps\": %.17g,\n",
-        c->n_layers, c->n_kv_heads, c->norm_eps);
-    write_rope(c, out);
-    (void)hearth_buf_printf(
-        out,
-        "  \"rope_theta\": %.17g,\n  \"tie_word_embeddings\": %s,\n"
-        "  \"torch_dtype\": \"float32\",\n  \"vocab_size\": %u\n}\n",
-        c->rope_theta, c->tied ? "true" : "false", c->vocab_size);
-    return out->failed ? HEARTH_ENOMEM : HEARTH_OK;
 }
 
 uint64_t hearth_model_config_parameters(const hearth_model_config *c) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client/model/model_create.c - a new model with random weights.
  *
- * As Hugging Face initialises this family: matrices normal(0,
- * initializer_range), norm weights 1.  Element e of tensor i is the draw
+ * As Hugging Face initialises these families: matrices normal(0,
+ * initializer_range), norm weights 1 (Gemma's, to which 1 is added, 0), biases
+ * 0.  Element e of tensor i is the draw
  * (i, e) of the seed, so the bytes depend on seed and config alone.
  */
 #include "client/model/base_model.h"
@@ -17,7 +18,15 @@
 typedef struct {
     hearth_philox_key key;
     double sigma;
+    float norm; /* weight of a norm that changes nothing */
 } init_job;
+
+static bool is_bias(hearth_tensor_role role) {
+    return (role >= HEARTH_TENSOR_BIAS && role < HEARTH_TENSOR_NORM_ATTN) ||
+           role == HEARTH_TENSOR_NORM_ATTN_BIAS ||
+           role == HEARTH_TENSOR_NORM_MLP_BIAS ||
+           role == HEARTH_TENSOR_NORM_FINAL_BIAS;
+}
 
 static hearth_status init_tensor(void *ud, hearth_safetensors_writer *w,
                                  size_t i, const hearth_model_tensor *t,
@@ -28,8 +37,9 @@ static hearth_status init_tensor(void *ud, hearth_safetensors_writer *w,
     for (uint64_t e = 0; e < n; e += BLOCK_FLOATS) {
         size_t m = n - e < BLOCK_FLOATS ? (size_t)(n - e) : BLOCK_FLOATS;
         for (size_t k = 0; k < m; k++)
-            block[k] = t->cols == 1
-                           ? 1.0f
+            block[k] = is_bias(t->role) ? 0.0f
+                       : t->cols == 1
+                           ? j->norm
                            : (float)(j->sigma *
                                      hearth_philox_normal(j->key, i, e + k));
         hearth_status st =
@@ -56,7 +66,8 @@ hearth_status hearth_model_create(const char *config_path,
                                 "folder",
                                 out_dir);
     init_job j = {hearth_philox_key_make(seed, HEARTH_PHILOX_INIT),
-                  c.initializer_range};
+                  c.initializer_range,
+                  c.norm_kind == HEARTH_NORM_RMS_ONE ? 0.0f : 1.0f};
     if ((st = hearth_file_mkdirs(out_dir, err)) != HEARTH_OK) return st;
     if (tokenizer_path)
         st = hearth_model__copy_file(tokenizer_path, out_dir, "tokenizer.json",

@@ -65,6 +65,7 @@ static hearth_status write_all(hearth_safetensors_writer *w,
     for (size_t i = 0; st == HEARTH_OK && i < n; i++) {
         hearth_model_tensor_at(c, i, &t);
         uint64_t dim[2] = {t.rows, t.cols};
+        if (t.stored_transposed) dim[0] = t.cols, dim[1] = t.rows;
         st = hearth_safetensors_writer_declare(w, t.name, HEARTH_DTYPE_F32,
                                                t.cols == 1 ? 1 : 2, dim, err);
     }
@@ -89,10 +90,29 @@ hearth_status hearth_model__write_tensors(const hearth_model_config *c,
     return st;
 }
 
+/* GPT-2's linears, column by column of what is in memory. */
+static hearth_status save_transposed(hearth_safetensors_writer *w,
+                                     const float *value,
+                                     const hearth_model_tensor *t,
+                                     hearth_error *err) {
+    float part[512];
+    for (uint32_t c = 0; c < t->cols; c++)
+        for (uint32_t r = 0; r < t->rows;) {
+            size_t n = 0;
+            while (n < sizeof(part) / sizeof(part[0]) && r < t->rows)
+                part[n++] = value[(size_t)r++ * t->cols + c];
+            hearth_status st =
+                hearth_safetensors_writer_write_f32(w, part, n, err);
+            if (st != HEARTH_OK) return st;
+        }
+    return HEARTH_OK;
+}
+
 static hearth_status save_tensor(void *ud, hearth_safetensors_writer *w,
                                  size_t i, const hearth_model_tensor *t,
                                  hearth_error *err) {
     const float *const *value = ud;
+    if (t->stored_transposed) return save_transposed(w, value[i], t, err);
     return hearth_safetensors_writer_write_f32(w, value[i],
                                                (size_t)t->rows * t->cols, err);
 }

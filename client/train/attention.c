@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client/train/attention.c - grouped-query causal attention inside documents.
  *
- * A block of query rows sees all its keys at once; only that block of scores
+ * A block of query rows sees all its keys at once (those in the window of a
+ * sliding layer); only that block of scores
  * exists, per worker.  The backward pass makes the probabilities again from
  * each row's maximum and sum.  One tile is one (document, key-value head) and runs
  * its query heads and blocks in order, so sums have one order.
@@ -10,23 +11,23 @@
 #include <string.h>
 
 #include "client/train/decoder_private.h"
-#include "common/refmath.h"
 
 typedef struct {
     const hearth_decoder *d;
     const hearth_pass *p;
     const hearth_slot *s;
     size_t q_ld, kv_ld;
-    hearth_real scale; /* 1 / sqrt(head_dim) */
+    hearth_real scale;
+    size_t window; /* keys that a query sees at most; SIZE_MAX: all */
 } attention_job;
 
 /* A block of queries of one head. */
 typedef struct {
     size_t first, n; /* rows of the pass */
     size_t head, kv_head;
-    size_t key0;   /* row of the document's first key */
-    size_t n_keys; /* keys that the last row sees */
-    size_t seen;   /* keys that the first row sees */
+    size_t key0;   /* row of the first key that the first row sees */
+    size_t n_keys; /* keys from there to the last that the last row sees */
+    size_t seen;   /* those that the first row sees */
 } block;
 
 size_t hearth_attention__aux(const hearth_decoder *d) {
@@ -34,15 +35,14 @@ size_t hearth_attention__aux(const hearth_decoder *d) {
 }
 
 static attention_job make_job(const hearth_decoder *d, const hearth_pass *p,
-                              const hearth_slot *s) {
-    attention_job j = {d,
-                       p,
-                       s,
-                       (size_t)d->c->n_heads * d->c->head_dim,
-                       (size_t)d->c->n_kv_heads * d->c->head_dim,
-                       0};
-    j.scale = (hearth_real)(1.0 / hearth_ref_sqrt((double)d->c->head_dim));
-    return j;
+                              const hearth_slot *s, size_t window) {
+    return (attention_job){.d = d,
+                           .p = p,
+                           .s = s,
+                           .q_ld = (size_t)d->c->n_heads * d->c->head_dim,
+                           .kv_ld = (size_t)d->c->n_kv_heads * d->c->head_dim,
+                           .scale = (hearth_real)d->c->attn_scale,
+                           .window = window ? window : SIZE_MAX};
 }
 
 /* The query block that starts at `row` (within its document). */
@@ -54,10 +54,18 @@ static block make_block(const attention_job *j, size_t doc, size_t head,
                .n = len - row < j->d->query_rows ? len - row : j->d->query_rows,
                .head = head,
                .kv_head = head / (j->d->c->n_heads / j->d->c->n_kv_heads)};
-    b.key0 = start; /* the cache holds one document, from row 0 */
-    b.seen = j->p->past + row + 1;
+    size_t all = j->p->past + row + 1; /* keys up to the first row's own */
+    b.seen = all < j->window ? all : j->window;
+    b.key0 = start + (all - b.seen); /* a cache holds one document, at 0 */
     b.n_keys = b.seen + b.n - 1;
     return b;
+}
+
+/* The keys [*from, *to) of the block that row i sees. */
+static void span_of(const attention_job *j, const block *b, size_t i,
+                    size_t *from, size_t *to) {
+    *to = b->seen + i;
+    *from = *to > j->window ? *to - j->window : 0;
 }
 
 static void forward_block(const attention_job *j, const block *b,
@@ -72,12 +80,14 @@ static void forward_block(const attention_job *j, const block *b,
                score, b->n_keys);
     for (size_t i = 0; i < b->n; i++) {
         hearth_real *row = score + i * b->n_keys;
-        size_t seen = b->seen + i;
-        hearth_real top = k->max(seen, row);
-        hearth_real sum = k->exp_shift(seen, row, top, row);
+        size_t from, to;
+        span_of(j, b, i, &from, &to);
+        hearth_real top = k->max(to - from, row + from);
+        hearth_real sum = k->exp_shift(to - from, row + from, top, row + from);
         hearth_real inverse = 1 / sum;
-        for (size_t l = 0; l < seen; l++) row[l] *= inverse;
-        for (size_t l = seen; l < b->n_keys; l++) row[l] = 0;
+        for (size_t l = 0; l < from; l++) row[l] = 0;
+        for (size_t l = from; l < to; l++) row[l] *= inverse;
+        for (size_t l = to; l < b->n_keys; l++) row[l] = 0;
         if (!j->s->top) continue; /* inference keeps nothing */
         j->s->top[(b->first + i) * n_heads + b->head] = top;
         j->s->inverse[(b->first + i) * n_heads + b->head] = inverse;
@@ -99,8 +109,8 @@ static void forward_tile(void *ud, size_t tile, size_t worker) {
 }
 
 void hearth_attention__forward(hearth_decoder *d, const hearth_pass *p,
-                               const hearth_slot *s) {
-    attention_job j = make_job(d, p, s);
+                               const hearth_slot *s, size_t window) {
+    attention_job j = make_job(d, p, s, window);
     hearth_pool_run(d->compute.pool, p->n_docs * d->c->n_heads, forward_tile,
                     &j);
 }
@@ -113,17 +123,19 @@ static void score_gradient(const attention_job *j, const block *b,
     size_t hd = j->d->c->head_dim, n_heads = j->d->c->n_heads;
     for (size_t i = 0; i < b->n; i++) {
         size_t row = b->first + i, at = row * j->q_ld + b->head * hd;
-        size_t seen = b->seen + i;
+        size_t from, to;
+        span_of(j, b, i, &from, &to);
         hearth_real *pi = p + i * b->n_keys, *di = dp + i * b->n_keys;
         hearth_real top = j->s->top[row * n_heads + b->head];
         hearth_real inverse = j->s->inverse[row * n_heads + b->head];
         hearth_real dot = k->dot(hd, j->d->d_o + at, j->s->o + at);
-        (void)k->exp_shift(seen, pi, top, pi);
-        for (size_t l = 0; l < seen; l++) {
+        (void)k->exp_shift(to - from, pi + from, top, pi + from);
+        for (size_t l = 0; l < from; l++) pi[l] = di[l] = 0;
+        for (size_t l = from; l < to; l++) {
             pi[l] *= inverse;
             di[l] = pi[l] * (di[l] - dot) * j->scale;
         }
-        for (size_t l = seen; l < b->n_keys; l++) pi[l] = di[l] = 0;
+        for (size_t l = to; l < b->n_keys; l++) pi[l] = di[l] = 0;
     }
 }
 
@@ -167,8 +179,8 @@ static void backward_tile(void *ud, size_t tile, size_t worker) {
 }
 
 void hearth_attention__backward(hearth_decoder *d, const hearth_pass *p,
-                                const hearth_slot *s) {
-    attention_job j = make_job(d, p, s);
+                                const hearth_slot *s, size_t window) {
+    attention_job j = make_job(d, p, s, window);
     hearth_pool_run(d->compute.pool, p->n_docs * d->c->n_kv_heads,
                     backward_tile, &j);
 }

@@ -104,12 +104,41 @@ static hearth_pass pass_of(const hearth_stream *s) {
                          .position = s->position};
 }
 
+/* The position of row i of a pass. */
+static size_t position_of(const hearth_pass *p, size_t i) {
+    return p->position ? p->position[i] : p->past + i;
+}
+
+/* x = scale embedding (+ the position's row, by way of d->h's first row). */
+static void embed_row(hearth_decoder *d, const hearth_pass *p, int32_t token,
+                      size_t i) {
+    size_t width = d->c->hidden_size;
+    hearth_real *x = d->input[0] + i * width;
+    hearth_weight_row(d->embed, (size_t)token, x);
+    if (d->c->embed_scale < 1 || d->c->embed_scale > 1)
+        for (size_t c = 0; c < width; c++)
+            x[c] *= (hearth_real)d->c->embed_scale;
+    if (!d->place) return;
+    hearth_weight_row(d->place, position_of(p, i), d->h);
+    d->compute.kernels->accumulate(width, d->h, x);
+}
+
+/* What optimizer steps changed since the last pass. */
+static void refresh_norms(hearth_decoder *d) {
+    for (size_t l = 0; l < d->c->n_layers; l++)
+        for (int i = 0; i < NORM_COUNT; i++)
+            hearth_norm__refresh(&d->layer[l].norm[i],
+                                 i == NORM_Q || i == NORM_K
+                                     ? d->c->head_dim
+                                     : d->c->hidden_size);
+    hearth_norm__refresh(&d->norm_final, d->c->hidden_size);
+}
+
 /* Embedding and all layers: input[L] is the result. */
 static void forward(hearth_decoder *d, const hearth_pass *p,
                     const int32_t *token) {
-    size_t width = d->c->hidden_size;
-    for (size_t i = 0; i < p->n; i++)
-        hearth_weight_row(d->embed, (size_t)token[i], d->input[0] + i * width);
+    if (d->norm_final.own) refresh_norms(d);
+    for (size_t i = 0; i < p->n; i++) embed_row(d, p, token[i], i);
     for (size_t l = 0; l < d->c->n_layers; l++)
         hearth_layer__forward(d, p, l, false);
 }
@@ -122,9 +151,8 @@ static size_t gather_supervised(hearth_decoder *d, const hearth_stream *s) {
         if (s->label[i] != HEARTH_STREAM_UNSUPERVISED)
             d->row[n++] = (uint32_t)i;
     for (size_t k = 0; k < n; k++)
-        d->compute.kernels->rmsnorm(width, x + d->row[k] * width, d->norm_final,
-                                    (hearth_real)d->c->norm_eps,
-                                    d->h + k * width);
+        hearth_norm__row(d, &d->norm_final, width, x + d->row[k] * width,
+                         d->h + k * width);
     return n;
 }
 
@@ -165,30 +193,39 @@ hearth_status hearth_decoder_loss(hearth_decoder *dec, const hearth_stream *s,
 /* dx from the head's gradient at the supervised rows, through the last norm. */
 static void start_backward(hearth_decoder *d, size_t n_tokens, size_t n) {
     size_t width = d->c->hidden_size;
-    const hearth_kernels *k = d->compute.kernels;
     const hearth_real *x = d->input[d->c->n_layers];
-    hearth_real eps = (hearth_real)d->c->norm_eps;
     memset(d->dx, 0, n_tokens * width * sizeof(*d->dx));
     for (size_t i = 0; i < n; i++) {
         size_t at = d->row[i] * width;
         const hearth_real *dy = d->dh + i * width;
-        k->rmsnorm_back(width, x + at, d->norm_final, eps, dy, d->dx + at);
-        if (!d->grad_norm_final) continue;
-        hearth_real r = k->rms_inverse(width, x + at, eps);
-        for (size_t c = 0; c < width; c++)
-            d->grad_norm_final[c] += dy[c] * (x[at + c] * r);
+        hearth_norm__row_back(d, &d->norm_final, width, x + at, dy, d->dx + at);
+        hearth_norm__row_grad(d, &d->norm_final, width, x + at, dy);
+    }
+}
+
+/* Full mode: gradients of the embedding and of the position table. */
+static void embed_backward(hearth_decoder *d, const hearth_pass *p,
+                           const int32_t *token) {
+    size_t width = d->c->hidden_size;
+    for (size_t i = 0; i < p->n; i++) {
+        hearth_real *dx = d->dx + i * width;
+        if (d->grad_place)
+            d->compute.kernels->accumulate(
+                width, dx, d->grad_place + position_of(p, i) * width);
+        if (d->c->embed_scale < 1 || d->c->embed_scale > 1)
+            for (size_t c = 0; c < width; c++)
+                dx[c] *= (hearth_real)d->c->embed_scale;
+        d->compute.kernels->accumulate(
+            width, dx, d->grad_embed + (size_t)token[i] * width);
     }
 }
 
 static void backward(hearth_decoder *d, const hearth_pass *p,
                      const int32_t *token, size_t n_supervised) {
-    size_t width = d->c->hidden_size;
     start_backward(d, p->n, n_supervised);
     for (size_t l = d->c->n_layers; l-- > d->lowest;)
         hearth_layer__backward(d, p, l);
-    for (size_t i = 0; d->grad_embed && i < p->n; i++)
-        d->compute.kernels->accumulate(
-            width, d->dx + i * width, d->grad_embed + (size_t)token[i] * width);
+    if (d->grad_embed) embed_backward(d, p, token);
 }
 
 hearth_status hearth_decoder_grad(hearth_decoder *dec, const hearth_stream *s,
@@ -223,8 +260,8 @@ hearth_status hearth_decoder_logits(hearth_decoder *dec, const hearth_stream *s,
     if (st != HEARTH_OK) return st;
     hearth_pass p = pass_of(s);
     forward(dec, &p, s->token);
-    hearth_norm__forward(dec, s->n, dec->input[dec->c->n_layers],
-                         dec->norm_final, dec->h);
+    hearth_norm__forward(dec, &dec->norm_final, s->n, dec->c->hidden_size,
+                         dec->input[dec->c->n_layers], dec->h);
     hearth_weight_forward(&dec->compute, dec->head, s->n, dec->h,
                           dec->c->hidden_size, logits, dec->c->vocab_size, 0);
     return HEARTH_OK;
@@ -255,8 +292,8 @@ hearth_status hearth_decoder_extend(hearth_decoder *dec, const int32_t *token,
                      .cached = true};
     forward(dec, &p, token);
     dec->context += n;
-    hearth_norm__forward(dec, 1, dec->input[dec->c->n_layers] + (n - 1) * width,
-                         dec->norm_final, dec->h);
+    hearth_norm__row(dec, &dec->norm_final, width,
+                     dec->input[dec->c->n_layers] + (n - 1) * width, dec->h);
     hearth_weight_forward(&dec->compute, dec->head, 1, dec->h, width, logits,
                           dec->c->vocab_size, 0);
     return HEARTH_OK;

@@ -7,47 +7,56 @@
 #include "common/refmath.h"
 
 /* Angles position * speed, in double whatever hearth_real is. */
-static void fill_rotary(hearth_decoder *d) {
+static void fill_rotary(hearth_decoder *d, int table) {
     uint32_t half = d->c->head_dim / 2;
-    for (uint32_t i = 0; i < half; i++) {
-        double speed = hearth_model_config_rope_speed(d->c, i);
+    for (uint32_t i = 0; d->cos[table] && i < half; i++) {
+        double speed = hearth_model_config_rope_speed(d->c, i, table == 1);
         for (size_t p = 0; p < d->n_positions; p++) {
             double angle = (double)p * speed;
-            d->cos[p * half + i] = (hearth_real)hearth_ref_cos(angle);
-            d->sin[p * half + i] = (hearth_real)hearth_ref_sin(angle);
+            d->cos[table][p * half + i] = (hearth_real)hearth_ref_cos(angle);
+            d->sin[table][p * half + i] = (hearth_real)hearth_ref_sin(angle);
         }
     }
 }
 
-/* Frozen weights: views of the model, and converted norms. */
-static void bind_frozen(hearth_decoder *d) {
-    size_t width = d->c->hidden_size;
-    for (uint32_t l = 0; l < d->c->n_layers; l++) {
-        hearth_layer *layer = &d->layer[l];
-        for (int t = 0; t < HEARTH_TARGET_COUNT; t++)
-            layer->w[t] =
-                hearth_model_weight(d->model, (hearth_tensor_role)t, l);
-        layer->norm_attn = d->norm + (size_t)2 * l * width;
-        layer->norm_mlp = layer->norm_attn + width;
-        hearth_weight_copy(
-            hearth_model_weight(d->model, HEARTH_TENSOR_NORM_ATTN, l),
-            layer->norm_attn);
-        hearth_weight_copy(
-            hearth_model_weight(d->model, HEARTH_TENSOR_NORM_MLP, l),
-            layer->norm_mlp);
-    }
-    d->norm_final = d->norm + (size_t)2 * d->c->n_layers * width;
-    hearth_weight_copy(
-        hearth_model_weight(d->model, HEARTH_TENSOR_NORM_FINAL, 0),
-        d->norm_final);
-    d->embed = hearth_model_weight(d->model, HEARTH_TENSOR_EMBED, 0);
-    d->head = hearth_model_weight(d->model, HEARTH_TENSOR_HEAD, 0);
+/* The norm that a role belongs to, NULL for others; *is_bias: its bias. */
+static hearth_norm *norm_of(hearth_decoder *d, const hearth_model_tensor *t,
+                            bool *is_bias) {
+    hearth_layer *layer = &d->layer[t->layer];
+    *is_bias = t->role == HEARTH_TENSOR_NORM_ATTN_BIAS ||
+               t->role == HEARTH_TENSOR_NORM_MLP_BIAS ||
+               t->role == HEARTH_TENSOR_NORM_FINAL_BIAS;
+    if (t->role == HEARTH_TENSOR_NORM_FINAL ||
+        t->role == HEARTH_TENSOR_NORM_FINAL_BIAS)
+        return &d->norm_final;
+    if (t->role == HEARTH_TENSOR_NORM_ATTN_BIAS) return &layer->norm[NORM_ATTN];
+    if (t->role == HEARTH_TENSOR_NORM_MLP_BIAS) return &layer->norm[NORM_MLP];
+    if (t->role >= HEARTH_TENSOR_NORM_ATTN && t->role <= HEARTH_TENSOR_NORM_K)
+        return &layer->norm[t->role - HEARTH_TENSOR_NORM_ATTN];
+    return NULL;
 }
 
-/* Full mode: where a trained tensor and its gradient are used. */
-static void bind_tensor(hearth_decoder *d, const hearth_model_tensor *t,
-                        const hearth_weight *w, hearth_real *value,
-                        hearth_real *grad) {
+/* Where a vector is used: value [rows], its gradient in full mode. */
+static void bind_vector(hearth_decoder *d, const hearth_model_tensor *t,
+                        hearth_real *value, hearth_real *grad) {
+    hearth_layer *layer = &d->layer[t->layer];
+    bool is_bias;
+    hearth_norm *norm = norm_of(d, t, &is_bias);
+    if (norm && is_bias) {
+        norm->bias = value;
+        norm->grad_bias = grad;
+    } else if (norm) {
+        norm->w = value;
+        norm->grad_w = grad;
+    } else {
+        layer->bias[t->role - HEARTH_TENSOR_BIAS] = value;
+        layer->grad_bias[t->role - HEARTH_TENSOR_BIAS] = grad;
+    }
+}
+
+/* Where a matrix is used. */
+static void bind_matrix(hearth_decoder *d, const hearth_model_tensor *t,
+                        const hearth_weight *w, hearth_real *grad) {
     hearth_layer *layer = &d->layer[t->layer];
     switch (t->role) {
     case HEARTH_TENSOR_EMBED:
@@ -59,34 +68,61 @@ static void bind_tensor(hearth_decoder *d, const hearth_model_tensor *t,
         d->head = w;
         d->grad_head = grad;
         return;
-    case HEARTH_TENSOR_NORM_FINAL:
-        d->norm_final = value;
-        d->grad_norm_final = grad;
-        return;
-    case HEARTH_TENSOR_NORM_ATTN:
-        layer->norm_attn = value;
-        layer->grad_norm_attn = grad;
-        return;
-    case HEARTH_TENSOR_NORM_MLP:
-        layer->norm_mlp = value;
-        layer->grad_norm_mlp = grad;
+    case HEARTH_TENSOR_POSITION:
+        d->place = w;
+        d->grad_place = grad;
         return;
     default: layer->w[t->role] = w; layer->grad_w[t->role] = grad;
     }
 }
 
+/* Frozen weights: views of the model, and converted vectors. */
+static void bind_frozen(hearth_decoder *d) {
+    hearth_real *next = d->vectors;
+    for (size_t i = 0; i < hearth_model_n_tensors(d->c); i++) {
+        hearth_model_tensor t;
+        hearth_model_tensor_at(d->c, i, &t);
+        const hearth_weight *w = hearth_model_weight(d->model, t.role, t.layer);
+        bool is_bias;
+        if (t.cols != 1) {
+            bind_matrix(d, &t, w, NULL);
+            continue;
+        }
+        hearth_weight_copy(w, next);
+        bind_vector(d, &t, next, NULL);
+        if (d->c->norm_kind == HEARTH_NORM_RMS_ONE && norm_of(d, &t, &is_bias))
+            for (uint32_t k = 0; k < t.rows; k++) next[k] += 1;
+        next += t.rows;
+    }
+}
+
+/* Full mode: trained copies and their gradients.  Where one is added to a norm
+ * weight, the kernels get a second copy that hearth_norm__refresh fills. */
 static void bind_full(hearth_decoder *d) {
     size_t at = 0;
+    hearth_real *next = d->vectors;
     for (size_t i = 0; i < d->params.n_params; i++) {
         hearth_model_tensor t;
         hearth_model_tensor_at(d->c, i, &t);
         size_t n = (size_t)t.rows * t.cols;
         hearth_real *value = d->value + at, *grad = d->grad + at;
+        bool is_bias;
         hearth_weight_copy(hearth_model_weight(d->model, t.role, t.layer),
                            value);
-        d->own[i] = (hearth_weight){HEARTH_WEIGHT_REAL, t.rows, t.cols,
-                                    (const unsigned char *)value};
-        bind_tensor(d, &t, &d->own[i], value, grad);
+        d->own[i] = (hearth_weight){.type = HEARTH_WEIGHT_REAL,
+                                    .rows = t.rows,
+                                    .cols = t.cols,
+                                    .data = (const unsigned char *)value};
+        hearth_norm *norm = norm_of(d, &t, &is_bias);
+        if (t.cols != 1)
+            bind_matrix(d, &t, &d->own[i], grad);
+        else
+            bind_vector(d, &t, value, grad);
+        if (norm && d->vectors) {
+            norm->own = value;
+            norm->w = next;
+            next += t.rows;
+        }
         (void)snprintf(d->name[i], sizeof(d->name[i]), "%s", t.name);
         d->params.param[i] =
             (hearth_param){d->name[i], value, grad, n, t.cols != 1};
@@ -152,7 +188,8 @@ static void bind_adapter(hearth_decoder *d, hearth_adapter *a) {
 }
 
 void hearth_decoder__bind(hearth_decoder *d) {
-    fill_rotary(d);
+    fill_rotary(d, 0);
+    fill_rotary(d, 1);
     if (d->shape.mode == HEARTH_DECODER_FULL)
         bind_full(d);
     else

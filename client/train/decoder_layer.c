@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* client/train/decoder_layer.c - one Llama block, forward and backward.
+/* client/train/decoder_layer.c - one block, forward and backward.
  *
- *   mid = x + o(attention(rope(q(h)), rope(k(h)), v(h))),   h = norm(x)
- *   out = mid + down(silu(gate(h)) * up(h)),                h = norm(mid)
+ *   mid = x + post(o(attention(turn(q(h)), turn(k(h)), v(h)))),  h = norm(x)
+ *   out = mid + post(down(act(gate(h)) * up(h))),                h = norm(mid)
+ *
+ * turn: the norm of each head where the family has one, then the rotation of
+ * positions; post: a norm where the family has sandwiches; act: silu or gelu,
+ * without a gate for GPT-2.
  */
 #include <string.h>
 
@@ -13,7 +17,9 @@ typedef struct {
     const hearth_decoder *d;
     const hearth_pass *p;
     const hearth_real *x, *w, *dy;
-    hearth_real *y, *z;
+    hearth_real *y, *z, *part[3]; /* part: pieces of fused rows */
+    size_t width[3];
+    bool local;
     hearth_real sign;
 } rows_job;
 
@@ -44,94 +50,112 @@ hearth_slot *hearth_decoder__slot(const hearth_decoder *d, size_t l) {
     return &d->slot[l - d->lowest];
 }
 
-static hearth_real eps(const hearth_decoder *d) {
-    return (hearth_real)d->c->norm_eps;
+static size_t q_width(const hearth_decoder *d) {
+    return (size_t)d->c->n_heads * d->c->head_dim;
 }
 
-static void norm_rows(void *ud, size_t first, size_t n) {
-    const rows_job *j = ud;
-    size_t width = j->d->c->hidden_size;
-    for (size_t i = first; i < first + n; i++)
-        j->d->compute.kernels->rmsnorm(width, j->x + i * width, j->w, eps(j->d),
-                                       j->y + i * width);
-}
-
-void hearth_norm__forward(const hearth_decoder *d, size_t n,
-                          const hearth_real *x, const hearth_real *w,
-                          hearth_real *y) {
-    rows_job j = {.d = d, .x = x, .w = w, .y = y};
-    hearth_decoder__rows(d, n, norm_rows, &j);
-}
-
-static void norm_back_rows(void *ud, size_t first, size_t n) {
-    const rows_job *j = ud;
-    size_t width = j->d->c->hidden_size;
-    for (size_t i = first; i < first + n; i++)
-        j->d->compute.kernels->rmsnorm_back(width, j->x + i * width, j->w,
-                                            eps(j->d), j->dy + i * width,
-                                            j->y + i * width);
-}
-
-void hearth_norm__backward(const hearth_decoder *d, size_t n,
-                           const hearth_real *x, const hearth_real *w,
-                           const hearth_real *dy, hearth_real *dx,
-                           hearth_real *dw) {
-    size_t width = d->c->hidden_size;
-    rows_job j = {.d = d, .x = x, .w = w, .dy = dy, .y = dx};
-    hearth_decoder__rows(d, n, norm_back_rows, &j);
-    for (size_t i = 0; dw && i < n; i++) { /* in row order, on one thread */
-        const hearth_real *xi = x + i * width, *di = dy + i * width;
-        hearth_real r = d->compute.kernels->rms_inverse(width, xi, eps(d));
-        for (size_t c = 0; c < width; c++) dw[c] += di[c] * (xi[c] * r);
-    }
+static size_t kv_width(const hearth_decoder *d) {
+    return (size_t)d->c->n_kv_heads * d->c->head_dim;
 }
 
 static void rotate(const rows_job *j, size_t row, hearth_real *x,
                    size_t n_heads) {
-    size_t hd = j->d->c->head_dim, half = hd / 2;
+    size_t hd = j->d->c->head_dim, half = hd / 2, table = j->local;
     size_t at =
         (j->p->position ? j->p->position[row] : j->p->past + row) * half;
     for (size_t h = 0; h < n_heads; h++)
-        j->d->compute.kernels->rope(half, j->d->cos + at, j->d->sin + at,
-                                    j->sign, x + h * hd);
+        j->d->compute.kernels->rope(half, j->d->cos[table] + at,
+                                    j->d->sin[table] + at, j->sign, x + h * hd);
 }
 
 /* y: queries, z: keys. */
 static void rope_rows(void *ud, size_t first, size_t n) {
     const rows_job *j = ud;
-    const hearth_model_config *c = j->d->c;
-    size_t q_ld = (size_t)c->n_heads * c->head_dim;
-    size_t kv_ld = (size_t)c->n_kv_heads * c->head_dim;
     for (size_t i = first; i < first + n; i++) {
-        rotate(j, i, j->y + i * q_ld, c->n_heads);
-        rotate(j, i, j->z + i * kv_ld, c->n_kv_heads);
+        rotate(j, i, j->y + i * q_width(j->d), j->d->c->n_heads);
+        rotate(j, i, j->z + i * kv_width(j->d), j->d->c->n_kv_heads);
     }
 }
 
-static void rope(const hearth_decoder *d, const hearth_pass *p, hearth_real *q,
-                 hearth_real *k, hearth_real sign) {
+static void rope(const hearth_decoder *d, const hearth_pass *p, size_t l,
+                 hearth_real *q, hearth_real *k, hearth_real sign) {
     rows_job j = {.d = d, .p = p, .y = q, .z = k, .sign = sign};
-    hearth_decoder__rows(d, p->n, rope_rows, &j);
+    j.local = d->c->local[l] && d->c->rope_theta_local > 0;
+    if (!d->c->learned_positions) hearth_decoder__rows(d, p->n, rope_rows, &j);
 }
 
-/* m = silu(g) u. */
-static void swiglu_rows(void *ud, size_t first, size_t n) {
+/* Fused rows to their parts, or (sign < 0) the parts to fused rows. */
+static void split_rows(void *ud, size_t first, size_t n) {
     const rows_job *j = ud;
-    size_t f = j->d->c->ffn_size, at = first * f;
-    j->d->compute.kernels->swiglu(n * f, j->x + at, j->w + at, j->y + at);
+    size_t ld = j->width[0] + j->width[1] + j->width[2];
+    for (size_t i = first; i < first + n; i++) {
+        hearth_real *row = j->y + i * ld;
+        for (size_t k = 0; k < 3 && j->part[k]; k++) {
+            hearth_real *part = j->part[k] + i * j->width[k];
+            size_t bytes = j->width[k] * sizeof(*row);
+            memcpy(j->sign < 0 ? row : part, j->sign < 0 ? part : row, bytes);
+            row += j->width[k];
+        }
+    }
 }
 
-static void swiglu(const hearth_decoder *d, size_t n, const hearth_slot *s) {
+static void split_qkv(const hearth_decoder *d, size_t n, hearth_real *q,
+                      hearth_real *k, hearth_real *v, hearth_real sign) {
+    rows_job j = {.d = d,
+                  .y = d->fused,
+                  .part = {q, k, v},
+                  .width = {q_width(d), kv_width(d), kv_width(d)},
+                  .sign = sign};
+    hearth_decoder__rows(d, n, split_rows, &j);
+}
+
+static void split_gate_up(const hearth_decoder *d, size_t n, hearth_real *g,
+                          hearth_real *u, hearth_real sign) {
+    rows_job j = {.d = d,
+                  .y = d->fused,
+                  .part = {g, u, NULL},
+                  .width = {d->c->ffn_size, d->c->ffn_size, 0},
+                  .sign = sign};
+    hearth_decoder__rows(d, n, split_rows, &j);
+}
+
+/* m = act(g) u, or act(u). */
+static void activate_rows(void *ud, size_t first, size_t n) {
+    const rows_job *j = ud;
+    const hearth_kernels *k = j->d->compute.kernels;
+    size_t f = j->d->c->ffn_size, at = first * f;
+    switch (j->d->c->mlp_kind) {
+    case HEARTH_MLP_SWIGLU:
+        k->swiglu(n * f, j->x + at, j->w + at, j->y + at);
+        return;
+    case HEARTH_MLP_GEGLU:
+        k->geglu(n * f, j->x + at, j->w + at, j->y + at);
+        return;
+    case HEARTH_MLP_GELU: k->gelu(n * f, j->w + at, j->y + at); return;
+    }
+}
+
+static void activate(const hearth_decoder *d, size_t n, const hearth_slot *s) {
     rows_job j = {.d = d, .x = s->g, .w = s->u, .y = d->m};
-    hearth_decoder__rows(d, n, swiglu_rows, &j);
+    hearth_decoder__rows(d, n, activate_rows, &j);
 }
 
 /* g, u become their gradients. */
-static void swiglu_back_rows(void *ud, size_t first, size_t n) {
+static void activate_back_rows(void *ud, size_t first, size_t n) {
     const rows_job *j = ud;
+    const hearth_kernels *k = j->d->compute.kernels;
     size_t f = j->d->c->ffn_size, at = first * f;
-    j->d->compute.kernels->swiglu_back(n * f, j->y + at, j->z + at, j->dy + at,
-                                       j->y + at, j->z + at);
+    hearth_real *g = j->y, *u = j->z + at;
+    const hearth_real *dm = j->dy + at;
+    switch (j->d->c->mlp_kind) {
+    case HEARTH_MLP_SWIGLU:
+        k->swiglu_back(n * f, g + at, u, dm, g + at, u);
+        return;
+    case HEARTH_MLP_GEGLU:
+        k->geglu_back(n * f, g + at, u, dm, g + at, u);
+        return;
+    case HEARTH_MLP_GELU: k->gelu_back(n * f, u, dm, u); return;
+    }
 }
 
 /* The slot as this pass uses it: keys and values in the cache if cached. */
@@ -139,11 +163,59 @@ static hearth_slot use_slot(const hearth_decoder *d, const hearth_pass *p,
                             size_t l) {
     hearth_slot s = *hearth_decoder__slot(d, l);
     if (p->cached) {
-        size_t layer = d->shape.max_context * d->c->n_kv_heads * d->c->head_dim;
+        size_t layer = d->shape.max_context * kv_width(d);
         s.k = d->cache_k + l * layer;
         s.v = d->cache_v + l * layer;
     }
     return s;
+}
+
+static size_t window_of(const hearth_decoder *d, size_t l) {
+    return d->c->local[l] ? d->c->sliding_window : 0;
+}
+
+/* Queries, keys and values of h, ready for attention. */
+static void project(hearth_decoder *d, const hearth_pass *p, size_t l,
+                    const hearth_slot *s) {
+    const hearth_layer *w = &d->layer[l];
+    size_t hd = d->c->head_dim;
+    hearth_real *k = s->k + p->past * kv_width(d);
+    hearth_real *v = s->v + p->past * kv_width(d);
+    hearth_real *q_in = s->q_in ? s->q_in : s->q, *k_in = s->k_in ? s->k_in : k;
+    if (d->c->fused_qkv) {
+        hearth_linear__forward(d, p, l, HEARTH_TARGET_QKV, d->h, d->fused, 0);
+        split_qkv(d, p->n, q_in, k_in, v, 1);
+    } else {
+        hearth_linear__forward(d, p, l, HEARTH_TARGET_Q, d->h, q_in, 0);
+        hearth_linear__forward(d, p, l, HEARTH_TARGET_K, d->h, k_in, 0);
+        hearth_linear__forward(d, p, l, HEARTH_TARGET_V, d->h, v, 0);
+    }
+    if (d->c->qk_norm) {
+        hearth_norm__forward(d, &w->norm[NORM_Q], p->n * d->c->n_heads, hd,
+                             q_in, s->q);
+        hearth_norm__forward(d, &w->norm[NORM_K], p->n * d->c->n_kv_heads, hd,
+                             k_in, k);
+    }
+    rope(d, p, l, s->q, k, 1);
+}
+
+/* y = residual + the target's output, through its norm where there is one;
+ * `kept` holds the output before that norm. */
+static void add_block(hearth_decoder *d, const hearth_pass *p, size_t l,
+                      hearth_target target, const hearth_real *x,
+                      const hearth_norm *post, hearth_real *kept,
+                      const hearth_real *residual, hearth_real *y) {
+    size_t width = d->c->hidden_size, n = p->n * width;
+    if (!post->w) {
+        memmove(y, residual, n * sizeof(*y));
+        hearth_linear__forward(d, p, l, target, x, y, 1);
+        return;
+    }
+    hearth_linear__forward(d, p, l, target, x, kept, 0);
+    if (!y) return; /* the backward pass wants no more */
+    hearth_norm__forward(d, post, p->n, width, kept, d->dn);
+    memmove(y, residual, n * sizeof(*y));
+    d->compute.kernels->accumulate(n, d->dn, y);
 }
 
 void hearth_layer__forward(hearth_decoder *d, const hearth_pass *p, size_t l,
@@ -151,82 +223,131 @@ void hearth_layer__forward(hearth_decoder *d, const hearth_pass *p, size_t l,
     const hearth_layer *w = &d->layer[l];
     const hearth_real *x = d->input[l];
     hearth_slot s = use_slot(d, p, l);
-    size_t bytes = p->n * d->c->hidden_size * sizeof(*x);
-    size_t kv = (size_t)d->c->n_kv_heads * d->c->head_dim;
-    hearth_real *k = s.k + p->past * kv, *v = s.v + p->past * kv;
-    hearth_norm__forward(d, p->n, x, w->norm_attn, d->h);
-    hearth_linear__forward(d, p, l, HEARTH_TARGET_Q, d->h, s.q, 0);
-    hearth_linear__forward(d, p, l, HEARTH_TARGET_K, d->h, k, 0);
-    hearth_linear__forward(d, p, l, HEARTH_TARGET_V, d->h, v, 0);
-    rope(d, p, s.q, k, 1);
-    hearth_attention__forward(d, p, &s);
-    memcpy(s.mid, x, bytes);
-    hearth_linear__forward(d, p, l, HEARTH_TARGET_O, s.o, s.mid, 1);
-    hearth_norm__forward(d, p->n, s.mid, w->norm_mlp, d->h);
-    hearth_linear__forward(d, p, l, HEARTH_TARGET_GATE, d->h, s.g, 0);
-    hearth_linear__forward(d, p, l, HEARTH_TARGET_UP, d->h, s.u, 0);
-    swiglu(d, p->n, &s);
-    if (for_backward) {
-        hearth_linear__inner(d, p, l, HEARTH_TARGET_DOWN, d->m);
-        return;
+    size_t width = d->c->hidden_size;
+    hearth_norm__forward(d, &w->norm[NORM_ATTN], p->n, width, x, d->h);
+    project(d, p, l, &s);
+    hearth_attention__forward(d, p, &s, window_of(d, l));
+    add_block(d, p, l, HEARTH_TARGET_O, s.o, &w->norm[POST_ATTN], s.o_out, x,
+              s.mid);
+    hearth_norm__forward(d, &w->norm[NORM_MLP], p->n, width, s.mid, d->h);
+    if (d->c->fused_gate_up) {
+        hearth_linear__forward(d, p, l, HEARTH_TARGET_GATE_UP, d->h, d->fused,
+                               0);
+        split_gate_up(d, p->n, s.g, s.u, 1);
+    } else {
+        if (d->c->mlp_kind != HEARTH_MLP_GELU)
+            hearth_linear__forward(d, p, l, HEARTH_TARGET_GATE, d->h, s.g, 0);
+        hearth_linear__forward(d, p, l, HEARTH_TARGET_UP, d->h, s.u, 0);
     }
-    memcpy(d->input[l + 1], s.mid, bytes);
-    hearth_linear__forward(d, p, l, HEARTH_TARGET_DOWN, d->m, d->input[l + 1],
-                           1);
+    activate(d, p->n, &s);
+    if (for_backward && !w->norm[POST_MLP].w)
+        hearth_linear__inner(d, p, l, HEARTH_TARGET_DOWN, d->m);
+    else
+        add_block(d, p, l, HEARTH_TARGET_DOWN, d->m, &w->norm[POST_MLP],
+                  s.down_out, s.mid, for_backward ? NULL : d->input[l + 1]);
 }
 
-static bool any_adapted(const hearth_layer *w, hearth_target from,
-                        hearth_target to) {
-    for (int t = (int)from; t <= (int)to; t++)
-        if (w->lora[t]) return true;
+#define IN_ATTENTION (HEARTH_TARGETS_ATTN & ~HEARTH_TARGET_BIT(HEARTH_TARGET_O))
+#define INTO_MLP                                                               \
+    (HEARTH_TARGET_BIT(HEARTH_TARGET_GATE) |                                   \
+     HEARTH_TARGET_BIT(HEARTH_TARGET_UP) |                                     \
+     HEARTH_TARGET_BIT(HEARTH_TARGET_GATE_UP))
+
+static bool any_adapted(const hearth_layer *w, uint32_t targets) {
+    for (uint32_t t = 0; t < HEARTH_TARGET_COUNT; t++)
+        if (w->lora[t] && targets & HEARTH_TARGET_BIT(t)) return true;
     return false;
+}
+
+/* The gradient of a block's output before its norm: dx itself, or dn. */
+static const hearth_real *behind_post(hearth_decoder *d, size_t n,
+                                      const hearth_norm *post,
+                                      const hearth_real *kept) {
+    size_t width = d->c->hidden_size;
+    if (!post->w) return d->dx;
+    memset(d->dn, 0, n * width * sizeof(*d->dn));
+    hearth_norm__backward(d, post, n, width, kept, d->dx, d->dn);
+    return d->dn;
 }
 
 /* dx: gradient of the output -> of mid.  below: is that wanted at all? */
 static void mlp_backward(hearth_decoder *d, const hearth_pass *p, size_t l,
                          const hearth_slot *s, bool below) {
     const hearth_layer *w = &d->layer[l];
-    bool inner = below || any_adapted(w, HEARTH_TARGET_GATE, HEARTH_TARGET_UP);
+    size_t width = d->c->hidden_size;
+    bool inner = below || any_adapted(w, INTO_MLP);
     hearth_real *dh = below ? d->dh : NULL;
     if (w->lora[HEARTH_TARGET_DOWN] || w->grad_w[HEARTH_TARGET_DOWN])
-        swiglu(d, p->n, s);
-    hearth_linear__backward(d, p, l, HEARTH_TARGET_DOWN, d->m, d->dx,
+        activate(d, p->n, s);
+    const hearth_real *dy =
+        behind_post(d, p->n, &w->norm[POST_MLP], s->down_out);
+    hearth_linear__backward(d, p, l, HEARTH_TARGET_DOWN, d->m, dy,
                             inner ? d->dm : NULL, 0);
     if (!inner) return;
     rows_job j = {.d = d, .y = s->g, .z = s->u, .dy = d->dm};
-    hearth_decoder__rows(d, p->n, swiglu_back_rows, &j);
-    hearth_norm__forward(d, p->n, s->mid, w->norm_mlp, d->h);
-    hearth_linear__backward(d, p, l, HEARTH_TARGET_GATE, d->h, s->g, dh, 0);
-    hearth_linear__backward(d, p, l, HEARTH_TARGET_UP, d->h, s->u, dh, 1);
+    hearth_decoder__rows(d, p->n, activate_back_rows, &j);
+    hearth_norm__forward(d, &w->norm[NORM_MLP], p->n, width, s->mid, d->h);
+    if (d->c->fused_gate_up) {
+        split_gate_up(d, p->n, s->g, s->u, -1);
+        hearth_linear__backward(d, p, l, HEARTH_TARGET_GATE_UP, d->h, d->fused,
+                                dh, 0);
+    } else {
+        bool gate = d->c->mlp_kind != HEARTH_MLP_GELU;
+        if (gate)
+            hearth_linear__backward(d, p, l, HEARTH_TARGET_GATE, d->h, s->g, dh,
+                                    0);
+        hearth_linear__backward(d, p, l, HEARTH_TARGET_UP, d->h, s->u, dh,
+                                gate);
+    }
     if (below)
-        hearth_norm__backward(d, p->n, s->mid, w->norm_mlp, d->dh, d->dx,
-                              w->grad_norm_mlp);
+        hearth_norm__backward(d, &w->norm[NORM_MLP], p->n, width, s->mid, d->dh,
+                              d->dx);
+}
+
+/* dq, dk, dv through rotation, norms and projections. */
+static void project_backward(hearth_decoder *d, const hearth_pass *p, size_t l,
+                             const hearth_slot *s, hearth_real *dh) {
+    const hearth_layer *w = &d->layer[l];
+    size_t hd = d->c->head_dim;
+    rope(d, p, l, d->dq, d->dk, -1);
+    if (d->c->qk_norm) {
+        hearth_norm__backward_inplace(d, &w->norm[NORM_Q], p->n * d->c->n_heads,
+                                      hd, s->q_in, d->dq);
+        hearth_norm__backward_inplace(
+            d, &w->norm[NORM_K], p->n * d->c->n_kv_heads, hd, s->k_in, d->dk);
+    }
+    hearth_norm__forward(d, &w->norm[NORM_ATTN], p->n, d->c->hidden_size,
+                         d->input[l], d->h);
+    if (d->c->fused_qkv) {
+        split_qkv(d, p->n, d->dq, d->dk, d->dv, -1);
+        hearth_linear__backward(d, p, l, HEARTH_TARGET_QKV, d->h, d->fused, dh,
+                                0);
+        return;
+    }
+    hearth_linear__backward(d, p, l, HEARTH_TARGET_Q, d->h, d->dq, dh, 0);
+    hearth_linear__backward(d, p, l, HEARTH_TARGET_K, d->h, d->dk, dh, 1);
+    hearth_linear__backward(d, p, l, HEARTH_TARGET_V, d->h, d->dv, dh, 1);
 }
 
 /* dx: gradient of mid -> of the input.  below: is that wanted at all? */
 static void attention_backward(hearth_decoder *d, const hearth_pass *p,
                                size_t l, const hearth_slot *s, bool below) {
     const hearth_layer *w = &d->layer[l];
-    bool inner = below || any_adapted(w, HEARTH_TARGET_Q, HEARTH_TARGET_V);
-    hearth_real *dh = below ? d->dh : NULL;
-    hearth_linear__backward(d, p, l, HEARTH_TARGET_O, s->o, d->dx,
+    bool inner = below || any_adapted(w, IN_ATTENTION);
+    const hearth_real *dy = behind_post(d, p->n, &w->norm[POST_ATTN], s->o_out);
+    hearth_linear__backward(d, p, l, HEARTH_TARGET_O, s->o, dy,
                             inner ? d->d_o : NULL, 0);
     if (!inner) return;
-    hearth_attention__backward(d, p, s);
-    rope(d, p, d->dq, d->dk, -1);
-    hearth_norm__forward(d, p->n, d->input[l], w->norm_attn, d->h);
-    hearth_linear__backward(d, p, l, HEARTH_TARGET_Q, d->h, d->dq, dh, 0);
-    hearth_linear__backward(d, p, l, HEARTH_TARGET_K, d->h, d->dk, dh, 1);
-    hearth_linear__backward(d, p, l, HEARTH_TARGET_V, d->h, d->dv, dh, 1);
+    hearth_attention__backward(d, p, s, window_of(d, l));
+    project_backward(d, p, l, s, below ? d->dh : NULL);
     if (below)
-        hearth_norm__backward(d, p->n, d->input[l], w->norm_attn, d->dh, d->dx,
-                              w->grad_norm_attn);
+        hearth_norm__backward(d, &w->norm[NORM_ATTN], p->n, d->c->hidden_size,
+                              d->input[l], d->dh, d->dx);
 }
 
 void hearth_layer__backward(hearth_decoder *d, const hearth_pass *p, size_t l) {
     bool below = l > d->lowest || d->shape.mode == HEARTH_DECODER_FULL;
-    bool attention =
-        below || any_adapted(&d->layer[l], HEARTH_TARGET_Q, HEARTH_TARGET_O);
+    bool attention = below || any_adapted(&d->layer[l], HEARTH_TARGETS_ATTN);
     if (d->shape.recompute) hearth_layer__forward(d, p, l, true);
     const hearth_slot *s = hearth_decoder__slot(d, l);
     mlp_backward(d, p, l, s, attention);

@@ -55,17 +55,18 @@ static hearth_status bad_pair(const hearth_adapter_pair *p, hearth_error *err) {
 
 static hearth_status check_adapter(const hearth_decoder_shape *s,
                                    hearth_error *err) {
-    size_t n_modules, seen = SIZE_MAX;
+    size_t n_modules, at = 0;
     const hearth_module_info *info = hearth_model_modules(s->model, &n_modules);
-    for (size_t i = 0; i < s->adapter->n_pairs; i++) {
+    for (size_t i = 0; i < s->adapter->n_pairs; i++, at++) {
         const hearth_adapter_pair *p = &s->adapter->pair[i];
-        size_t at = (size_t)p->layer * HEARTH_TARGET_COUNT + p->target;
-        if (p->target >= HEARTH_TARGET_COUNT || at >= n_modules || !p->rank ||
-            p->rank > HEARTH_ADAPTER_MAX_RANK || p->in != info[at].in ||
-            p->out != info[at].out || strcmp(p->module, info[at].name) != 0 ||
-            (i && at <= seen)) /* canonical order, each once */
+        /* modules and pairs are both in canonical order, each once */
+        while (at < n_modules &&
+               (info[at].layer != p->layer || info[at].target != p->target))
+            at++;
+        if (at == n_modules || !p->rank || p->rank > HEARTH_ADAPTER_MAX_RANK ||
+            p->in != info[at].in || p->out != info[at].out ||
+            strcmp(p->module, info[at].name) != 0)
             return bad_pair(p, err);
-        seen = at;
     }
     return HEARTH_OK;
 }
@@ -96,6 +97,12 @@ static void derive(hearth_decoder *d) {
     d->lowest = s->mode == HEARTH_DECODER_FULL ? 0 : c->n_layers;
     if (s->mode == HEARTH_DECODER_LORA)
         d->lowest = s->adapter->pair[0].layer; /* canonical order */
+    d->n_vectors = 0;
+    for (size_t i = 0; i < hearth_model_n_tensors(c); i++) {
+        hearth_model_tensor t;
+        hearth_model_tensor_at(c, i, &t);
+        if (t.cols == 1) d->n_vectors += t.rows;
+    }
     d->n_slots = 1;
     if (s->mode != HEARTH_DECODER_INFER && !s->recompute)
         d->n_slots = c->n_layers - d->lowest;
@@ -148,28 +155,33 @@ hearth_status hearth_decoder__check(hearth_decoder *d,
 static bool needs_tile(const hearth_decoder *d) {
     if (d->shape.mode == HEARTH_DECODER_FULL) return false;
     for (uint32_t l = 0; l < d->c->n_layers; l++)
-        for (int t = 0; t < HEARTH_TARGET_COUNT; t++)
-            if (hearth_weight_needs_tile(
-                    hearth_model_weight(d->model, (hearth_tensor_role)t, l)))
-                return true;
+        for (int t = 0; t < HEARTH_TARGET_COUNT; t++) {
+            const hearth_weight *w =
+                hearth_model_weight(d->model, (hearth_tensor_role)t, l);
+            if (w && hearth_weight_needs_tile(w)) return true;
+        }
     return hearth_weight_needs_tile(
         hearth_model_weight(d->model, HEARTH_TENSOR_HEAD, 0));
 }
 
 static void layout_tables(hearth_decoder *d, layout *b) {
     const hearth_model_config *c = d->c;
-    size_t n_layers = c->n_layers, d_model = c->hidden_size;
+    size_t n_layers = c->n_layers;
     const hearth_adapter *a = d->shape.adapter;
     d->layer = take(b, n_layers, sizeof(*d->layer));
     d->slot = take(b, d->n_slots, sizeof(*d->slot));
     d->input = take(b, n_layers + 1, sizeof(*d->input));
     d->pair = take(b, a ? a->n_pairs : 0, sizeof(*d->pair));
-    d->cos = reals(b, d->n_positions, c->head_dim / 2);
-    d->sin = reals(b, d->n_positions, c->head_dim / 2);
+    for (int i = 0; i < (c->rope_theta_local > 0 ? 2 : 1); i++) {
+        if (c->learned_positions) break;
+        d->cos[i] = reals(b, d->n_positions, c->head_dim / 2);
+        d->sin[i] = reals(b, d->n_positions, c->head_dim / 2);
+    }
     if (d->shape.mode == HEARTH_DECODER_FULL)
         d->own = take(b, d->params.n_params, sizeof(*d->own));
-    else
-        d->norm = reals(b, 2 * n_layers + 1, d_model);
+    if (d->shape.mode != HEARTH_DECODER_FULL ||
+        c->norm_kind == HEARTH_NORM_RMS_ONE)
+        d->vectors = reals(b, d->n_vectors, 1);
     d->params.param = take(b, d->params.n_params, sizeof(*d->params.param));
     d->name = take(b, d->params.n_params, sizeof(*d->name));
 }
@@ -206,8 +218,16 @@ static void layout_slot(hearth_decoder *d, layout *b, hearth_slot *s) {
         s->top = reals(b, n, c->n_heads);
         s->inverse = reals(b, n, c->n_heads);
     }
+    if (c->qk_norm && d->shape.mode != HEARTH_DECODER_INFER) {
+        s->q_in = reals(b, n, q);
+        s->k_in = reals(b, n, kv);
+    }
+    if (c->sandwich) {
+        s->o_out = reals(b, n, c->hidden_size);
+        s->down_out = reals(b, n, c->hidden_size);
+    }
     s->mid = reals(b, n, c->hidden_size);
-    s->g = reals(b, n, c->ffn_size);
+    if (c->mlp_kind != HEARTH_MLP_GELU) s->g = reals(b, n, c->ffn_size);
     s->u = reals(b, n, c->ffn_size);
     for (uint32_t t = 0; t < HEARTH_TARGET_COUNT; t++) {
         size_t rank = largest_rank(d, t);
@@ -248,6 +268,11 @@ static void layout_scratch(hearth_decoder *d, layout *b) {
         d->compute.tile = reals(b, d->shape.n_workers, TILE_REALS);
     d->h = reals(b, n, c->hidden_size);
     d->m = reals(b, n, c->ffn_size);
+    if (c->sandwich) d->dn = reals(b, n, c->hidden_size);
+    if (c->fused_qkv || c->fused_gate_up)
+        d->fused = reals(b, n,
+                         max_size(c->fused_qkv ? q + 2 * kv : 0,
+                                  c->fused_gate_up ? 2 * c->ffn_size : 0));
     d->row = take(b, n, sizeof(*d->row));
     d->row_loss = take(b, n, sizeof(*d->row_loss));
     d->row_lse = reals(b, n, 1);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client/train/decoder_private.h - inside of a decoder: for the files that
- * make one up (decoder, decoder_plan, decoder_layer, lora_layer, attention,
- * cross_entropy), nobody else.
+ * make one up (decoder, decoder_plan, decoder_bind, decoder_layer, norms,
+ * lora_layer, attention, cross_entropy), nobody else.
  *
  * Letters: T tokens of the pass, D hidden size, F feed-forward size, Q = heads
  * * head_dim, KV = key-value heads * head_dim, H heads, L layers, V vocabulary.
@@ -23,14 +23,26 @@ typedef struct {
     hearth_real *grad_a, *grad_b; /* the same shapes */
 } hearth_lora_pair;
 
-/* Weights of one layer. */
+/* One norm.  w is what the kernels multiply with: for HEARTH_NORM_RMS_ONE one
+ * more than the model's weight. */
+typedef struct {
+    hearth_real *w;                  /* [width]; NULL: the family has none */
+    hearth_real *bias;               /* [width]; NULL but for layer norms */
+    const hearth_real *own;          /* full mode of RMS_ONE: w - 1, trained */
+    hearth_real *grad_w, *grad_bias; /* full mode */
+} hearth_norm;
+
+/* The norms of a layer: role HEARTH_TENSOR_NORM_ATTN + index. */
+enum { NORM_ATTN, NORM_MLP, POST_ATTN, POST_MLP, NORM_Q, NORM_K, NORM_COUNT };
+
+/* Weights of one layer; NULL where the family has none. */
 typedef struct {
     const hearth_weight *w[HEARTH_TARGET_COUNT];
+    hearth_real *bias[HEARTH_TARGET_COUNT];      /* [out] */
     hearth_lora_pair *lora[HEARTH_TARGET_COUNT]; /* NULL: not adapted */
-    hearth_real *norm_attn, *norm_mlp;           /* [D] */
+    hearth_norm norm[NORM_COUNT];
     /* full mode: gradients, the shapes of the above */
-    hearth_real *grad_w[HEARTH_TARGET_COUNT];
-    hearth_real *grad_norm_attn, *grad_norm_mlp;
+    hearth_real *grad_w[HEARTH_TARGET_COUNT], *grad_bias[HEARTH_TARGET_COUNT];
 } hearth_layer;
 
 /* What a layer keeps from forward to backward. */
@@ -39,10 +51,12 @@ typedef struct {
     hearth_real *k; /* [T, KV] rotated; in the cache when generating */
     hearth_real *v; /* [T, KV] */
     hearth_real *o; /* [T, Q] attention's output */
-    hearth_real *top, *inverse; /* [T, H] of scores: maximum, 1 / sum */
-    hearth_real *mid;           /* [T, D] after attention */
-    hearth_real *g;             /* [T, F] gate, before silu */
-    hearth_real *u;             /* [T, F] up */
+    hearth_real *q_in, *k_in; /* [T, Q], [T, KV] before their norms (qk_norm) */
+    hearth_real *o_out, *down_out; /* [T, D] before their norms (sandwich) */
+    hearth_real *top, *inverse;    /* [T, H] of scores: maximum, 1 / sum */
+    hearth_real *mid;              /* [T, D] after attention */
+    hearth_real *g;                /* [T, F] gate, before silu */
+    hearth_real *u;                /* [T, F] up */
     hearth_real *t[HEARTH_TARGET_COUNT]; /* [T, rank] x A^T of adapters */
 } hearth_slot;
 
@@ -76,12 +90,14 @@ struct hearth_decoder {
     hearth_real **input; /* [L + 1] residual stream into each layer, [T, D] */
     hearth_lora_pair *pair; /* [n_pairs] */
 
-    hearth_real *norm_final;                               /* [D] */
-    const hearth_weight *embed, *head;                     /* [V, D] */
-    hearth_real *grad_norm_final, *grad_embed, *grad_head; /* full mode */
+    hearth_norm norm_final;            /* [D] */
+    const hearth_weight *embed, *head; /* [V, D] */
+    const hearth_weight *place;        /* [positions, D]; NULL: rotation */
+    hearth_real *grad_embed, *grad_place, *grad_head; /* full mode */
     hearth_weight *own; /* full mode: [n_tensors] views of trained copies */
 
-    hearth_real *cos, *sin; /* [positions, head_dim / 2] */
+    hearth_real *cos[2], *sin[2]; /* [positions, head_dim / 2]; [1]: of layers
+                                     that slide, where their base differs */
     size_t n_positions;
     hearth_real *h;         /* [T, D] normed input; rows for the head */
     hearth_real *m;         /* [T, F] silu(gate) up */
@@ -91,6 +107,8 @@ struct hearth_decoder {
     hearth_real *dq;        /* [T, Q] */
     hearth_real *dk, *dv;   /* [T, KV] */
     hearth_real *d_o;       /* [T, Q] */
+    hearth_real *dn;        /* [T, D] behind a sandwich norm */
+    hearth_real *fused;     /* [T, Q + 2 KV or 2 F] of fused linears */
     hearth_real *dt;        /* [T, largest rank] */
     hearth_real *xd;        /* [T, largest input] dropped-out input */
     uint32_t *row;          /* [T] supervised rows */
@@ -104,10 +122,11 @@ struct hearth_decoder {
 
     hearth_params params;
     char (*name)[HEARTH_LORA_NAME_MAX]; /* [params.n_params] */
-    hearth_real *value; /* full mode: [params.n_elements]; the float64 twin:
+    hearth_real *value;   /* full mode: [params.n_elements]; the float64 twin:
                            copies of the adapter's factors */
-    hearth_real *grad;  /* [params.n_elements] */
-    hearth_real *norm;  /* [2 L + 1][D] converted norm weights */
+    hearth_real *grad;    /* [params.n_elements] */
+    hearth_real *vectors; /* converted norm weights and biases */
+    size_t n_vectors;     /* elements of them */
 };
 
 /* decoder_plan.c: check the shape and fill what follows from it. */
@@ -146,11 +165,12 @@ void hearth_linear__backward(hearth_decoder *d, const hearth_pass *p, size_t l,
                              hearth_target target, const hearth_real *x,
                              const hearth_real *dy, hearth_real *dx, int add);
 
-/* attention.c: slot q, k, v -> o, top, inverse; and with d_o -> dq, dk, dv. */
+/* attention.c: slot q, k, v -> o, top, inverse; and with d_o -> dq, dk, dv.
+ * window: keys that a query sees at most, itself included; 0: all. */
 void hearth_attention__forward(hearth_decoder *d, const hearth_pass *p,
-                               const hearth_slot *s);
+                               const hearth_slot *s, size_t window);
 void hearth_attention__backward(hearth_decoder *d, const hearth_pass *p,
-                                const hearth_slot *s);
+                                const hearth_slot *s, size_t window);
 
 /* cross_entropy.c: n rows of h against labels: row_loss, row_hit; with_grad:
  * dh and, in full mode, the head's gradient. */
@@ -166,13 +186,29 @@ typedef void (*hearth_rows_fn)(void *ud, size_t first, size_t n);
 void hearth_decoder__rows(const hearth_decoder *d, size_t n_tokens,
                           hearth_rows_fn fn, void *ud);
 
-/* y = rmsnorm(x) for n rows; dx += of it; dw += of it (full mode). */
-void hearth_norm__forward(const hearth_decoder *d, size_t n,
-                          const hearth_real *x, const hearth_real *w,
+/* norms.c: y = norm(x) for n rows of `width` (y may be x); dx += of it, and in
+ * full mode the gradients of weight and bias. */
+void hearth_norm__forward(const hearth_decoder *d, const hearth_norm *norm,
+                          size_t n, size_t width, const hearth_real *x,
                           hearth_real *y);
-void hearth_norm__backward(const hearth_decoder *d, size_t n,
-                           const hearth_real *x, const hearth_real *w,
-                           const hearth_real *dy, hearth_real *dx,
-                           hearth_real *dw);
+void hearth_norm__backward(const hearth_decoder *d, const hearth_norm *norm,
+                           size_t n, size_t width, const hearth_real *x,
+                           const hearth_real *dy, hearth_real *dx);
+/* The same with the gradient in place: dy becomes dx.  width <= 512. */
+void hearth_norm__backward_inplace(const hearth_decoder *d,
+                                   const hearth_norm *norm, size_t n,
+                                   size_t width, const hearth_real *x,
+                                   hearth_real *dy);
+/* One row at a time, on this thread. */
+void hearth_norm__row(const hearth_decoder *d, const hearth_norm *norm,
+                      size_t width, const hearth_real *x, hearth_real *y);
+void hearth_norm__row_back(const hearth_decoder *d, const hearth_norm *norm,
+                           size_t width, const hearth_real *x,
+                           const hearth_real *dy, hearth_real *dx);
+void hearth_norm__row_grad(const hearth_decoder *d, const hearth_norm *norm,
+                           size_t width, const hearth_real *x,
+                           const hearth_real *dy);
+/* Full mode of RMS_ONE: make w from the trained weights again. */
+void hearth_norm__refresh(const hearth_norm *norm, size_t width);
 
 #endif /* HEARTH_CLIENT_TRAIN_DECODER_PRIVATE_H */

@@ -44,6 +44,17 @@ typedef struct hearth_kernels {
     /* 1 / sqrt(mean(x^2) + eps). */
     hearth_real (*rms_inverse)(size_t n, const hearth_real *x, hearth_real eps);
 
+    /* y = (x - mean) / sqrt(variance + eps) * w + bias, one row of n. */
+    void (*layernorm)(size_t n, const hearth_real *x, const hearth_real *w,
+                      const hearth_real *bias, hearth_real eps, hearth_real *y);
+    /* dx += d loss / d x of layernorm, given dy. */
+    void (*layernorm_back)(size_t n, const hearth_real *x, const hearth_real *w,
+                           hearth_real eps, const hearth_real *dy,
+                           hearth_real *dx);
+    /* 1 / sqrt(variance + eps), and the mean. */
+    hearth_real (*layer_inverse)(size_t n, const hearth_real *x,
+                                 hearth_real eps, hearth_real *mean);
+
     /* p[i] = exp(s[i] - shift); returns the sum.  p may be s. */
     hearth_real (*exp_shift)(size_t n, const hearth_real *s, hearth_real shift,
                              hearth_real *p);
@@ -57,6 +68,15 @@ typedef struct hearth_kernels {
     void (*swiglu_back)(size_t n, const hearth_real *g, const hearth_real *u,
                         const hearth_real *dm, hearth_real *dg,
                         hearth_real *du);
+    /* The same with the tanh approximation of gelu in the place of silu. */
+    void (*geglu)(size_t n, const hearth_real *g, const hearth_real *u,
+                  hearth_real *m);
+    void (*geglu_back)(size_t n, const hearth_real *g, const hearth_real *u,
+                       const hearth_real *dm, hearth_real *dg, hearth_real *du);
+    /* m = gelu(u), tanh approximation; du from dm, du may be u. */
+    void (*gelu)(size_t n, const hearth_real *u, hearth_real *m);
+    void (*gelu_back)(size_t n, const hearth_real *u, const hearth_real *dm,
+                      hearth_real *du);
     /* Rotate one head in place by half-split pairs (i, i + half); sign +1
      * forward, -1 backward.  cos, sin: [half] of this position. */
     void (*rope)(size_t half, const hearth_real *cos, const hearth_real *sin,

@@ -59,6 +59,49 @@ BODY void rmsnorm_back_body(size_t n, const float *x, const float *w, float eps,
     for (i = 0; i < n; i++) dx[i] += r * (dy[i] * w[i] - x[i] * r * mean);
 }
 
+BODY float layer_inverse_body(size_t n, const float *x, float eps,
+                              float *mean) {
+    float lane[LANES] = {0}, square[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t l = 0; l < LANES; l++) lane[l] += x[i + l];
+    for (size_t l = 0; i < n; i++, l++) lane[l] += x[i];
+    float m = fold(lane) / (float)n;
+    for (i = 0; i + LANES <= n; i += LANES)
+        for (size_t l = 0; l < LANES; l++)
+            square[l] += (x[i + l] - m) * (x[i + l] - m);
+    for (size_t l = 0; i < n; i++, l++) square[l] += (x[i] - m) * (x[i] - m);
+    *mean = m;
+    return 1.0f / sqrtf(fold(square) / (float)n + eps);
+}
+
+BODY void layernorm_body(size_t n, const float *x, const float *w,
+                         const float *bias, float eps, float *y) {
+    float mean, r = layer_inverse_body(n, x, eps, &mean);
+    for (size_t i = 0; i < n; i++) y[i] = (x[i] - mean) * r * w[i] + bias[i];
+}
+
+BODY void layernorm_back_body(size_t n, const float *x, const float *w,
+                              float eps, const float *dy, float *dx) {
+    float mean, r = layer_inverse_body(n, x, eps, &mean);
+    float sum[LANES] = {0}, lane[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t l = 0; l < LANES; l++) {
+            float g = dy[i + l] * w[i + l];
+            sum[l] += g;
+            lane[l] += g * (x[i + l] - mean);
+        }
+    for (size_t l = 0; i < n; i++, l++) {
+        float g = dy[i] * w[i];
+        sum[l] += g;
+        lane[l] += g * (x[i] - mean);
+    }
+    float g = fold(sum) / (float)n, gh = fold(lane) * r / (float)n;
+    for (i = 0; i < n; i++)
+        dx[i] += r * (dy[i] * w[i] - g - (x[i] - mean) * r * gh);
+}
+
 /* exp for |x| up to about 87, clamped there; NaN stays NaN.  2^n from the
  * exponent bits, a degree-6 polynomial on [-ln2/2, ln2/2]; error below 2 ulp.
  * Source: the polynomial of Cephes expf. */
@@ -137,6 +180,51 @@ BODY void swiglu_back_body(size_t n, const float *g, const float *u,
     }
 }
 
+/* As gelu_one of kernels_reference.c. */
+BODY float gelu_one(float x, float *slope) {
+    const float k2 = 1.59576912f, a = 0.044715f;
+    float s = 1.0f / (1.0f + fast_exp(-k2 * (x + a * x * x * x)));
+    *slope = s + x * s * (1.0f - s) * k2 * (1.0f + 3.0f * a * x * x);
+    return x * s;
+}
+
+BODY void geglu_body(size_t n, const float *g, const float *u, float *m) {
+    float slope;
+    for (size_t i = 0; i < n; i++) m[i] = gelu_one(g[i], &slope) * u[i];
+}
+
+/* In blocks with their own copies, as swiglu_back_body. */
+BODY void geglu_back_body(size_t n, const float *g, const float *u,
+                          const float *dm, float *dg, float *du) {
+    for (size_t i = 0; i < n; i += LANES) {
+        float a[LANES] = {0}, b[LANES] = {0}, d[LANES] = {0};
+        size_t m = n - i < LANES ? n - i : LANES;
+        memcpy(a, g + i, m * sizeof(*a));
+        memcpy(b, u + i, m * sizeof(*b));
+        memcpy(d, dm + i, m * sizeof(*d));
+        for (size_t l = 0; l < LANES; l++) {
+            float slope, y = gelu_one(a[l], &slope);
+            a[l] = d[l] * b[l] * slope;
+            b[l] = d[l] * y;
+        }
+        memcpy(dg + i, a, m * sizeof(*a));
+        memcpy(du + i, b, m * sizeof(*b));
+    }
+}
+
+BODY void gelu_body(size_t n, const float *u, float *m) {
+    float slope;
+    for (size_t i = 0; i < n; i++) m[i] = gelu_one(u[i], &slope);
+}
+
+BODY void gelu_back_body(size_t n, const float *u, const float *dm, float *du) {
+    for (size_t i = 0; i < n; i++) {
+        float slope;
+        (void)gelu_one(u[i], &slope);
+        du[i] = dm[i] * slope;
+    }
+}
+
 BODY void rope_body(size_t half, const float *cosine, const float *sine,
                     float sign, float *x) {
     for (size_t i = 0; i < half; i++) {
@@ -168,6 +256,19 @@ BODY void accumulate_body(size_t n, const float *x, float *y) {
                                      const float *dy, float *dx) {            \
         rmsnorm_back_body(n, x, w, eps, dy, dx);                              \
     }                                                                         \
+    ATTR static void SET##_layer(size_t n, const float *x, const float *w,    \
+                                 const float *b, float eps, float *y) {       \
+        layernorm_body(n, x, w, b, eps, y);                                   \
+    }                                                                         \
+    ATTR static void SET##_layer_back(size_t n, const float *x,               \
+                                      const float *w, float eps,              \
+                                      const float *dy, float *dx) {           \
+        layernorm_back_body(n, x, w, eps, dy, dx);                            \
+    }                                                                         \
+    ATTR static float SET##_layer_inverse(size_t n, const float *x, float eps,\
+                                          float *mean) {                      \
+        return layer_inverse_body(n, x, eps, mean);                           \
+    }                                                                         \
     ATTR static float SET##_exp(size_t n, const float *s, float shift,        \
                                 float *p) {                                   \
         return exp_shift_body(n, s, shift, p);                                \
@@ -183,6 +284,22 @@ BODY void accumulate_body(size_t n, const float *x, float *y) {
                                        const float *u, const float *dm,       \
                                        float *dg, float *du) {                \
         swiglu_back_body(n, g, u, dm, dg, du);                                \
+    }                                                                         \
+    ATTR static void SET##_geglu(size_t n, const float *g, const float *u,    \
+                                 float *m) {                                  \
+        geglu_body(n, g, u, m);                                               \
+    }                                                                         \
+    ATTR static void SET##_geglu_back(size_t n, const float *g,               \
+                                      const float *u, const float *dm,        \
+                                      float *dg, float *du) {                 \
+        geglu_back_body(n, g, u, dm, dg, du);                                 \
+    }                                                                         \
+    ATTR static void SET##_gelu(size_t n, const float *u, float *m) {         \
+        gelu_body(n, u, m);                                                   \
+    }                                                                         \
+    ATTR static void SET##_gelu_back(size_t n, const float *u,                \
+                                     const float *dm, float *du) {            \
+        gelu_back_body(n, u, dm, du);                                         \
     }                                                                         \
     ATTR static void SET##_rope(size_t half, const float *c, const float *s,  \
                                 float sign, float *x) {                       \
@@ -200,6 +317,13 @@ BODY void accumulate_body(size_t n, const float *x, float *y) {
         k->max = SET##_max;                                                   \
         k->swiglu = SET##_swiglu;                                             \
         k->swiglu_back = SET##_swiglu_back;                                   \
+        k->layernorm = SET##_layer;                                           \
+        k->layernorm_back = SET##_layer_back;                                 \
+        k->layer_inverse = SET##_layer_inverse;                               \
+        k->geglu = SET##_geglu;                                               \
+        k->geglu_back = SET##_geglu_back;                                     \
+        k->gelu = SET##_gelu;                                                 \
+        k->gelu_back = SET##_gelu_back;                                       \
         k->rope = SET##_rope;                                                 \
         k->accumulate = SET##_accumulate;                                     \
         return #SET;                                                          \

@@ -85,6 +85,35 @@ static void rmsnorm_back(size_t n, const real *x, const real *w, real eps,
         dx[i] += r * (dy[i] * w[i] - x[i] * r * mean);
 }
 
+static real layer_inverse(size_t n, const real *x, real eps, real *mean) {
+    real sum = 0, square = 0;
+    for (size_t i = 0; i < n; i++) sum += x[i];
+    *mean = sum / (real)n;
+    for (size_t i = 0; i < n; i++) square += (x[i] - *mean) * (x[i] - *mean);
+    return 1 / root(square / (real)n + eps);
+}
+
+static void layernorm(size_t n, const real *x, const real *w, const real *bias,
+                      real eps, real *y) {
+    real mean, r = layer_inverse(n, x, eps, &mean);
+    for (size_t i = 0; i < n; i++) y[i] = (x[i] - mean) * r * w[i] + bias[i];
+}
+
+/* With h = (x - mean) r and g = dy w: dx = r (g - mean(g) - h mean(g h)).
+ * Ba, Kiros, Hinton, Layer Normalization, arXiv:1607.06450. */
+static void layernorm_back(size_t n, const real *x, const real *w, real eps,
+                           const real *dy, real *dx) {
+    real mean, r = layer_inverse(n, x, eps, &mean), g = 0, gh = 0;
+    for (size_t i = 0; i < n; i++) {
+        g += dy[i] * w[i];
+        gh += dy[i] * w[i] * ((x[i] - mean) * r);
+    }
+    g /= (real)n;
+    gh /= (real)n;
+    for (size_t i = 0; i < n; i++)
+        dx[i] += r * (dy[i] * w[i] - g - (x[i] - mean) * r * gh);
+}
+
 static real exp_shift(size_t n, const real *s, real shift, real *p) {
     real sum = 0;
     for (size_t i = 0; i < n; i++) {
@@ -119,6 +148,43 @@ static void swiglu_back(size_t n, const real *g, const real *u, const real *dm,
     }
 }
 
+/* With z = 2 k (x + a x^3), k = sqrt(2 / pi), a = 0.044715:
+ * 0.5 x (1 + tanh(z / 2)) = x sigmoid(z).  Hendrycks and Gimpel, Gaussian
+ * Error Linear Units, arXiv:1606.08415.  *slope = its derivative. */
+static real gelu_one(real x, real *slope) {
+    const real k2 = (real)1.5957691216057308, a = (real)0.044715;
+    real s = sigmoid(k2 * (x + a * x * x * x));
+    *slope = s + x * s * (1 - s) * k2 * (1 + 3 * a * x * x);
+    return x * s;
+}
+
+static void geglu(size_t n, const real *g, const real *u, real *m) {
+    real slope;
+    for (size_t i = 0; i < n; i++) m[i] = gelu_one(g[i], &slope) * u[i];
+}
+
+static void geglu_back(size_t n, const real *g, const real *u, const real *dm,
+                       real *dg, real *du) {
+    for (size_t i = 0; i < n; i++) {
+        real slope, d = dm[i], up = u[i], y = gelu_one(g[i], &slope);
+        dg[i] = d * up * slope;
+        du[i] = d * y;
+    }
+}
+
+static void gelu(size_t n, const real *u, real *m) {
+    real slope;
+    for (size_t i = 0; i < n; i++) m[i] = gelu_one(u[i], &slope);
+}
+
+static void gelu_back(size_t n, const real *u, const real *dm, real *du) {
+    for (size_t i = 0; i < n; i++) {
+        real slope;
+        (void)gelu_one(u[i], &slope);
+        du[i] = dm[i] * slope;
+    }
+}
+
 static void rope(size_t half, const real *cos, const real *sin, real sign,
                  real *x) {
     for (size_t i = 0; i < half; i++) {
@@ -133,9 +199,27 @@ static void accumulate(size_t n, const real *x, real *y) {
 }
 
 static const hearth_kernels reference = {
-    "reference",  gemm_nt,     gemm_nn,   gemm_tn,    rmsnorm,
-    rmsnorm_back, rms_inverse, exp_shift, largest,    dot,
-    swiglu,       swiglu_back, rope,      accumulate,
+    .name = "reference",
+    .gemm_nt = gemm_nt,
+    .gemm_nn = gemm_nn,
+    .gemm_tn = gemm_tn,
+    .rmsnorm = rmsnorm,
+    .rmsnorm_back = rmsnorm_back,
+    .rms_inverse = rms_inverse,
+    .layernorm = layernorm,
+    .layernorm_back = layernorm_back,
+    .layer_inverse = layer_inverse,
+    .exp_shift = exp_shift,
+    .max = largest,
+    .dot = dot,
+    .swiglu = swiglu,
+    .swiglu_back = swiglu_back,
+    .geglu = geglu,
+    .geglu_back = geglu_back,
+    .gelu = gelu,
+    .gelu_back = gelu_back,
+    .rope = rope,
+    .accumulate = accumulate,
 };
 
 const hearth_kernels *hearth_kernels_reference(void) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* client/train/lora_layer.c - a linear layer with an optional adapter:
- * y = x W^T + scale (drop(x) A^T) B^T.
+/* client/train/lora_layer.c - a linear layer with an optional bias and adapter:
+ * y = x W^T + bias + scale (drop(x) A^T) B^T.
  *
  * The inner t = drop(x) A^T is kept in the slot: it is what B's gradient needs.
  * Source: Hu et al., LoRA, arXiv:2106.09685; dropout on the adapter's input
@@ -32,7 +32,9 @@ static size_t find_doc(const hearth_pass *p, size_t i) {
 }
 
 /* out = in * mask / (1 - p) for one row.  Element e of a document draws word
- * e % 4 of the block e / 4, so a row's mask does not depend on packing. */
+ * e % 4 of the block e / 4, so a row's mask does not depend on packing.
+ * (layer 8 + target is one number a module: target 8, gate_up, exists only
+ * where target 0 does not.) */
 static void drop_row(const hearth_lora_pair *pair, const hearth_pass *p,
                      size_t i, const hearth_real *in, hearth_real *out,
                      bool add) {
@@ -76,12 +78,28 @@ static void forward_rows(void *ud, size_t first, size_t n) {
                    j->y + first * out, out);
 }
 
+/* y += bias in every row; out: its width. */
+typedef struct {
+    const hearth_decoder *d;
+    const hearth_real *bias;
+    size_t out;
+    hearth_real *y;
+} bias_job;
+
+static void bias_rows(void *ud, size_t first, size_t n) {
+    const bias_job *j = ud;
+    for (size_t i = first; i < first + n; i++)
+        j->d->compute.kernels->accumulate(j->out, j->bias, j->y + i * j->out);
+}
+
 void hearth_linear__forward(hearth_decoder *d, const hearth_pass *p, size_t l,
                             hearth_target target, const hearth_real *x,
                             hearth_real *y, int add) {
     const hearth_weight *w = d->layer[l].w[target];
     size_t in = hearth_weight_cols(w), out = hearth_weight_rows(w);
+    bias_job b = {d, d->layer[l].bias[target], out, y};
     hearth_weight_forward(&d->compute, w, p->n, x, in, y, out, add);
+    if (b.bias) hearth_decoder__rows(d, p->n, bias_rows, &b);
     adapter_job j = {.d = d,
                      .p = p,
                      .pair = d->layer[l].lora[target],
@@ -157,6 +175,9 @@ void hearth_linear__backward(hearth_decoder *d, const hearth_pass *p, size_t l,
     if (layer->grad_w[target])
         hearth_dense_gradient(&d->compute, out, in, p->n, 1, dy, out, x, in,
                               layer->grad_w[target]);
+    for (size_t i = 0; layer->grad_bias[target] && i < p->n; i++)
+        d->compute.kernels->accumulate(out, dy + i * out,
+                                       layer->grad_bias[target]);
     if (layer->lora[target]) {
         adapter_job j = {.d = d,
                          .p = p,

@@ -54,7 +54,8 @@ static size_t element_bytes(hearth_weight_type t) {
     case HEARTH_WEIGHT_F32: return 4;
     case HEARTH_WEIGHT_F16:
     case HEARTH_WEIGHT_BF16: return 2;
-    case HEARTH_WEIGHT_REAL: break;
+    case HEARTH_WEIGHT_REAL:
+    case HEARTH_WEIGHT_QUANT: break;
     }
     return sizeof(hearth_real);
 }
@@ -65,25 +66,75 @@ static hearth_dtype stored_dtype(hearth_weight_type t) {
     return HEARTH_DTYPE_F32;
 }
 
-void hearth_weight__convert(const hearth_weight *w, size_t r, size_t first,
-                            size_t n, hearth_real *out) {
-    const unsigned char *from =
-        w->data + (r * w->cols + first) * element_bytes(w->type);
+/* n stored floats, or blocks of them, from element first of a stored row. */
+static void decode(const hearth_weight *w, size_t row, size_t row_n,
+                   size_t first, size_t n, float *out) {
+    if (w->type == HEARTH_WEIGHT_QUANT) {
+        size_t bytes = row_n / hearth_quant_elements(w->quant) *
+                       hearth_quant_bytes(w->quant);
+        hearth_quant_decode(w->quant, w->data + row * bytes, first, n, out);
+        return;
+    }
+    hearth_dtype_to_f32(
+        stored_dtype(w->type),
+        w->data + (row * row_n + first) * element_bytes(w->type), n, out);
+}
+
+/* Elements of a stored row of row_n elements as hearth_real. */
+static void read_stored(const hearth_weight *w, size_t row, size_t row_n,
+                        size_t first, size_t n, hearth_real *out) {
     if (w->type == HEARTH_WEIGHT_REAL) {
-        memcpy(out, from, n * sizeof(*out));
+        memcpy(out, w->data + (row * row_n + first) * sizeof(*out),
+               n * sizeof(*out));
         return;
     }
 #ifdef HEARTH_FLOAT64
-    float part[256];
-    size_t size = element_bytes(w->type);
+    float part[256]; /* a multiple of every block */
     for (size_t i = 0; i < n; i += 256) {
         size_t m = min_size(n - i, 256);
-        hearth_dtype_to_f32(stored_dtype(w->type), from + i * size, m, part);
+        decode(w, row, row_n, first + i, m, part);
         for (size_t j = 0; j < m; j++) out[i + j] = (double)part[j];
     }
 #else
-    hearth_dtype_to_f32(stored_dtype(w->type), from, n, out);
+    decode(w, row, row_n, first, n, out);
 #endif
+}
+
+/* Where canonical row r of a permuted view is stored. */
+static size_t stored_row(const hearth_weight *w, size_t r) {
+    if (!w->permuted) return r;
+    size_t d = w->permuted, half = d / 2, i = r % d;
+    return r - i + (i < half ? 2 * i : 2 * (i - half) + 1);
+}
+
+/* Any n elements of a stored row of blocks: whole blocks are decoded. */
+static void read_blocks(const hearth_weight *w, size_t row, size_t first,
+                        size_t n, hearth_real *out) {
+    size_t block = hearth_quant_elements(w->quant), used = 0;
+    while (used < n) {
+        hearth_real part[256];
+        size_t at = first + used, b0 = at / block * block;
+        size_t m = min_size(n - used, b0 + block - at);
+        read_stored(w, row, w->cols, b0, block, part);
+        memcpy(out + used, part + (at - b0), m * sizeof(*out));
+        used += m;
+    }
+}
+
+void hearth_weight__convert(const hearth_weight *w, size_t r, size_t first,
+                            size_t n, hearth_real *out) {
+    if (w->transposed) {
+        for (size_t c = 0; c < n; c++)
+            read_stored(w, first + c, w->rows, r, 1, out + c);
+    } else if (w->type == HEARTH_WEIGHT_QUANT &&
+               (first % hearth_quant_elements(w->quant) ||
+                n % hearth_quant_elements(w->quant))) {
+        read_blocks(w, stored_row(w, r), first, n, out);
+    } else {
+        read_stored(w, stored_row(w, r), w->cols, first, n, out);
+    }
+    if (w->shift < 0 || w->shift > 0)
+        for (size_t i = 0; i < n; i++) out[i] += (hearth_real)w->shift;
 }
 
 #ifndef HEARTH_FLOAT64
@@ -96,20 +147,26 @@ static bool host_is_little_endian(void) {
 }
 #endif
 
-const hearth_real *hearth_weight__direct(const hearth_weight *w, size_t r) {
-    const unsigned char *p = w->data + r * w->cols * element_bytes(w->type);
+/* The stored matrix where it can be multiplied as it is. */
+static const hearth_real *stored_matrix(const hearth_weight *w) {
+    if (w->permuted || w->shift < 0 || w->shift > 0) return NULL;
     if (w->type == HEARTH_WEIGHT_REAL)
-        return (const hearth_real *)(const void *)p;
+        return (const hearth_real *)(const void *)w->data;
 #ifndef HEARTH_FLOAT64
     if (w->type == HEARTH_WEIGHT_F32 && host_is_little_endian() &&
         (uintptr_t)w->data % _Alignof(float) == 0)
-        return (const float *)(const void *)p;
+        return (const float *)(const void *)w->data;
 #endif
     return NULL;
 }
 
+const hearth_real *hearth_weight__direct(const hearth_weight *w, size_t r) {
+    const hearth_real *p = w->transposed ? NULL : stored_matrix(w);
+    return p ? p + r * w->cols : NULL;
+}
+
 bool hearth_weight_needs_tile(const hearth_weight *w) {
-    return !hearth_weight__direct(w, 0);
+    return !stored_matrix(w);
 }
 
 /* Tokens of one tile: all, unless the output gives too few tiles. */
@@ -124,6 +181,20 @@ static void run(product *p, hearth_pool_fn fn) {
     if (n) hearth_pool_run(p->c->pool, n, fn, p);
 }
 
+/* Rows [n_r] x columns [n_c] into tile; a transposed view into [n_c] x [n_r],
+ * along what is stored.  Returns whether that is how the tile lies. */
+static bool fill_tile(const hearth_weight *w, size_t r0, size_t n_r, size_t c0,
+                      size_t n_c, hearth_real *tile) {
+    if (w->transposed) {
+        for (size_t c = 0; c < n_c; c++)
+            read_stored(w, c0 + c, w->rows, r0, n_r, tile + c * n_r);
+        return true;
+    }
+    for (size_t r = 0; r < n_r; r++)
+        hearth_weight__convert(w, r0 + r, c0, n_c, tile + r * n_c);
+    return false;
+}
+
 /* y[t0.., r0..] for one block of outputs: over all inputs at once, or over
  * runs of inputs that fit a tile, in order. */
 static void forward_tile(void *ud, size_t i, size_t worker) {
@@ -135,20 +206,27 @@ static void forward_tile(void *ud, size_t i, size_t worker) {
     size_t n_r = min_size(BLOCK, w->rows - r0);
     const hearth_real *x = p->in + t0 * p->ld_in;
     hearth_real *y = p->out + t0 * p->ld_out + r0;
-    const hearth_real *direct = hearth_weight__direct(w, r0);
+    const hearth_real *direct = stored_matrix(w);
+    if (direct && w->transposed) {
+        k->gemm_nn(n_t, n_r, w->cols, 1, x, p->ld_in, direct + r0, w->rows,
+                   p->add, y, p->ld_out);
+        return;
+    }
     if (direct) {
-        k->gemm_nt(n_t, n_r, w->cols, 1, x, p->ld_in, direct, w->cols, p->add,
-                   y, p->ld_out);
+        k->gemm_nt(n_t, n_r, w->cols, 1, x, p->ld_in, direct + r0 * w->cols,
+                   w->cols, p->add, y, p->ld_out);
         return;
     }
     hearth_real *tile = hearth_compute_tile(p->c, worker);
     size_t chunk = TILE_REALS / BLOCK;
     for (size_t c0 = 0; c0 < w->cols; c0 += chunk) {
         size_t n_c = min_size(chunk, w->cols - c0);
-        for (size_t r = 0; r < n_r; r++)
-            hearth_weight__convert(w, r0 + r, c0, n_c, tile + r * n_c);
-        k->gemm_nt(n_t, n_r, n_c, 1, x + c0, p->ld_in, tile, n_c, p->add || c0,
-                   y, p->ld_out);
+        if (fill_tile(w, r0, n_r, c0, n_c, tile))
+            k->gemm_nn(n_t, n_r, n_c, 1, x + c0, p->ld_in, tile, n_r,
+                       p->add || c0, y, p->ld_out);
+        else
+            k->gemm_nt(n_t, n_r, n_c, 1, x + c0, p->ld_in, tile, n_c,
+                       p->add || c0, y, p->ld_out);
     }
 }
 
@@ -178,7 +256,12 @@ static void backward_tile(void *ud, size_t i, size_t worker) {
     size_t n_c = min_size(BLOCK, w->cols - c0);
     const hearth_real *dy = p->in + t0 * p->ld_in;
     hearth_real *dx = p->out + t0 * p->ld_out + c0;
-    const hearth_real *direct = hearth_weight__direct(w, 0);
+    const hearth_real *direct = stored_matrix(w);
+    if (direct && w->transposed) {
+        k->gemm_nt(n_t, n_c, w->rows, 1, dy, p->ld_in, direct + c0 * w->rows,
+                   w->rows, p->add, dx, p->ld_out);
+        return;
+    }
     if (direct) {
         k->gemm_nn(n_t, n_c, w->rows, 1, dy, p->ld_in, direct + c0, w->cols,
                    p->add, dx, p->ld_out);
@@ -188,10 +271,12 @@ static void backward_tile(void *ud, size_t i, size_t worker) {
     size_t chunk = TILE_REALS / BLOCK;
     for (size_t r0 = 0; r0 < w->rows; r0 += chunk) {
         size_t n_r = min_size(chunk, w->rows - r0);
-        for (size_t r = 0; r < n_r; r++)
-            hearth_weight__convert(w, r0 + r, c0, n_c, tile + r * n_c);
-        k->gemm_nn(n_t, n_c, n_r, 1, dy + r0, p->ld_in, tile, n_c, p->add || r0,
-                   dx, p->ld_out);
+        if (fill_tile(w, r0, n_r, c0, n_c, tile))
+            k->gemm_nt(n_t, n_c, n_r, 1, dy + r0, p->ld_in, tile, n_r,
+                       p->add || r0, dx, p->ld_out);
+        else
+            k->gemm_nn(n_t, n_c, n_r, 1, dy + r0, p->ld_in, tile, n_c,
+                       p->add || r0, dx, p->ld_out);
     }
 }
 

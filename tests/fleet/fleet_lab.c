@@ -118,7 +118,9 @@ hearth_status hearth_fleet_lab_open(hearth_fleet_lab *lab,
     lab->spec.rslora = sc->rslora;
     lab->spec.last_layers = sc->last_layers;
     lab->spec.freeze_a = true;
-    if (hearth_targets_parse(sc->targets, &lab->spec.targets) != HEARTH_OK)
+    if (hearth_targets_parse(sc->targets, HEARTH_TARGETS_LINEAR,
+                             HEARTH_TARGETS_QV,
+                             &lab->spec.targets) != HEARTH_OK)
         return hearth_error_set(
             err, HEARTH_EFORMAT,
             "[model] targets = %s: unknown layer; use auto, "

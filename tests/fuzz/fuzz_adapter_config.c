@@ -27,6 +27,7 @@ static hearth_status count(void *ud, bool is_rank, const char *module,
 static void check_names(const char *s, size_t n) {
     char module[HEARTH_LORA_MODULE_MAX], again[HEARTH_LORA_NAME_MAX];
     hearth_lora_factor factor;
+    hearth_lora_names names;
     uint32_t layer, target, mask;
     if (hearth_lora_peft_parse(s, n, module, &factor) == HEARTH_OK) {
         if (hearth_lora_peft_key(again, sizeof(again), module, factor) !=
@@ -35,17 +36,19 @@ static void check_names(const char *s, size_t n) {
         if (!memchr(s, 0, n) && strlen(again) == n && memcmp(again, s, n) != 0)
             abort();
     }
-    if (hearth_lora_module_parse(s, n, &layer, &target) == HEARTH_OK)
-        if (hearth_lora_module_name(module, sizeof(module), layer, target) !=
-                HEARTH_OK ||
+    if (hearth_lora_module_parse(s, n, &names, &layer, &target) == HEARTH_OK)
+        if (hearth_lora_module_name(module, sizeof(module), names, layer,
+                                    target) != HEARTH_OK ||
             strlen(module) != n || memcmp(module, s, n) != 0)
             abort();
     char text[128];
     size_t m = n < sizeof(text) - 1 ? n : sizeof(text) - 1;
     memcpy(text, s, m);
     text[m] = 0;
-    if (hearth_targets_parse(text, &mask) == HEARTH_OK &&
-        (mask == 0 || mask > HEARTH_TARGETS_LINEAR))
+    if (hearth_targets_parse(text, HEARTH_TARGETS_GPT2, HEARTH_TARGETS_QV,
+                             &mask) == HEARTH_OK &&
+        (mask == 0 ||
+         (mask & ~HEARTH_TARGETS_GPT2 && mask != HEARTH_TARGETS_QV)))
         abort();
 }
 

@@ -36,20 +36,58 @@ static inline int tiny_config(const tiny_spec *s, char *out, size_t cap) {
         s->head_dim, s->tied ? "true" : "false", s->sigma);
 }
 
-/* A random model in a fresh folder dir [64]; remove both with tiny_drop. */
-static inline hearth_model *tiny_model(const tiny_spec *s, uint64_t seed,
-                                       char dir[64]) {
-    char config[1024], path[128];
+/* config.json of a tiny model of each other family; windows are shorter than
+ * the documents of the tests. */
+#define TINY_ROTARY                                                            \
+    "\"vocab_size\":67,\"hidden_size\":24,\"intermediate_size\":40,"           \
+    "\"num_attention_heads\":6,\"num_key_value_heads\":2,\"head_dim\":4,"      \
+    "\"max_position_embeddings\":128,\"rms_norm_eps\":1e-5,"                   \
+    "\"initializer_range\":0.3,\"bos_token_id\":1,\"eos_token_id\":2"
+#define TINY_FAMILIES 6
+static const struct {
+    const char *name, *config;
+} tiny_family[TINY_FAMILIES] = {
+    {"gpt2", "{\"architectures\":[\"GPT2LMHeadModel\"],\"vocab_size\":67,"
+             "\"n_embd\":24,\"n_layer\":3,\"n_head\":4,\"n_positions\":128,"
+             "\"n_inner\":40,\"initializer_range\":0.3}"},
+    {"qwen2", "{\"architectures\":[\"Qwen2ForCausalLM\"],"
+              "\"num_hidden_layers\":3,\"use_sliding_window\":true,"
+              "\"sliding_window\":5,\"max_window_layers\":1," TINY_ROTARY "}"},
+    {"gemma3", "{\"architectures\":[\"Gemma3ForCausalLM\"],"
+               "\"num_hidden_layers\":7,\"sliding_window\":5,"
+               "\"query_pre_attn_scalar\":9,\"rope_theta\":50000.0,"
+               "\"rope_local_base_freq\":100.0," TINY_ROTARY "}"},
+    {"qwen3", "{\"architectures\":[\"Qwen3ForCausalLM\"],"
+              "\"num_hidden_layers\":3," TINY_ROTARY "}"},
+    {"mistral",
+     "{\"architectures\":[\"MistralForCausalLM\"],"
+     "\"num_hidden_layers\":3,\"sliding_window\":5," TINY_ROTARY "}"},
+    {"phi3", "{\"architectures\":[\"Phi3ForCausalLM\"],"
+             "\"num_hidden_layers\":3,\"pad_token_id\":0," TINY_ROTARY "}"},
+};
+
+/* A random model of a config in a fresh folder dir [64]; remove both with
+ * tiny_drop. */
+static inline hearth_model *tiny_model_of(const char *config, uint64_t seed,
+                                          char dir[64]) {
+    char path[128];
     hearth_model *m = NULL;
     hearth_error err = {HEARTH_OK, ""};
     assert_non_null(hearth_test_dir(dir));
-    int n = tiny_config(s, config, sizeof(config));
     (void)snprintf(path, sizeof(path), "%s/in.json", dir);
-    assert_ok(hearth_file_write(path, config, (size_t)n, 0644, &err));
+    assert_ok(hearth_file_write(path, config, strlen(config), 0644, &err));
     if (hearth_model_create(path, NULL, seed, dir, NULL, &err) != HEARTH_OK ||
         hearth_model_open(&m, dir, NULL, &err) != HEARTH_OK)
         fail_msg("%s", err.text);
     return m;
+}
+
+/* The same of a spec. */
+static inline hearth_model *tiny_model(const tiny_spec *s, uint64_t seed,
+                                       char dir[64]) {
+    char config[1024];
+    (void)tiny_config(s, config, sizeof(config));
+    return tiny_model_of(config, seed, dir);
 }
 
 static inline void tiny_drop(hearth_model *m, const char *dir) {

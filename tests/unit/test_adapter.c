@@ -18,8 +18,8 @@ static char names[N_MODULES][HEARTH_LORA_MODULE_MAX];
 static void make_modules(hearth_module_info *m) {
     for (uint32_t i = 0; i < N_MODULES; i++) {
         uint32_t layer = 1 - i / 7, target = 6 - i % 7;
-        assert_ok(
-            hearth_lora_module_name(names[i], sizeof(names[i]), layer, target));
+        assert_ok(hearth_lora_module_name(names[i], sizeof(names[i]),
+                                          HEARTH_NAMES_LLAMA, layer, target));
         m[i] = (hearth_module_info){names[i], layer, target, 4 + target,
                                     2 + layer + target};
     }

@@ -310,11 +310,10 @@ static void peft_config_refuses(void **state) {
         CONFIG(",\"r\":3")};
     const char *const unsupported[] = {
         "{\"peft_type\":\"IA3\",\"target_modules\":[\"q_proj\"]}",
-        "{\"peft_type\":\"LORA\",\"target_modules\":[\"c_attn\"]}",
+        "{\"peft_type\":\"LORA\",\"target_modules\":[\"lm_head\"]}",
         "{\"peft_type\":\"LORA\",\"target_modules\":[\"attn\"]}",
         CONFIG(",\"bias\":\"all\""),
         CONFIG(",\"use_dora\":true"),
-        CONFIG(",\"fan_in_fan_out\":true"),
         CONFIG(",\"lora_bias\":true"),
         CONFIG(",\"modules_to_save\":[\"lm_head\"]"),
         CONFIG(",\"layer_replication\":[[0,1]]"),

@@ -168,7 +168,8 @@ static float y[TOKENS * ROWS], y_want[TOKENS * ROWS];
 static float dx[TOKENS * COLS], dx_want[TOKENS * COLS];
 
 static hearth_weight make_weight(hearth_weight_type type, size_t offset) {
-    hearth_weight w = {type, ROWS, COLS, stored + offset};
+    hearth_weight w = {
+        .type = type, .rows = ROWS, .cols = COLS, .data = stored + offset};
     for (size_t i = 0; i < (size_t)ROWS * COLS; i++) {
         uint32_t bits;
         memcpy(&bits, &dense[i], 4);

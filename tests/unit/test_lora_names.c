@@ -5,23 +5,43 @@
 
 static void lora_names_targets_parse_words_and_lists(void **state) {
     (void)state;
+    const uint32_t llama = HEARTH_TARGETS_LINEAR, gpt2 = HEARTH_TARGETS_GPT2;
     const struct {
         const char *text;
-        uint32_t mask;
-    } good[] = {{"auto", 0x05},          {"attn", 0x0f}, {"all-linear", 0x7f},
-                {"q_proj,v_proj", 0x05}, {"v,q", 0x05},  {"down_proj", 0x40},
-                {"gate,up,down", 0x70}};
-    const char *bad[] = {"", "q,", ",q", "q,q", "w", "auto,q", "q_proj v_proj"};
+        uint32_t offered, automatic, mask;
+    } good[] = {{"auto", llama, 0x05, 0x05},
+                {"attn", llama, 0x05, 0x0f},
+                {"all-linear", llama, 0x05, 0x7f},
+                {"q_proj,v_proj", llama, 0x05, 0x05},
+                {"v,q", llama, 0x05, 0x05},
+                {"down_proj", llama, 0x05, 0x40},
+                {"gate,up,down", llama, 0x05, 0x70},
+                {"auto", gpt2, 0x80, 0x80},
+                {"attn", gpt2, 0x80, 0x88},
+                {"all-linear", gpt2, 0x80, 0xe8},
+                {"c_attn,c_proj", gpt2, 0x80, 0xc8},
+                {"attn.c_proj,c_fc", gpt2, 0x80, 0x28},
+                {"mlp.c_proj", gpt2, 0x80, 0x40},
+                {"qkv_proj,gate_up", HEARTH_TARGETS_PHI3, 0x88, 0x180}};
+    const char *bad[] = {"",       "q,",      ",q",     "q,q",          "w",
+                         "auto,q", "lm_head", "c_attn", "q_proj v_proj"};
+    const char *bad_gpt2[] = {"q_proj", "c_proj,mlp.c_proj", "wte"};
     uint32_t mask;
     for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
-        assert_ok(hearth_targets_parse(good[i].text, &mask));
+        assert_ok(hearth_targets_parse(good[i].text, good[i].offered,
+                                       good[i].automatic, &mask));
         assert_int_equal(mask, good[i].mask);
     }
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
-        assert_int_equal(hearth_targets_parse(bad[i], &mask), HEARTH_EINVAL);
+        assert_int_equal(hearth_targets_parse(bad[i], llama, 0x05, &mask),
+                         HEARTH_EINVAL);
         assert_int_equal(mask, 0);
     }
-    assert_int_equal(hearth_targets_parse(NULL, &mask), HEARTH_EINVAL);
+    for (size_t i = 0; i < sizeof(bad_gpt2) / sizeof(*bad_gpt2); i++)
+        assert_int_equal(hearth_targets_parse(bad_gpt2[i], gpt2, 0x80, &mask),
+                         HEARTH_EINVAL);
+    assert_int_equal(hearth_targets_parse(NULL, llama, 5, &mask),
+                     HEARTH_EINVAL);
 }
 
 static void lora_names_targets_format_cuts_and_counts(void **state) {
@@ -33,7 +53,23 @@ static void lora_names_targets_format_cuts_and_counts(void **state) {
     assert_string_equal(text, "q_proj,");
     assert_int_equal(hearth_targets_format(0x05, NULL, 0), 13);
     assert_string_equal(hearth_target_name(6), "down_proj");
-    assert_string_equal(hearth_target_name(7), "?");
+    assert_string_equal(hearth_target_name(7), "qkv_proj");
+    assert_string_equal(hearth_target_name(9), "?");
+    assert_string_equal(hearth_target_peft_name(HEARTH_NAMES_LLAMA, 8),
+                        "gate_up_proj");
+    assert_string_equal(hearth_target_peft_name(HEARTH_NAMES_GPT2, 3),
+                        "attn.c_proj");
+    assert_string_equal(hearth_target_peft_name(HEARTH_NAMES_GPT2, 0), "?");
+}
+
+static void round_trip(hearth_lora_names names, uint32_t layer, uint32_t t) {
+    char name[HEARTH_LORA_MODULE_MAX];
+    uint32_t l = 9999, u = 9999;
+    hearth_lora_names s =
+        names == HEARTH_NAMES_GPT2 ? HEARTH_NAMES_LLAMA : HEARTH_NAMES_GPT2;
+    assert_ok(hearth_lora_module_name(name, sizeof(name), names, layer, t));
+    assert_ok(hearth_lora_module_parse(name, strlen(name), &s, &l, &u));
+    assert_true(l == layer && u == t && s == names);
 }
 
 static void lora_names_module_round_trips(void **state) {
@@ -41,17 +77,28 @@ static void lora_names_module_round_trips(void **state) {
     char name[HEARTH_LORA_MODULE_MAX];
     for (uint32_t layer = 0; layer < 1024; layer += 341)
         for (uint32_t t = 0; t < HEARTH_TARGET_COUNT; t++) {
-            uint32_t l = 9999, u = 9999;
-            assert_ok(hearth_lora_module_name(name, sizeof(name), layer, t));
-            assert_ok(hearth_lora_module_parse(name, strlen(name), &l, &u));
-            assert_true(l == layer && u == t);
+            round_trip(HEARTH_NAMES_LLAMA, layer, t);
+            if (HEARTH_TARGETS_GPT2 & HEARTH_TARGET_BIT(t))
+                round_trip(HEARTH_NAMES_GPT2, layer, t);
         }
+    assert_ok(hearth_lora_module_name(name, sizeof(name), HEARTH_NAMES_LLAMA,
+                                      1023, HEARTH_TARGET_DOWN));
     assert_string_equal(name, "model.layers.1023.mlp.down_proj");
-    assert_int_equal(hearth_lora_module_name(name, sizeof(name), 1024, 0),
+    assert_ok(hearth_lora_module_name(name, sizeof(name), HEARTH_NAMES_GPT2, 11,
+                                      HEARTH_TARGET_QKV));
+    assert_string_equal(name, "transformer.h.11.attn.c_attn");
+    assert_int_equal(hearth_lora_module_name(name, sizeof(name),
+                                             HEARTH_NAMES_LLAMA, 1024, 0),
                      HEARTH_EINVAL);
-    assert_int_equal(hearth_lora_module_name(name, sizeof(name), 0, 7),
-                     HEARTH_EINVAL);
-    assert_int_equal(hearth_lora_module_name(name, 12, 0, 0), HEARTH_ETOOBIG);
+    assert_int_equal(
+        hearth_lora_module_name(name, sizeof(name), HEARTH_NAMES_LLAMA, 0, 9),
+        HEARTH_EINVAL);
+    assert_int_equal(
+        hearth_lora_module_name(name, sizeof(name), HEARTH_NAMES_GPT2, 0, 0),
+        HEARTH_EINVAL);
+    assert_int_equal(
+        hearth_lora_module_name(name, 12, HEARTH_NAMES_LLAMA, 0, 0),
+        HEARTH_ETOOBIG);
     assert_string_equal(name, "");
 }
 
@@ -66,11 +113,13 @@ static void lora_names_module_parse_takes_one_spelling(void **state) {
                          "model.layers.0.self_attn.q_proj.x",
                          "model.layers.1024.self_attn.q_proj",
                          "model.layers.99999999999999.self_attn.q_proj",
-                         "transformer.h.0.attn.c_attn"};
+                         "transformer.h.0.attn.q_proj",
+                         "transformer.h.0.mlp.c_attn"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
         uint32_t l = 7, t = 7;
+        hearth_lora_names names;
         assert_int_equal(
-            hearth_lora_module_parse(bad[i], strlen(bad[i]), &l, &t),
+            hearth_lora_module_parse(bad[i], strlen(bad[i]), &names, &l, &t),
             HEARTH_EFORMAT);
         assert_true(l == 7 && t == 7);
     }
