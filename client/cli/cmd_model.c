@@ -1,17 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* client/cli/cmd_model.c - `hearth model create|inspect|logits`. */
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-
+/* client/cli/cmd_model.c - `hearth model`: create and inspect here, the other
+ * words in files of their own. */
+#include "client/cli/model_words.h"
 #include "client/cli/workbench.h"
 #include "client/tokenizer/chat_template.h"
-#include "client/train/decoder.h"
-#include "client/train/memplan.h"
-#include "common/arena.h"
 #include "common/bytes.h"
-#include "common/mem.h"
-#include "common/safetensors.h"
 
 /* ---- create ---- */
 
@@ -138,162 +131,14 @@ static int inspect(hearth_cli *cli, int argc, char **argv) {
     return rc;
 }
 
-/* ---- logits ---- */
-
-/* "1,2,3" into ids; false when it is anything else. */
-static bool parse_ids(const char *text, hearth_ids *ids) {
-    const char *p = text;
-    for (;;) {
-        char *end;
-        if (*p < '0' || *p > '9') return false;
-        errno = 0;
-        long v = strtol(p, &end, 10);
-        if (errno || v < 0 || v > INT32_MAX) return false;
-        if (hearth_ids_push(ids, (int32_t)v) != HEARTH_OK) return false;
-        if (!*end) return true;
-        if (*end != ',') return false;
-        p = end + 1;
-    }
-}
-
-/* Everything that one forward pass holds. */
-typedef struct {
-    hearth_arena arena;
-    hearth_decoder *dec;
-    uint32_t *position;
-    int32_t *label;
-    float *logits; /* [n, vocab_size] */
-    size_t vocab;
-} pass;
-
-static hearth_status forward(hearth_workbench *wb, const hearth_ids *ids,
-                             pass *p, hearth_error *err) {
-    size_t n = ids->n, cells;
-    uint32_t start[2] = {0, (uint32_t)n};
-    hearth_decoder_sizes sizes;
-    hearth_decoder_shape shape = {.model = wb->model,
-                                  .adapter = wb->adapter,
-                                  .mode = HEARTH_DECODER_INFER,
-                                  .max_tokens = n,
-                                  .n_workers = hearth_pool_size(wb->pool)};
-    p->vocab = hearth_model_get_config(wb->model)->vocab_size;
-    hearth_status st = hearth_decoder_plan(&shape, &sizes, err);
-    if (st != HEARTH_OK) return st;
-    if (!hearth_size_mul(n, p->vocab, &cells)) return HEARTH_ETOOBIG;
-    p->position = hearth_mem_array(NULL, n, sizeof(uint32_t));
-    p->label = hearth_mem_array(NULL, n, sizeof(int32_t));
-    p->logits = hearth_mem_array(NULL, cells, sizeof(float));
-    if (!p->position || !p->label || !p->logits ||
-        hearth_arena_init(&p->arena, NULL, sizes.total) != HEARTH_OK)
-        return hearth_error_set(err, HEARTH_ENOMEM,
-                                "no memory for %zu logits; give fewer ids",
-                                cells);
-    st = hearth_decoder_new(&p->dec, &shape, wb->pool, wb->kernels, &p->arena,
-                            err);
-    if (st != HEARTH_OK) return st;
-    for (size_t i = 0; i < n; i++) {
-        p->position[i] = (uint32_t)i;
-        p->label[i] = HEARTH_STREAM_UNSUPERVISED;
-    }
-    hearth_stream s = {.n = n,
-                       .n_docs = 1,
-                       .token = ids->id,
-                       .doc_start = start,
-                       .position = p->position,
-                       .label = p->label};
-    return hearth_decoder_logits(p->dec, &s, p->logits, err);
-}
-
-static hearth_status check_ids(const hearth_workbench *wb,
-                               const hearth_ids *ids, hearth_error *err) {
-    uint32_t rows = hearth_model_get_config(wb->model)->vocab_size;
-    for (size_t i = 0; i < ids->n; i++)
-        if (ids->id[i] < 0 || (uint32_t)ids->id[i] >= rows)
-            return hearth_error_set(err, HEARTH_EINVAL,
-                                    "--ids: %ld is outside the vocabulary; "
-                                    "give ids below %lu",
-                                    (long)ids->id[i], (unsigned long)rows);
-    return HEARTH_OK;
-}
-
-static hearth_status write_logits(const pass *p, size_t n, const char *out,
-                                  hearth_error *err) {
-    hearth_safetensors_writer *w = NULL;
-    uint64_t dim[2] = {n, p->vocab};
-    hearth_status st = hearth_safetensors_writer_new(&w, out, NULL, err);
-    if (st == HEARTH_OK)
-        st = hearth_safetensors_writer_declare(w, "logits", HEARTH_DTYPE_F32, 2,
-                                               dim, err);
-    if (st == HEARTH_OK)
-        st = hearth_safetensors_writer_write_f32(w, p->logits, n * p->vocab,
-                                                 err);
-    if (st == HEARTH_OK) st = hearth_safetensors_writer_finish(w, err);
-    hearth_safetensors_writer_free(w);
-    return st;
-}
-
-static int run_logits(hearth_cli *cli, hearth_workbench *wb,
-                      const hearth_ids *ids, const char *out) {
-    hearth_error err = {0};
-    pass p = {.vocab = 0};
-    int rc = HEARTH_EXIT_OK;
-    hearth_status st =
-        hearth_workbench_open(wb, HEARTH_WORKBENCH_ADAPTERS, &err);
-    if (st == HEARTH_OK) st = check_ids(wb, ids, &err);
-    if (st == HEARTH_OK) st = forward(wb, ids, &p, &err);
-    if (st == HEARTH_OK) st = write_logits(&p, ids->n, out, &err);
-    if (st == HEARTH_OK) {
-        hearth_event_begin(cli, "logits");
-        hearth_event_str(cli, "out", out);
-        hearth_event_u64(cli, "tokens", ids->n);
-        hearth_event_u64(cli, "vocabulary", p.vocab);
-        hearth_event_end(cli);
-        hearth_cli_say(cli, "%s: logits of %zu tokens", out, ids->n);
-    } else {
-        rc = hearth_cli_fail(cli, st, &err, NULL);
-    }
-    hearth_mem_free(NULL, p.position);
-    hearth_mem_free(NULL, p.label);
-    hearth_mem_free(NULL, p.logits);
-    hearth_arena_free(&p.arena);
-    hearth_workbench_close(wb);
-    return rc;
-}
-
-static int logits(hearth_cli *cli, int argc, char **argv) {
-    hearth_workbench wb = HEARTH_WORKBENCH_INIT;
-    const char *list = NULL, *out = NULL;
-    hearth_ids ids;
-    const hearth_flag flags[] = {
-        HEARTH_WORKBENCH_FLAGS(wb),
-        HEARTH_FLAG_LIST("adapter", "DIR[:weight]", "may be given again",
-                         &wb.adapters),
-        HEARTH_FLAG_STR("ids", "1,2,3", "token ids", &list),
-        HEARTH_FLAG_STR("out", "FILE", "a safetensors file", &out)};
-    const hearth_usage u = {
-        .command = "model logits",
-        .summary = "the logits of given tokens, to a file",
-        .arguments = "--model DIR --ids 1,2,3 --out F.safetensors",
-        .example = "hearth model logits --model base --ids 1,403,407 --out "
-                   "logits.safetensors",
-        .flags = flags,
-        .n_flags = sizeof(flags) / sizeof(*flags),
-        .required = "model ids out"};
-    int rc;
-    if (!hearth_cli_parse(cli, &u, argc, argv, &rc)) return rc;
-    hearth_ids_init(&ids, NULL);
-    rc = parse_ids(list, &ids)
-             ? run_logits(cli, &wb, &ids, out)
-             : hearth_cli_usage_error(cli, "--ids takes numbers with commas");
-    hearth_ids_free(&ids);
-    return rc;
-}
-
 int hearth_cmd_model(hearth_cli *cli, int argc, char **argv) {
     static const hearth_subcommand subs[] = {
         {"create", create, "a model with random weights"},
         {"inspect", inspect, "what a model is made of"},
-        {"logits", logits, "the logits of given tokens, to a file"},
+        {"logits", hearth_model_word_logits,
+         "the logits of given tokens, to a file"},
+        {"gradients", hearth_model_word_gradients,
+         "the gradients of given tokens' loss, to a file"},
     };
     return hearth_cli_dispatch(cli, "model", subs, sizeof(subs) / sizeof(*subs),
                                argc, argv);
