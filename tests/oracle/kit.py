@@ -41,7 +41,8 @@ def hearth(*args, stdin=None):
     run = subprocess.run([HEARTH, *map(str, args)], input=stdin,
                          capture_output=True)
     if run.returncode:
-        sys.exit(f"hearth {' '.join(map(str, args))}: {run.stderr.decode()}")
+        sys.exit(f"hearth {' '.join(map(str, args))}: {run.stderr.decode()}"
+                 f"{run.stdout.decode()[-300:]}")
     return run.stdout.decode()
 
 

@@ -161,7 +161,7 @@ def tokenizer(folder, vocab=96):
     pieces = {chr(0x100 + i): i for i in range(vocab)}
     (folder / "tokenizer.json").write_text(json.dumps({
         "version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": None,
-        "post_processor": None, "decoder": None,
+        "post_processor": None, "decoder": {"type": "Fuse"},
         "model": {"type": "BPE", "vocab": pieces, "merges": []}}))
     (folder / "tokenizer_config.json").write_text("{}")
 
@@ -182,7 +182,7 @@ def check_curve(family, work):
         "train", "--model", work / "m", "--adapter", work / "a", "--data", work / "d.jsonl",
         "--out", work / "o", "--steps", 20, "--lr", "5e-3", "--weight-decay", "0.1",
         "--batch", 2, "--accum", 2, "--seq", 64, "--no-shuffle", "--clip-grad", "1.0",
-        "--template", "plain", "--loss-on", "all", "--epochs", 4) if e["event"] == "step"]
+        "--template", "plain", "--loss-on", "all") if e["event"] == "step"]
     params = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(params, lr=5e-3, weight_decay=0.1)
     worst = 0
