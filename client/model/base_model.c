@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* client/model/base_model.c - open a Hugging Face folder and check every tensor. */
+/* client/model/base_model.c - open a Hugging Face folder or a GGUF file and
+ * check every tensor. */
 #include "client/model/base_model.h"
 
 #include <pthread.h>
@@ -7,6 +8,7 @@
 #include <string.h>
 
 #include "client/model/family.h"
+#include "client/model/gguf_model.h"
 #include "client/model/tensor_source.h"
 #include "client/train/weight_private.h"
 #include "common/error.h"
@@ -17,14 +19,22 @@
 #define MAX_PATH_BYTES 1024
 #define HINT           "check the model folder"
 
+/* Where a tensor comes from: what the digest covers. */
+typedef struct {
+    const char *name, *type; /* the file's own words; borrowed */
+    const uint8_t *data;     /* [n_bytes] as stored */
+    uint64_t n_bytes;
+} tensor_origin;
+
 struct hearth_model {
     hearth_alloc al;
     hearth_model_config config;
     const hearth_family *family;
-    hearth_tensor_source *files;
+    hearth_tensor_source *files; /* a folder's; NULL for a GGUF file */
+    hearth_gguf *gguf;
     size_t n_tensors;
-    hearth_weight *weight;        /* [n_tensors] in canonical order */
-    const hearth_tensor **source; /* [n_tensors] */
+    hearth_weight *weight; /* [n_tensors] in canonical order */
+    tensor_origin *origin; /* [n_tensors] */
     size_t n_modules;
     hearth_module_info *module; /* [n_modules] */
     char (*module_name)[HEARTH_MODEL_MAX_NAME];
@@ -160,7 +170,8 @@ static hearth_status bind_tensors(hearth_model *m, hearth_error *err) {
         if (!t) return bad(err, m->dir, want.name, "is missing");
         hearth_status st = check_shape(m, t, &want, err);
         if (st != HEARTH_OK) return st;
-        m->source[i] = t;
+        m->origin[i] = (tensor_origin){t->name, hearth_dtype_name(t->dtype),
+                                       t->data, t->n_bytes};
         m->weight[i] = (hearth_weight){.type = weight_type(t->dtype),
                                        .rows = want.rows,
                                        .cols = want.cols,
@@ -188,12 +199,12 @@ static hearth_status check_extra(const hearth_model *m, hearth_error *err) {
     for (size_t i = 0; i < hearth_tensor_source_count(m->files); i++) {
         const hearth_tensor *t = hearth_tensor_source_at(m->files, i);
         size_t k = 0;
-        while (k < m->n_tensors && m->source[k] != t) k++;
+        while (k < m->n_tensors && m->origin[k].name != t->name) k++;
         if (k < m->n_tensors) continue;
         if (is_buffer(m, t->name)) continue;
         if (m->config.tied && strcmp(t->name, "lm_head.weight") == 0) {
-            const hearth_tensor *e =
-                m->source[tensor_index(&m->config, HEARTH_TENSOR_EMBED, 0)];
+            const tensor_origin *e =
+                &m->origin[tensor_index(&m->config, HEARTH_TENSOR_EMBED, 0)];
             if (e->n_bytes == t->n_bytes &&
                 memcmp(e->data, t->data, (size_t)t->n_bytes) == 0)
                 continue;
@@ -204,6 +215,21 @@ static hearth_status check_extra(const hearth_model *m, hearth_error *err) {
         return bad(err, m->dir, t->name, "is not one of this architecture");
     }
     return HEARTH_OK;
+}
+
+/* The same for a GGUF file. */
+static hearth_status bind_gguf(hearth_model *m, hearth_error *err) {
+    for (size_t i = 0; i < m->n_tensors; i++) {
+        hearth_model_tensor want;
+        const hearth_gguf_tensor *t = NULL;
+        hearth_model_tensor_at(&m->config, i, &want);
+        hearth_status st = hearth_gguf_model_tensor(
+            &m->weight[i], &t, m->gguf, &m->config, &want, m->dir, err);
+        if (st != HEARTH_OK) return st;
+        m->origin[i] = (tensor_origin){t->name, hearth_quant_name(t->type),
+                                       t->data, t->n_bytes};
+    }
+    return hearth_gguf_model_no_more(m->gguf, &m->config, m->dir, err);
 }
 
 static hearth_status list_modules(hearth_model *m, hearth_error *err) {
@@ -235,14 +261,15 @@ static hearth_status list_modules(hearth_model *m, hearth_error *err) {
 
 static hearth_status open_files(hearth_model *m, hearth_error *err) {
     char path[MAX_PATH_BYTES];
-    size_t n = strlen(m->dir);
-    if (n > 5 && strcmp(m->dir + n - 5, ".gguf") == 0)
-        return hearth_error_set(err, HEARTH_EUNSUPPORTED,
-                                "%.150s: GGUF files are not read yet; give "
-                                "the Hugging Face folder of the model",
-                                m->dir);
-    hearth_status st =
-        hearth_file_join(path, sizeof(path), m->dir, "config.json");
+    hearth_status st;
+    if (ends_with(m->dir, ".gguf")) {
+        st = hearth_gguf_open(&m->gguf, m->dir, &m->al, err);
+        if (st == HEARTH_OK)
+            st = hearth_gguf_model_config(&m->config, m->gguf, m->dir, err);
+        m->family = hearth_family_find(m->config.architecture);
+        return st;
+    }
+    st = hearth_file_join(path, sizeof(path), m->dir, "config.json");
     if (st != HEARTH_OK)
         return hearth_error_set(err, st, "model path is too long; move it");
     st = hearth_model_config_load(&m->config, path, &m->al, err);
@@ -256,14 +283,17 @@ static hearth_status open_model(hearth_model *m, hearth_error *err) {
     if (st != HEARTH_OK) return st;
     m->n_tensors = hearth_model_n_tensors(&m->config);
     m->weight = hearth_mem_array(&m->al, m->n_tensors, sizeof(*m->weight));
-    m->source = hearth_mem_array(&m->al, m->n_tensors, sizeof(*m->source));
-    if (!m->weight || !m->source)
+    m->origin = hearth_mem_array(&m->al, m->n_tensors, sizeof(*m->origin));
+    if (!m->weight || !m->origin)
         return hearth_error_set(err, HEARTH_ENOMEM,
                                 "%.150s: no memory for the list of tensors; "
                                 "close other programs and try again",
                                 m->dir);
-    if ((st = bind_tensors(m, err)) != HEARTH_OK) return st;
-    if ((st = check_extra(m, err)) != HEARTH_OK) return st;
+    if (m->gguf)
+        st = bind_gguf(m, err);
+    else if ((st = bind_tensors(m, err)) == HEARTH_OK)
+        st = check_extra(m, err);
+    if (st != HEARTH_OK) return st;
     if ((st = list_modules(m, err)) != HEARTH_OK) return st;
     st = hearth_hash_start(); /* so that the digest cannot fail later */
     if (st != HEARTH_OK)
@@ -301,9 +331,10 @@ void hearth_model_close(hearth_model *m) {
     if (!m) return;
     hearth_alloc al = m->al;
     hearth_tensor_source_close(m->files);
+    hearth_gguf_close(m->gguf);
     if (m->has_lock) (void)pthread_mutex_destroy(&m->lock);
     hearth_mem_free(&al, m->weight);
-    hearth_mem_free(&al, m->source);
+    hearth_mem_free(&al, m->origin);
     hearth_mem_free(&al, m->module);
     hearth_mem_free(&al, m->module_name);
     hearth_mem_free(&al, m->dir);
@@ -381,10 +412,9 @@ static hearth_status compute_digest(const hearth_model *m, uint8_t *out) {
     if (st == HEARTH_OK) st = hearth_sha256_add(&s, text, (size_t)n);
     if (st == HEARTH_OK) st = digest_more(&m->config, &s);
     for (size_t i = 0; st == HEARTH_OK && i < m->n_tensors; i++) {
-        const hearth_tensor *t = m->source[i];
-        n = snprintf(text, sizeof(text), "%s %s %zu %zu\n", t->name,
-                     hearth_dtype_name(t->dtype), m->weight[i].rows,
-                     m->weight[i].cols);
+        const tensor_origin *t = &m->origin[i];
+        n = snprintf(text, sizeof(text), "%s %s %zu %zu\n", t->name, t->type,
+                     m->weight[i].rows, m->weight[i].cols);
         st = hearth_sha256_add(&s, text, (size_t)n);
         if (st == HEARTH_OK)
             st = hearth_sha256_add(&s, t->data, (size_t)t->n_bytes);

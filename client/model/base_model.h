@@ -2,11 +2,12 @@
 /* client/model/base_model.h - an opened base model: immutable, shareable.
  *
  *     hearth_model *m = NULL;
- *     if (hearth_model_open(&m, "dir", al, &err) != HEARTH_OK) ...
+ *     if (hearth_model_open(&m, "dir", al, &err) != HEARTH_OK) ...  // x.gguf
  *     const hearth_model_config *c = hearth_model_get_config(m);
  *     hearth_model_close(m);
  *
- * A model is a folder with config.json and model.safetensors.  The tensors are
+ * A model is a folder with config.json and model.safetensors (or shards under
+ * model.safetensors.index.json), or a complete GGUF file.  The tensors are
  * mapped, checked against the config (a missing, extra, misshapen or
  * unreadable tensor is an error that names it) and seen only as weight views.
  *
@@ -63,8 +64,9 @@ typedef enum {
 #define HEARTH_TENSOR_BIAS_OF(target)                                          \
     ((hearth_tensor_role)((int)HEARTH_TENSOR_BIAS + (int)(target)))
 
-/* Open the folder dir.  Errors leave *out NULL:
- * those of hearth_model_config_load and hearth_safetensors_open, and
+/* Open the folder dir, or the file when dir ends in ".gguf".  Errors leave *out
+ * NULL: those of hearth_model_config_load, hearth_tensor_source_open,
+ * hearth_gguf_open and hearth_gguf_model_config, and
  * HEARTH_EFORMAT for tensors that do not fit the config. */
 HEARTH_MUST_CHECK hearth_status hearth_model_open(hearth_model **out,
                                                   const char *dir,
@@ -74,7 +76,7 @@ void hearth_model_close(hearth_model *m); /* NULL is a no-op */
 
 const hearth_model_config *hearth_model_get_config(const hearth_model *m);
 
-/* The folder given to open. */
+/* The folder or file given to open. */
 const char *hearth_model_dir(const hearth_model *m);
 
 /* SHA-256 [32] over the config and all tensors in canonical order.  Computed

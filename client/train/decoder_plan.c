@@ -71,12 +71,29 @@ static hearth_status check_adapter(const hearth_decoder_shape *s,
     return HEARTH_OK;
 }
 
+static bool any_quantised(const hearth_model *m) {
+    const hearth_model_config *c = hearth_model_get_config(m);
+    for (size_t i = 0; i < hearth_model_n_tensors(c); i++) {
+        hearth_model_tensor t;
+        hearth_model_tensor_at(c, i, &t);
+        if (hearth_model_weight(m, t.role, t.layer)->type ==
+            HEARTH_WEIGHT_QUANT)
+            return true;
+    }
+    return false;
+}
+
 static hearth_status check_mode(const hearth_decoder_shape *s,
                                 hearth_error *err) {
     bool adapted = s->adapter && s->adapter->n_pairs;
     if (s->mode == HEARTH_DECODER_FULL && s->adapter)
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "full mode takes no adapter; merge it first");
+    if (s->mode == HEARTH_DECODER_FULL && any_quantised(s->model))
+        return hearth_error_set(err, HEARTH_EUNSUPPORTED,
+                                "full fine-tuning needs F32, F16 or BF16 "
+                                "weights and these are quantised; train LoRA, "
+                                "or give the model's original files");
     if (s->mode == HEARTH_DECODER_LORA && !adapted)
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "LoRA mode needs an adapter; make one first");
