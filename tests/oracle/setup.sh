@@ -6,9 +6,12 @@
 set -eu
 cd "$(dirname "$0")/../.."
 venv=${HEARTH_ORACLE_VENV:-build/oracle-venv}
-# torch goes first and alone: the others then take it as it is.
+# torch goes first and alone: the others then take it as it is.  llama.cpp is
+# compiled here (some six minutes on two cores), for any processor.
 pins="torch==2.13.0 numpy==2.4.6 safetensors==0.8.0 tokenizers==0.22.2
-transformers==4.57.6 peft==0.21.2 cryptography==48.0.0"
+transformers==4.57.6 peft==0.21.2 cryptography==48.0.0 gguf==0.19.0
+llama-cpp-python==0.3.36"
+export CMAKE_ARGS="${CMAKE_ARGS:--DGGML_NATIVE=OFF -DGGML_OPENMP=OFF -DLLAVA_BUILD=OFF -DLLAMA_CURL=OFF}"
 
 missing() { # the pins that the environment does not meet
     # shellcheck disable=SC2086

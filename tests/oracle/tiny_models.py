@@ -14,15 +14,17 @@ ROTARY = dict(vocab_size=96, hidden_size=48, intermediate_size=80, num_hidden_la
 TOKENS = 40  # of a document; windows are shorter
 
 
-def of(config, **settings):
-    return config(**{**ROTARY, **settings})
-
-
-def configs():
+def configs(**other):
+    """A configuration of each family; other settings go over it."""
     t = transformers
+
+    def of(config, **settings):
+        return config(**{**ROTARY, **settings, **other})
+
     return {
-        "gpt2": t.GPT2Config(vocab_size=96, n_embd=48, n_layer=3, n_head=6, n_positions=128,
-                             bos_token_id=1, eos_token_id=2),
+        "gpt2": t.GPT2Config(**{**dict(vocab_size=96, n_embd=48, n_layer=3, n_head=6,
+                                       n_positions=128, bos_token_id=1, eos_token_id=2),
+                                **{k: v for k, v in other.items() if k.startswith("n_")}}),
         "llama": of(t.LlamaConfig, rope_theta=500.0, tie_word_embeddings=False,
                     rope_scaling=dict(rope_type="llama3", factor=4.0, low_freq_factor=1.0,
                                       high_freq_factor=4.0,
@@ -33,7 +35,7 @@ def configs():
                      query_pre_attn_scalar=12, rope_theta=1e5, rope_local_base_freq=1e2,
                      pad_token_id=0, layer_types=None),
         "qwen3": of(t.Qwen3Config, tie_word_embeddings=False),
-        "mistral": of(t.MistralConfig, sliding_window=8, head_dim=8),
+        "mistral": of(t.MistralConfig, **{"sliding_window": 8}),
         "phi3": of(t.Phi3Config, pad_token_id=0),
     }
 
@@ -41,10 +43,10 @@ def configs():
 FAMILIES = list(configs())
 
 
-def write(family, folder, seed=1, dtype=torch.float32, **save):
+def write(family, folder, seed=1, dtype=torch.float32, save=None, **settings):
     """Write the family's model into folder; returns it in float32."""
     torch.manual_seed(seed)
-    config = configs()[family]
+    config = configs(**settings)[family]
     config.initializer_range = 0.15
     config._attn_implementation = "eager"
     model = transformers.AutoModelForCausalLM.from_config(config)
@@ -54,7 +56,7 @@ def write(family, folder, seed=1, dtype=torch.float32, **save):
                 p.add_(0.2 * torch.randn_like(p))
             else:
                 p.add_(0.05 * torch.randn_like(p))
-    model.to(dtype).save_pretrained(folder, **save)
+    model.to(dtype).save_pretrained(folder, **(save or {}))
     return model.float().eval()
 
 
@@ -63,5 +65,6 @@ def load(folder, **settings):
         folder, dtype=torch.float32, attn_implementation="eager", **settings).eval()
 
 
-def ids(seed, n=TOKENS, vocab=96):
-    return torch.randint(3, vocab, (n,), generator=torch.Generator().manual_seed(seed)).tolist()
+def ids(seed, n=TOKENS, last=95):
+    """n ids from 4 to last - 1: those that are letters (family_kit.letters)."""
+    return torch.randint(4, last, (n,), generator=torch.Generator().manual_seed(seed)).tolist()
