@@ -16,13 +16,15 @@
 #include "common/error.h"
 #include "common/file.h"
 #include "common/mem.h"
+#include "common/name_pattern.h"
 #include "common/safetensors.h"
 
 #define MAX_PATTERNS 512
+#define MAX_PATTERN  192 /* bytes of one key with its NUL */
 
 typedef struct {
     bool is_rank;
-    char module[HEARTH_LORA_MODULE_MAX];
+    char key[MAX_PATTERN];
     double value;
 } pattern;
 
@@ -45,11 +47,11 @@ static hearth_status keep_pattern(void *ud, bool is_rank, const char *module,
                                   double value) {
     loading *l = ud;
     size_t n = strlen(module);
-    if (l->n_pat == MAX_PATTERNS || n >= sizeof(l->pat->module))
+    if (l->n_pat == MAX_PATTERNS || n >= sizeof(l->pat->key))
         return HEARTH_ETOOBIG;
     pattern *p = &l->pat[l->n_pat++];
     p->is_rank = is_rank;
-    memcpy(p->module, module, n + 1);
+    memcpy(p->key, module, n + 1);
     p->value = value;
     return HEARTH_OK;
 }
@@ -135,11 +137,19 @@ static hearth_status note_tensor(loading *l, const hearth_tensor *t) {
     return HEARTH_OK;
 }
 
-/* Does a pattern's key name this module: equal, or its end after a dot? */
-static bool pattern_matches(const char *key, const char *module) {
-    size_t k = strlen(key), m = strlen(module);
-    return k <= m && strcmp(module + m - k, key) == 0 &&
-           (k == m || module[m - k - 1] == '.');
+/* The first entry of rank_pattern (alpha_pattern) whose key means this module,
+ * as PEFT takes it; else the common value. */
+static double pattern_value(const loading *l, bool is_rank, const char *module,
+                            double common) {
+    for (size_t i = 0; i < l->n_pat; i++) {
+        bool matches = false;
+        if (l->pat[i].is_rank != is_rank) continue;
+        if (hearth_name_pattern_match(l->pat[i].key, module, &matches) ==
+                HEARTH_OK &&
+            matches)
+            return l->pat[i].value;
+    }
+    return common;
 }
 
 static const hearth_module_info *find_module(const loading *l,
@@ -181,15 +191,13 @@ static hearth_status place_module(const loading *l, hearth_adapter_pair *s) {
 }
 
 static hearth_status check_shape(const loading *l, hearth_adapter_pair *s) {
-    double rank = l->info.rank, alpha = (double)l->info.alpha;
+    double rank = pattern_value(l, true, s->module, l->info.rank);
+    double alpha = pattern_value(l, false, s->module, (double)l->info.alpha);
     if (!s->in || !s->out)
         return hearth_error_set(l->err, HEARTH_EFORMAT,
                                 "%s: %.90s has only one of lora_A and lora_B; "
                                 "export the adapter again",
                                 l->dir, s->module);
-    for (size_t i = 0; i < l->n_pat; i++)
-        if (pattern_matches(l->pat[i].module, s->module))
-            *(l->pat[i].is_rank ? &rank : &alpha) = l->pat[i].value;
     if ((double)s->rank != rank)
         return hearth_error_set(l->err, HEARTH_EFORMAT,
                                 "%s: %.90s has rank %u, the config says %g; "

@@ -79,7 +79,9 @@ hearth_status hearth_adapter_save(const hearth_adapter *a, const char *dir,
 
 /* The parser of adapter_config.json alone, over n bytes: fills info (not
  * n_tensors, n_applied) and, when patterns is not NULL, calls it for every
- * entry of rank_pattern and alpha_pattern.  For _load and for the fuzz target.
+ * entry of rank_pattern and alpha_pattern, in the file's order: of each the
+ * first whose key matches counts (common/name_pattern.h).  For _load and for
+ * the fuzz target.
  * Returns as hearth_adapter_load. */
 typedef hearth_status (*hearth_peft_pattern_fn)(void *ud, bool is_rank,
                                                 const char *module,

@@ -11,6 +11,7 @@
 
 #include "common/error.h"
 #include "common/json.h"
+#include "common/name_pattern.h"
 
 static const char NAME[] = HEARTH_PEFT_CONFIG_FILE;
 
@@ -152,7 +153,8 @@ static hearth_status read_numbers(const hearth_json_value *root,
     return flag(root, "use_rslora", &info->rslora, err);
 }
 
-/* rank_pattern or alpha_pattern: plain names only, no regular expressions. */
+/* rank_pattern or alpha_pattern: names, or expressions that name_pattern.h
+ * knows. */
 static hearth_status read_pattern(const hearth_json_value *root,
                                   const char *key, bool is_rank,
                                   hearth_peft_pattern_fn fn, void *ud,
@@ -167,12 +169,12 @@ static hearth_status read_pattern(const hearth_json_value *root,
         if (hearth_json_f64(v, &x) != HEARTH_OK || !(x > 0.0 && x <= 1e6) ||
             (is_rank && (x > (double)HEARTH_ADAPTER_MAX_RANK || x != floor(x))))
             return bad(err, key, "holds a value out of range");
-        if (!name || name[strspn(name, "abcdefghijklmnopqrstuvwxyz"
-                                       "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                       "0123456789_.")])
+        bool any;
+        if (!name || hearth_name_pattern_match(name, "", &any) != HEARTH_OK)
             return hearth_error_set(err, HEARTH_EUNSUPPORTED,
-                                    "%s: %s holds a regular expression; name "
-                                    "the modules one by one",
+                                    "%s: %s holds a regular expression that "
+                                    "Hearth cannot read; name the modules one "
+                                    "by one",
                                     NAME, key);
         hearth_status st = fn ? fn(ud, is_rank, name, x) : HEARTH_OK;
         if (st != HEARTH_OK)

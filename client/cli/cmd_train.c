@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client/cli/cmd_train.c - `hearth train`. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,9 +26,6 @@ typedef struct {
     uint64_t start_tokens; /* of the run before --resume */
     uint64_t tokens;       /* of the run */
     uint64_t steps;        /* complete */
-    double best;           /* lowest validation loss */
-    uint64_t bad_evals;    /* in a row without a new best */
-    bool saved;            /* --out holds what it should */
     char checkpoint[1024];
 } training;
 
@@ -140,7 +136,6 @@ static hearth_status save(training *r, hearth_error *err) {
         hearth_workbench_base_id(&r->f.wb, info.base_id);
         st = hearth_adapter_save(r->f.wb.adapter, r->out, &info, err);
     }
-    if (st == HEARTH_OK) r->saved = true;
     return st;
 }
 
@@ -151,21 +146,25 @@ static hearth_status validate(training *r, hearth_error *err) {
     hearth_status st = hearth_trainer_evaluate(r->t, r->valid, &opt, &e, err);
     if (st != HEARTH_OK) return st;
     show_eval(r, &e);
-    bool better = e.loss < r->best;
-    r->bad_evals = better ? 0 : r->bad_evals + 1;
-    if (better) r->best = e.loss;
-    if (better && r->keep_best && r->steps) return save(r, err);
-    return HEARTH_OK;
+    hearth_train_memo *memo = hearth_trainer_memo(r->t);
+    bool better = e.loss < memo->best_loss;
+    memo->bad_evals = better ? 0 : memo->bad_evals + 1;
+    if (better) memo->best_loss = e.loss;
+    if (!better || !r->keep_best || !r->steps) return HEARTH_OK;
+    st = save(r, err);
+    if (st == HEARTH_OK) memo->has_best = true;
+    return st;
 }
 
 static hearth_status after_step(training *r, bool *stop, hearth_error *err) {
     hearth_status st = HEARTH_OK;
+    const hearth_train_memo *memo = hearth_trainer_memo(r->t);
     if (r->valid && r->eval_every && r->steps % r->eval_every == 0)
         st = validate(r, err);
     if (st == HEARTH_OK && r->checkpoint_every &&
         r->steps % r->checkpoint_every == 0)
         st = hearth_checkpoint_save(r->t, r->checkpoint, err);
-    if (r->early_stop && r->bad_evals >= r->early_stop) {
+    if (r->early_stop && memo->bad_evals >= r->early_stop) {
         hearth_cli_say(r->cli, "step %llu: no better for %llu evaluations",
                        (unsigned long long)r->steps,
                        (unsigned long long)r->early_stop);
@@ -213,7 +212,9 @@ static hearth_status run(training *r, hearth_error *err) {
                        (unsigned long long)r->steps, ev.loss);
     if (r->valid && (!r->eval_every || r->steps % r->eval_every != 0))
         st = validate(r, err);
-    if (st == HEARTH_OK && !(r->keep_best && r->saved)) st = save(r, err);
+    if (st == HEARTH_OK &&
+        !(r->keep_best && hearth_trainer_memo(r->t)->has_best))
+        st = save(r, err);
     if (st == HEARTH_OK && (r->resume || r->checkpoint_every))
         st = hearth_file_remove(r->checkpoint, err);
     return st;
@@ -306,7 +307,6 @@ static int execute(training *r) {
     int rc = check_flags(r);
     if (rc != HEARTH_EXIT_OK) return rc;
     r->clock = hearth_clock_system();
-    r->best = (double)INFINITY;
     hearth_status st = prepare(r, &err);
     if (st == HEARTH_OK) st = run(r, &err);
     if (st == HEARTH_OK)

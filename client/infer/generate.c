@@ -19,8 +19,11 @@
 
 struct hearth_generator {
     hearth_alloc al;
+    const hearth_model *model;
     const hearth_model_config *c;
     const hearth_tokenizer *tokenizer;
+    hearth_pool *pool;
+    const hearth_kernels *kernels;
     hearth_arena arena;
     hearth_decoder *dec;
     float *logits;   /* [vocab_size] */
@@ -40,21 +43,35 @@ static size_t min_size(size_t a, size_t b) {
     return a < b ? a : b;
 }
 
-static hearth_status build(hearth_generator *g, const hearth_model *model,
-                           hearth_adapter *adapter, hearth_pool *pool,
-                           const hearth_kernels *kernels, hearth_error *err) {
+/* A decoder with this adapter in the place of the one that is there.  The old
+ * one's memory is used again when the new one fits into it. */
+static hearth_status make_decoder(hearth_generator *g, hearth_adapter *adapter,
+                                  hearth_error *err) {
     hearth_decoder_sizes sizes;
-    hearth_decoder_shape s = {.model = model,
+    hearth_arena fresh = {0};
+    hearth_decoder_shape s = {.model = g->model,
                               .adapter = adapter,
                               .mode = HEARTH_DECODER_INFER,
                               .max_tokens = min_size(PREFILL, g->max_context),
                               .max_context = g->max_context,
-                              .n_workers = hearth_pool_size(pool)};
+                              .n_workers = hearth_pool_size(g->pool)};
     hearth_status st = hearth_decoder_plan(&s, &sizes, err);
     if (st != HEARTH_OK) return st;
-    if (hearth_arena_init(&g->arena, &g->al, sizes.total) != HEARTH_OK)
-        return no_memory(err);
-    st = hearth_decoder_new(&g->dec, &s, pool, kernels, &g->arena, err);
+    if (sizes.total > g->arena.size) {
+        if (hearth_arena_init(&fresh, &g->al, sizes.total) != HEARTH_OK)
+            return no_memory(err);
+        hearth_arena_free(&g->arena);
+        g->arena = fresh;
+    }
+    hearth_arena_reset(&g->arena, 0);
+    g->n = 0;
+    g->dec = NULL;
+    return hearth_decoder_new(&g->dec, &s, g->pool, g->kernels, &g->arena, err);
+}
+
+static hearth_status build(hearth_generator *g, hearth_adapter *adapter,
+                           hearth_error *err) {
+    hearth_status st = make_decoder(g, adapter, err);
     if (st != HEARTH_OK) return st;
     g->logits = hearth_mem_array(&g->al, g->c->vocab_size, sizeof(*g->logits));
     g->order = hearth_mem_array(&g->al, g->c->vocab_size, sizeof(*g->order));
@@ -71,14 +88,17 @@ hearth_status hearth_generator_open(
     hearth_generator *g = hearth_mem_new(al, sizeof(*g));
     if (!g) return no_memory(err);
     g->al = *al;
+    g->model = model;
     g->c = hearth_model_get_config(model);
+    g->pool = pool;
+    g->kernels = kernels;
     g->tokenizer = tokenizer;
     g->max_context = max_context
                          ? max_context
                          : min_size(DEFAULT_CONTEXT, g->c->max_positions);
     g->piece = (hearth_buf)HEARTH_BUF_INIT(&g->al);
     hearth_text_gate_init(&g->gate, &g->al);
-    hearth_status st = build(g, model, adapter, pool, kernels, err);
+    hearth_status st = build(g, adapter, err);
     if (st != HEARTH_OK) {
         hearth_generator_close(g);
         return st;
@@ -97,6 +117,13 @@ void hearth_generator_close(hearth_generator *g) {
     hearth_mem_free(&al, g->order);
     hearth_mem_free(&al, g->token);
     hearth_mem_free(&al, g);
+}
+
+hearth_status hearth_generator_set_adapter(hearth_generator *g,
+                                           hearth_adapter *adapter,
+                                           hearth_error *err) {
+    if (!g) return HEARTH_EINVAL;
+    return make_decoder(g, adapter, err);
 }
 
 void hearth_generator_forget(hearth_generator *g) {
@@ -174,7 +201,7 @@ static hearth_status choose(hearth_generator *g,
     if (o->repeat_penalty < 1 || o->repeat_penalty > 1)
         hearth_sample_penalize(g->logits, g->c->vocab_size,
                                g->token + g->n - window, window,
-                               o->repeat_penalty);
+                               o->repeat_penalty, g->order);
     *id = hearth_sample_token(g->logits, g->c->vocab_size, g->order, &rule,
                               hearth_philox_uniform(key, step, 0));
     if (*id < 0)

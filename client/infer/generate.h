@@ -43,7 +43,8 @@ typedef struct {
     uint32_t top_k;        /* 0: off */
     double repeat_penalty; /* > 0; 1: off.  Divides positive, multiplies
                               negative logits of tokens in the window */
-    size_t repeat_window;  /* last tokens looked at, prompt included */
+    size_t repeat_window;  /* last tokens looked at, prompt included; SIZE_MAX:
+                              all of them, as transformers does */
     uint64_t seed;
     const char *const *stop; /* [n_stop] UTF-8, not empty */
     size_t n_stop;
@@ -51,7 +52,7 @@ typedef struct {
 } hearth_generate_options;
 
 #define HEARTH_GENERATE_OPTIONS_INIT                                           \
-    { 128, 0.0, 1.0, 0, 1.0, 64, 0, NULL, 0, false }
+    { 128, 0.0, 1.0, 0, 1.0, SIZE_MAX, 0, NULL, 0, false }
 
 typedef enum {
     HEARTH_FINISH_LENGTH, /* max_tokens reached */
@@ -78,6 +79,14 @@ HEARTH_MUST_CHECK hearth_status hearth_generator_open(
     const hearth_tokenizer *tokenizer, size_t max_context, hearth_pool *pool,
     const hearth_kernels *kernels, const hearth_alloc *al, hearth_error *err);
 void hearth_generator_close(hearth_generator *g); /* NULL is a no-op */
+
+/* Go on with another adapter (NULL: the base alone): the base is not read
+ * again, the cached context is forgotten.  Memory grows only to what the
+ * largest adapter so far needs.
+ * HEARTH_EINVAL (an adapter of another model) and HEARTH_ENOMEM leave the
+ * generator as it was. */
+HEARTH_MUST_CHECK hearth_status hearth_generator_set_adapter(
+    hearth_generator *g, hearth_adapter *adapter, hearth_error *err);
 
 /* Forget the cached context: needed after the adapter's values changed. */
 void hearth_generator_forget(hearth_generator *g);

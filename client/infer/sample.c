@@ -16,14 +16,16 @@ typedef struct {
 } token_heap;
 
 void hearth_sample_penalize(float *logits, size_t n, const int32_t *seen,
-                            size_t n_seen, double penalty) {
+                            size_t n_seen, double penalty, uint32_t *mark) {
+    for (size_t i = 0; i < (n + 31) / 32; i++) mark[i] = 0;
     for (size_t i = 0; i < n_seen; i++) {
-        bool again = false;
         if (seen[i] < 0 || (size_t)seen[i] >= n) continue;
-        for (size_t k = 0; k < i && !again; k++) again = seen[k] == seen[i];
-        if (again) continue;
-        double x = (double)logits[seen[i]];
-        logits[seen[i]] = (float)(x > 0 ? x / penalty : x * penalty);
+        size_t id = (size_t)seen[i];
+        uint32_t bit = (uint32_t)1 << (id % 32);
+        if (mark[id / 32] & bit) continue;
+        mark[id / 32] |= bit;
+        double x = (double)logits[id];
+        logits[id] = (float)(x > 0 ? x / penalty : x * penalty);
     }
 }
 
@@ -84,8 +86,13 @@ static size_t keep(token_heap *h, const hearth_sample_rule *r, double top,
     if (!some && r->top_p < 1.0)
         for (size_t i = 0; i < n; i++)
             total += weight(h->logits, i, top, r->temperature);
-    for (size_t i = 0; some && i < k; i++)
-        total += weight(h->logits, pop(h), top, r->temperature);
+    for (size_t i = 0; some && i < k; i++) {
+        uint32_t token = pop(h);
+        total += weight(h->logits, token, top, r->temperature);
+        /* Whoever equals the last of the k is kept with it. */
+        if (i + 1 == k && h->n && !(h->logits[h->heap[0]] < h->logits[token]))
+            k++;
+    }
     while (kept < k) {
         uint32_t token = some ? h->heap[n - 1 - kept] : pop(h);
         so_far += weight(h->logits, token, top, r->temperature);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client/infer/sample.h - choose the next token from logits.
  *
- * Exact in one order: penalty, temperature, top-k, top-p, draw; common/refmath
- * only, so the same logits and draw give the same token on every machine.
+ * Exact in one order, which is transformers': penalty, temperature, top-k (with
+ * all that equal the last one), top-p, draw; common/refmath only, so the same logits and draw give the same token on every machine.
  *
  * Threads: no shared state.   Memory: allocates nothing.
  */
@@ -19,10 +19,11 @@ typedef struct {
 } hearth_sample_rule;
 
 /* Divide positive and multiply negative logits of the tokens in seen [n_seen]
- * by penalty, once each.  Tokens outside [0, n) are ignored.
+ * by penalty, once each.  Tokens outside [0, n) are ignored.  mark [(n + 31) /
+ * 32] is scratch.
  * Source: Keskar et al., CTRL, arXiv:1909.05858, section 4.1. */
 void hearth_sample_penalize(float *logits, size_t n, const int32_t *seen,
-                            size_t n_seen, double penalty);
+                            size_t n_seen, double penalty, uint32_t *mark);
 
 /* logits [n]; order [n] is scratch; draw in [0, 1).  Returns the token, or -1
  * when a logit is NaN or +infinity or none is finite.

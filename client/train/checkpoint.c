@@ -2,13 +2,15 @@
 /* client/train/checkpoint.c - layout (common/FORMATS.md, "checkpoint"):
  *
  *   0   8  magic "HEARTHCK"
- *   8   4  version (1)           all integers little-endian
+ *   8   4  version (2)           all integers little-endian
  *  12   4  zero
  *  16   8  n: trained values
  *  24   8  step          32  8  records taken      40  8  micro-batches
  *  48   8  tokens        56  8  optimizer steps
  *  64  32  digest of the run (settings, model, shapes, records)
- *  96  4n  values, then 4n first moments, then 4n second moments (f32)
+ *  96   8  best validation loss (f64)             104  8  evaluations since
+ * 112   8  1 when the best has been saved, else 0
+ * 120  4n  values, then 4n first moments, then 4n second moments (f32)
  *   .  32  SHA-256 of everything before
  *
  * The file is mapped and its digest checked before a single value is used. */
@@ -24,8 +26,8 @@
 #include "common/hash.h"
 
 #define MAGIC        "HEARTHCK"
-#define VERSION      1u
-#define HEADER_BYTES ((size_t)96)
+#define VERSION      2u
+#define HEADER_BYTES ((size_t)120)
 #define DIGEST_BYTES ((size_t)32)
 
 /* Hash every document: tokens, then labels. */
@@ -103,6 +105,11 @@ static void put_header(uint8_t h[HEADER_BYTES], const hearth_trainer *t,
     hearth_store_le64(h + 48, t->total_tokens);
     hearth_store_le64(h + 56, t->opt.t);
     memcpy(h + 64, digest, 32);
+    uint64_t best;
+    memcpy(&best, &t->memo.best_loss, sizeof(best));
+    hearth_store_le64(h + 96, best);
+    hearth_store_le64(h + 104, t->memo.bad_evals);
+    hearth_store_le64(h + 112, t->memo.has_best);
 }
 
 /* Bytes to the file and to the digest over it. */
@@ -227,6 +234,10 @@ hearth_status hearth_checkpoint_load(hearth_trainer *t, const char *path,
         t->micro = hearth_load_le64(f.v + 40);
         t->total_tokens = hearth_load_le64(f.v + 48);
         t->opt.t = hearth_load_le64(f.v + 56);
+        uint64_t best = hearth_load_le64(f.v + 96);
+        memcpy(&t->memo.best_loss, &best, sizeof(best));
+        t->memo.bad_evals = hearth_load_le64(f.v + 104);
+        t->memo.has_best = hearth_load_le64(f.v + 112) == 1;
         if (t->adapter && !t->adapter->freeze_a && t->step)
             t->adapter->has_a_seed = false;
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client/train/evaluate.c - two passes over the records: the answers that are
  * to be learnt (their loss is the result), then the wrong choices of questions
- * (only compared).  A choice is scored by its mean loss a token, so that a
- * long answer is not punished for its length. */
+ * (only compared).  A choice is scored by its log-probability, summed over its
+ * tokens: the number that papers and other tools report. */
 #include "client/train/evaluate.h"
 
 #include <math.h>
@@ -29,7 +29,7 @@ typedef struct {
     hearth_decoder *dec;
     size_t batch, n_docs, max_tokens;
     uint64_t done;
-    double *score; /* [n_docs] mean loss of a token; NaN: nothing to score */
+    double *score; /* [n_docs] minus log-probability; NaN: nothing to score */
     /* The stream being laid out. */
     hearth_stream s;
     int32_t *token, *label;
@@ -109,10 +109,8 @@ static hearth_status flush(evaluation *e, hearth_loss *total) {
                     .record +
                 1);
     if (st != HEARTH_OK) return st;
-    for (size_t k = 0; k < e->s.n_docs; k++) {
-        hearth_document d = hearth_dataset_doc(e->ds, e->doc[k]);
-        e->score[e->doc[k]] = e->doc_loss[k] / (double)n_supervised(&d);
-    }
+    for (size_t k = 0; k < e->s.n_docs; k++)
+        e->score[e->doc[k]] = e->doc_loss[k];
     if (total) {
         total->loss_sum += loss.loss_sum;
         total->n_supervised += loss.n_supervised;

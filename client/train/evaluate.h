@@ -40,7 +40,8 @@ typedef struct {
     uint64_t hits;         /* of those, right */
     uint64_t records;      /* records with a supervised token */
     uint64_t choices;      /* questions with choices */
-    uint64_t choice_hits;  /* of those, right choice most likely */
+    uint64_t choice_hits;  /* of those, the right choice has the largest
+                              log-probability, summed over its tokens */
 } hearth_eval_result;
 
 /* Evaluate over every record of ds.  adapter and opt may be NULL.

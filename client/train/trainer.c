@@ -101,6 +101,7 @@ hearth_trainer_open(hearth_trainer **out, const hearth_model *model,
     t->pool = pool;
     t->al = *hearth_mem_or_default(al);
     t->plan = plan;
+    t->memo.best_loss = (double)INFINITY;
     if ((st = commit_memory(t, err)) != HEARTH_OK) goto done;
     if ((st = list_spans(t)) != HEARTH_OK) {
         (void)hearth_error_set(err, st, "no memory");
@@ -132,6 +133,10 @@ void hearth_trainer_progress(const hearth_trainer *t, uint64_t *steps,
                              uint64_t *tokens) {
     *steps = t->step;
     *tokens = t->total_tokens;
+}
+
+hearth_train_memo *hearth_trainer_memo(hearth_trainer *t) {
+    return &t->memo;
 }
 
 bool hearth_trainer_is_done(const hearth_trainer *t) {

@@ -104,6 +104,15 @@ hearth_status hearth_trainer_tick(hearth_trainer *t, hearth_train_event *ev,
 void hearth_trainer_progress(const hearth_trainer *t, uint64_t *steps,
                              uint64_t *tokens);
 
+/* What the caller of a run must remember beside its numbers: kept by _trainer,
+ * written and read with checkpoints, never looked at here. */
+typedef struct {
+    double best_loss;   /* lowest validation loss; infinite: none yet */
+    uint64_t bad_evals; /* evaluations in a row without a new best */
+    bool has_best;      /* the values of best_loss have been saved */
+} hearth_train_memo;
+hearth_train_memo *hearth_trainer_memo(hearth_trainer *t);
+
 /* Are all steps complete?  Then _tick is HEARTH_ESTATE. */
 bool hearth_trainer_is_done(const hearth_trainer *t);
 

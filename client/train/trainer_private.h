@@ -32,6 +32,7 @@ struct hearth_trainer {
     uint64_t micro;
     uint64_t total_tokens;
     bool failed; /* a NaN was met */
+    hearth_train_memo memo;
 
     /* The step in progress. */
     uint64_t step_records; /* taken so far; 0 between steps */

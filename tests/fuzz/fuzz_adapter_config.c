@@ -8,6 +8,7 @@
 
 #include "common/adapter_peft.h"
 #include "common/lora_names.h"
+#include "common/name_pattern.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -52,11 +53,29 @@ static void check_names(const char *s, size_t n) {
         abort();
 }
 
+/* Any text as a key of rank_pattern. */
+static void check_pattern(const char *s, size_t n) {
+    char text[128];
+    bool m;
+    memcpy(text, s, n);
+    text[n] = 0;
+    hearth_status st = hearth_name_pattern_match(text, "a.b.0.q_proj", &m);
+    if (st != HEARTH_OK && st != HEARTH_EUNSUPPORTED && st != HEARTH_ETOOBIG)
+        abort();
+    if (st != HEARTH_OK && m) abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     hearth_peft_info info;
     hearth_error err;
     counter c = {0};
     if (size) check_names((const char *)data, size);
+    if (size == 1 && /* more than a file may hold: refused before it is read */
+        hearth_peft_config_parse((const char *)data,
+                                 HEARTH_PEFT_CONFIG_LIMIT + 1, &info, NULL,
+                                 NULL, &err) != HEARTH_ETOOBIG)
+        abort();
+    if (size && size < 128) check_pattern((const char *)data, size);
     hearth_status st = hearth_peft_config_parse(size ? (const char *)data : "",
                                                 size, &info, count, &c, &err);
     if (st == HEARTH_OK) {

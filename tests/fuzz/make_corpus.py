@@ -108,6 +108,13 @@ def adapter_config():
         {**LORA, "rank_pattern": {f"layers.{i}.q_proj": 2 for i in range(101)}})
     put("adapter_config", "dropout_range", {**LORA, "lora_dropout": 2})
     put("adapter_config", "target_comma", {**LORA, "target_modules": ["q,v"]})
+    put("adapter_config", "above_the_cap", "x")
+    put("adapter_config", "patterns_regex", {**LORA, "rank_pattern": {
+        r"layers\.[0-3]\.(?:self_attn|mlp)\.\w+$": 2, "^model.*q_proj": 3},
+        "alpha_pattern": {"(q_proj|k_proj)": 2.5, ".*": 1}})
+    put("adapter_config", "pattern_refused", {**LORA, "rank_pattern": {"q{2}": 2}})
+    put("adapter_config", "pattern_long", {**LORA, "rank_pattern": {"a" * 300: 2}})
+    put("adapter_config", "pattern_text", r"(a*|[^0-9]+?b)*\.(x|\d?)+$")
 
 
 # ---- client/tokenizer/*.c ----------------------------------------------

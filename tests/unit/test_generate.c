@@ -261,6 +261,76 @@ static void broken_weights_are_an_error(void **state) {
     hearth_adapter_free(a);
 }
 
+static hearth_adapter *lora(uint32_t rank, uint32_t targets, uint64_t seed) {
+    hearth_lora_spec spec = {rank, 2.0f, targets, 0, false, false};
+    return tiny_adapter(model, &spec, seed);
+}
+
+/* One generator goes from adapter to adapter and back to the base: each text
+ * is that of a fresh generator, and memory stays that of the largest. */
+static void switching_adapters_equals_a_fresh_generator(void **state) {
+    hearth_adapter *a[3] = {lora(2, HEARTH_TARGETS_QV, 1),
+                            lora(5, HEARTH_TARGETS_LINEAR, 2), NULL};
+    static const size_t order[] = {1, 0, 2, 1, 1, 0, 2, 0};
+    hearth_generate_options o = HEARTH_GENERATE_OPTIONS_INIT;
+    hearth_fail_alloc fa;
+    hearth_alloc al = hearth_fail_alloc_init(&fa, 0);
+    hearth_generator *g = NULL;
+    long live = 0;
+    sink want[3] = {{.n = 0}};
+    (void)state;
+    o.max_tokens = 24;
+    o.ignore_eos = true;
+    for (size_t i = 0; i < 3; i++) {
+        hearth_generator *fresh = NULL;
+        assert_ok(hearth_generator_open(&fresh, model, a[i], tokenizer, 64,
+                                        NULL, hearth_kernels_default(), NULL,
+                                        NULL));
+        run(fresh, &o, &want[i]);
+        hearth_generator_close(fresh);
+    }
+    assert_string_not_equal(want[0].text, want[1].text);
+    assert_string_not_equal(want[0].text, want[2].text);
+    assert_ok(hearth_generator_open(&g, model, NULL, tokenizer, 64, NULL,
+                                    hearth_kernels_default(), &al, NULL));
+    for (size_t k = 0; k < sizeof(order) / sizeof(order[0]); k++) {
+        sink s = {.n = 0};
+        assert_ok(hearth_generator_set_adapter(g, a[order[k]], NULL));
+        run(g, &o, &s);
+        assert_string_equal(s.text, want[order[k]].text);
+        if (k == 0) live = fa.live;
+        assert_int_equal(fa.live, live);
+    }
+    hearth_generator_close(g);
+    assert_int_equal(fa.live, 0);
+    for (size_t i = 0; i < 3; i++) hearth_adapter_free(a[i]);
+}
+
+static void a_switch_that_fails_changes_nothing(void **state) {
+    hearth_generate_options o = HEARTH_GENERATE_OPTIONS_INIT;
+    hearth_adapter *big = lora(9, HEARTH_TARGETS_LINEAR, 2);
+    hearth_fail_alloc fa;
+    hearth_alloc al = hearth_fail_alloc_init(&fa, 0);
+    hearth_generator *g = NULL;
+    sink before = {.n = 0}, after = {.n = 0};
+    (void)state;
+    assert_ok(hearth_generator_open(&g, model, NULL, tokenizer, 64, NULL,
+                                    hearth_kernels_default(), &al, NULL));
+    run(g, &o, &before);
+    fa.refuse = fa.calls + 1;
+    assert_int_equal(hearth_generator_set_adapter(g, big, NULL), HEARTH_ENOMEM);
+    fa.refuse = 0;
+    big->pair[0].in++; /* of another model */
+    assert_int_equal(hearth_generator_set_adapter(g, big, NULL), HEARTH_EINVAL);
+    big->pair[0].in--;
+    assert_int_equal(hearth_generator_set_adapter(NULL, big, NULL),
+                     HEARTH_EINVAL);
+    run(g, &o, &after);
+    assert_string_equal(before.text, after.text);
+    hearth_generator_close(g);
+    hearth_adapter_free(big);
+}
+
 static void allocation_failures_are_clean(void **state) {
     hearth_generate_options o = HEARTH_GENERATE_OPTIONS_INIT;
     (void)state;
@@ -291,6 +361,8 @@ int main(void) {
         cmocka_unit_test(penalty_makes_greedy_text_repeat_less),
         cmocka_unit_test(bad_options_are_refused),
         cmocka_unit_test(broken_weights_are_an_error),
+        cmocka_unit_test(switching_adapters_equals_a_fresh_generator),
+        cmocka_unit_test(a_switch_that_fails_changes_nothing),
         cmocka_unit_test(allocation_failures_are_clean),
     };
     return cmocka_run_group_tests_name("client/infer/generate", tests, set_up,

@@ -102,11 +102,23 @@ static void numbers_that_are_not_finite_are_refused(void **state) {
     assert_int_equal(hearth_sample_token(bad[0], 0, order, &rule, 0.5), -1);
 }
 
+/* transformers keeps all that are no smaller than the k-th largest. */
+static void top_k_keeps_all_that_equal_the_last(void **state) {
+    static const float few[5] = {1, 3, 1, 2, 0};
+    hearth_sample_rule rule = {1, 3, 1};
+    uint32_t scratch[5], seen[5] = {0};
+    (void)state;
+    for (int i = 0; i < 1000; i++)
+        seen[hearth_sample_token(few, 5, scratch, &rule, i / 1000.0)]++;
+    assert_true(seen[0] && seen[1] && seen[2] && seen[3] && !seen[4]);
+}
+
 static void penalty_applies_once_and_towards_less(void **state) {
     float v[3] = {2, -2, 5};
     const int32_t seen[] = {0, 1, 0, 0, -1, 3, 1};
     (void)state;
-    hearth_sample_penalize(v, 3, seen, 7, 2);
+    uint32_t mark[1] = {7};
+    hearth_sample_penalize(v, 3, seen, 7, 2, mark);
     assert_true(fabs((double)v[0] - 1) < 1e-6);
     assert_true(fabs((double)v[1] + 4) < 1e-6);
     assert_true(fabs((double)v[2] - 5) < 1e-6);
@@ -117,6 +129,7 @@ int main(void) {
         cmocka_unit_test(zero_temperature_takes_the_first_largest),
         cmocka_unit_test(shares_follow_the_probabilities),
         cmocka_unit_test(top_k_and_top_p_keep_the_largest),
+        cmocka_unit_test(top_k_keeps_all_that_equal_the_last),
         cmocka_unit_test(every_draw_gives_a_token_that_may_come),
         cmocka_unit_test(numbers_that_are_not_finite_are_refused),
         cmocka_unit_test(penalty_applies_once_and_towards_less),
