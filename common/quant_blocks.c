@@ -17,9 +17,7 @@
 #include "common/quant_blocks.h"
 
 #include <math.h>
-#include <string.h>
 
-#include "common/bytes.h"
 #include "common/safetensors.h"
 
 #define BLOCK 32u
@@ -180,4 +178,44 @@ void hearth_quant_decode(hearth_quant_type t, const uint8_t *row, size_t first,
         return;
     }
     for (size_t i = 0; i < n; i += per, p += bytes) decode_block(t, p, out + i);
+}
+
+/* d = max|x| / 127, q = round(x / d). */
+static void encode_q8_0(const float *x, uint8_t *p) {
+    float top = 0;
+    for (unsigned i = 0; i < BLOCK; i++) top = fmaxf(top, fabsf(x[i]));
+    float d = top / 127.0f, inverse = d > 0 ? 1.0f / d : 0;
+    hearth_dtype_from_f32(HEARTH_DTYPE_F16, &d, 1, p);
+    for (unsigned i = 0; i < BLOCK; i++)
+        p[2 + i] = (uint8_t)(int8_t)roundf(x[i] * inverse);
+}
+
+/* The element furthest from zero becomes -8; q = floor(x / d + 8.5), at most
+ * 15. */
+static void encode_q4_0(const float *x, uint8_t *p) {
+    float far = 0;
+    for (unsigned i = 0; i < BLOCK; i++)
+        if (fabsf(x[i]) > fabsf(far)) far = x[i];
+    float d = far / -8.0f, inverse = fabsf(d) > 0 ? 1.0f / d : 0;
+    hearth_dtype_from_f32(HEARTH_DTYPE_F16, &d, 1, p);
+    for (unsigned i = 0; i < BLOCK / 2; i++) {
+        int low = (int)(x[i] * inverse + 8.5f);
+        int high = (int)(x[i + 16] * inverse + 8.5f);
+        low = low > 15 ? 15 : low;
+        high = high > 15 ? 15 : high;
+        p[2 + i] = (uint8_t)(low | high << 4);
+    }
+}
+
+bool hearth_quant_encode(hearth_quant_type t, const float *x, size_t n,
+                         uint8_t *out) {
+    size_t per = TYPES[t].elements, bytes = TYPES[t].bytes;
+    if (per == 1) {
+        hearth_dtype_from_f32(float_type(t), x, n, out);
+        return true;
+    }
+    if (t != HEARTH_QUANT_Q8_0 && t != HEARTH_QUANT_Q4_0) return false;
+    for (size_t i = 0; i < n; i += per, out += bytes)
+        (t == HEARTH_QUANT_Q8_0 ? encode_q8_0 : encode_q4_0)(x + i, out);
+    return true;
 }

@@ -100,6 +100,11 @@ HEARTH_MUST_CHECK hearth_status hearth_tensor_read_f32(const hearth_tensor *t,
 void hearth_dtype_to_f32(hearth_dtype dtype, const uint8_t *bytes, size_t n,
                          float *out);
 
+/* The reverse, rounded to nearest, ties to even; NaN stays NaN, what is too
+ * large becomes infinite.  dtype not OTHER. */
+void hearth_dtype_from_f32(hearth_dtype dtype, const float *x, size_t n,
+                           uint8_t *bytes);
+
 /* Writing: new, declare every tensor, write their bytes in that order in
  * pieces of any size, finish.  The file appears at path only at finish, by
  * rename; free before that removes what was written.

@@ -8,6 +8,51 @@
 #include "common/mem.h"
 #include "common/safetensors.h"
 
+static uint32_t float_bits(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof(bits));
+    return bits;
+}
+
+/* IEEE binary32 to binary16. */
+static uint16_t float_to_half(float x) {
+    uint32_t bits = float_bits(x), sign = bits >> 16 & 0x8000u;
+    uint32_t a = bits & 0x7fffffffu;
+    if (a > 0x7f800000u) return (uint16_t)(sign | 0x7e00u); /* NaN */
+    if (a >= 0x47800000u) return (uint16_t)(sign | 0x7c00u);
+    if (a < 0x38800000u) { /* below 2^-14: a multiple of 2^-24 */
+        float scaled = (x < 0 ? -x : x) * 0x1p24f;
+        uint32_t q = (uint32_t)scaled;
+        float rest = scaled - (float)q;
+        if (rest > 0.5f || (rest >= 0.5f && q & 1)) q++;
+        return (uint16_t)(sign | q);
+    }
+    uint32_t odd = a >> 13 & 1;
+    a += 0xfffu + odd - (112u << 23);
+    return (uint16_t)(sign | a >> 13);
+}
+
+static uint16_t float_to_bf16(float x) {
+    uint32_t bits = float_bits(x);
+    if ((bits & 0x7fffffffu) > 0x7f800000u)
+        return (uint16_t)(bits >> 16 | 0x40u);
+    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
+}
+
+void hearth_dtype_from_f32(hearth_dtype dtype, const float *x, size_t n,
+                           uint8_t *bytes) {
+    for (size_t i = 0; i < n; i++) {
+        if (dtype == HEARTH_DTYPE_F32) {
+            hearth_store_le32(bytes + 4 * i, float_bits(x[i]));
+            continue;
+        }
+        uint16_t h = dtype == HEARTH_DTYPE_F16 ? float_to_half(x[i])
+                                               : float_to_bf16(x[i]);
+        bytes[2 * i] = (uint8_t)h;
+        bytes[2 * i + 1] = (uint8_t)(h >> 8);
+    }
+}
+
 struct hearth_safetensors_writer {
     hearth_alloc al;
     hearth_file_writer file;

@@ -135,6 +135,7 @@ int hearth_cmd_model(hearth_cli *cli, int argc, char **argv) {
     static const hearth_subcommand subs[] = {
         {"create", create, "a model with random weights"},
         {"inspect", inspect, "what a model is made of"},
+        {"convert", hearth_model_word_convert, "a model as one GGUF file"},
         {"logits", hearth_model_word_logits,
          "the logits of given tokens, to a file"},
         {"gradients", hearth_model_word_gradients,

@@ -14,4 +14,7 @@
 int hearth_model_word_logits(hearth_cli *cli, int argc, char **argv);
 int hearth_model_word_gradients(hearth_cli *cli, int argc, char **argv);
 
+/* client/cli/model_convert_word.c: a model as a GGUF file. */
+int hearth_model_word_convert(hearth_cli *cli, int argc, char **argv);
+
 #endif /* HEARTH_CLIENT_CLI_MODEL_WORDS_H */

@@ -12,7 +12,12 @@
 #include "common/bytes.h"
 #include "common/error.h"
 #include "common/file.h"
+#include "common/gguf.h"
 #include "common/mem.h"
+
+/* Keys of GGUF files: the format's own, and ours. */
+#define GGUF_TOKENIZER_KEY "tokenizer.huggingface.json"
+#define GGUF_CONFIG_KEY    "hearth.tokenizer_config"
 
 static size_t scale(uint32_t hash, size_t n) {
     return (size_t)(((uint64_t)hash * (uint64_t)n) >> 32);
@@ -256,6 +261,32 @@ done:
     return st;
 }
 
+/* A GGUF file that carries tokenizer.json, as `hearth model convert` writes
+ * it. */
+static hearth_status open_gguf(hearth_tokenizer **out, const char *path,
+                               const hearth_alloc *al, hearth_error *err) {
+    hearth_gguf *g = NULL;
+    const char *json = NULL, *config = NULL;
+    size_t n_json = 0, n_config = 0;
+    hearth_status st = hearth_gguf_open(&g, path, al, err);
+    if (st != HEARTH_OK) return st;
+    if (hearth_gguf_string(g, GGUF_TOKENIZER_KEY, &json, &n_json) != HEARTH_OK)
+        st = hearth_error_set(err, HEARTH_EUNSUPPORTED,
+                              "%.150s: the file has no tokenizer.json inside; "
+                              "convert the model with `hearth model convert`",
+                              path);
+    if (hearth_gguf_string(g, GGUF_CONFIG_KEY, &config, &n_config) != HEARTH_OK)
+        config = NULL, n_config = 0;
+    if (st == HEARTH_OK) {
+        st = hearth_tokenizer_parse(out, json, n_json, config, n_config, al,
+                                    err);
+        if (st == HEARTH_EFORMAT || st == HEARTH_EUNSUPPORTED)
+            (void)hearth_error_prefix(err, "%s", path);
+    }
+    hearth_gguf_close(g);
+    return st;
+}
+
 hearth_status hearth_tokenizer_open(hearth_tokenizer **out, const char *path,
                                     const hearth_alloc *al, hearth_error *err) {
     char json_path[1024], config_path[1024];
@@ -264,6 +295,9 @@ hearth_status hearth_tokenizer_open(hearth_tokenizer **out, const char *path,
     if (!out) return HEARTH_EINVAL;
     *out = NULL;
     if (!path) return hearth_error_set(err, HEARTH_EINVAL, "no path given");
+    size_t n = strlen(path);
+    if (n > 5 && strcmp(path + n - 5, ".gguf") == 0)
+        return open_gguf(out, path, al, err);
     bool dir = hearth_file_is_dir(path), have_config = false;
     st = hearth_file_join(json_path, sizeof(json_path), path, "tokenizer.json");
     if (st == HEARTH_OK)
