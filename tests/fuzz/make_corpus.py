@@ -270,6 +270,147 @@ def safetensors():
          + json.dumps(one).encode() + b"}", bytes(4))
 
 
+# ---- common/gguf.c, client/model/gguf_model.c ---------------------------
+
+U32, F32, BOOL, STRING, ARRAY = 4, 6, 7, 8, 9
+
+
+def gguf_text(s):
+    raw = s if isinstance(s, bytes) else s.encode()
+    return struct.pack("<Q", len(raw)) + raw
+
+
+def gguf_key(key, kind, value):
+    return gguf_text(key) + struct.pack("<I", kind) + value
+
+
+def gguf_number(key, n):
+    return gguf_key(key, U32, struct.pack("<I", n))
+
+
+def gguf_real(key, x):
+    return gguf_key(key, F32, struct.pack("<f", x))
+
+
+def gguf_info(name, *ne, kind=0, offset=0):
+    return (gguf_text(name) + struct.pack("<I", len(ne)) + struct.pack(f"<{len(ne)}Q", *ne)
+            + struct.pack("<IQ", kind, offset))
+
+
+def gguf_file(keys, infos, data=0, version=3, magic=b"GGUF"):
+    head = (magic + struct.pack("<IQQ", version, len(infos), len(keys))
+            + b"".join(keys) + b"".join(infos))
+    return head + bytes(-len(head) % 32 + data)
+
+
+def gguf():
+    def file(name, *args, **more):
+        put("gguf", name, gguf_file(*args, **more))
+
+    def model(name, arch="llama", drop=(), infos=None, **change):
+        keys = {"embedding_length": 8, "feed_forward_length": 16, "block_count": 2,
+                "attention.head_count": 2, "attention.head_count_kv": 1, "context_length": 64,
+                "rope.freq_base": 1e4, "attention.layer_norm_rms_epsilon": 1e-5,
+                "attention.layer_norm_epsilon": 1e-5, "attention.sliding_window": 4, **change}
+        file(name, [gguf_key("general.architecture", STRING, gguf_text(arch))]
+             + [v if isinstance(v, bytes) else (gguf_real if isinstance(v, float) else gguf_number)(
+                 f"{arch}.{k}", v) for k, v in keys.items() if k not in drop],
+             infos if infos is not None else [gguf_info("token_embd.weight", 8, 2)], 64)
+
+    for arch in ("llama", "gpt2", "qwen2", "qwen3", "gemma3", "phi3"):
+        model("model_" + arch, arch)
+    model("model_other", "mamba")
+    model("model_no_words", infos=[])
+    model("model_no_width", drop=["embedding_length"])
+    model("model_width_real", embedding_length=8.0)
+    model("model_width_zero", embedding_length=0)
+    model("model_heads", **{"attention.head_count_kv": 3})
+    model("model_head_odd", **{"attention.key_length": 3})
+    model("model_eps_text", **{"attention.layer_norm_rms_epsilon": gguf_key(
+        "llama.attention.layer_norm_rms_epsilon", STRING, gguf_text("x"))})
+    model("model_eps_negative", **{"attention.layer_norm_rms_epsilon": -1.0})
+    model("model_rope_part", **{"rope.dimension_count": 2})
+    model("model_rope_linear", **{"t": gguf_key("llama.rope.scaling.type", STRING, gguf_text("linear")),
+                                  "rope.scaling.factor": 2.0})
+    model("model_rope_below", **{"t": gguf_key("llama.rope.scaling.type", STRING, gguf_text("linear")),
+                                 "rope.scaling.factor": 0.5})
+    model("model_rope_yarn", **{"t": gguf_key("llama.rope.scaling.type", STRING, gguf_text("yarn"))})
+    model("model_rope_number", **{"rope.scaling.type": 3})
+    words = gguf_info("token_embd.weight", 8, 2)
+    model("model_divisors_zero", infos=[words, gguf_info("rope_freqs.weight", 2, offset=64)])
+    model("model_divisors_long", infos=[words, gguf_info("rope_freqs.weight", 3, offset=64)])
+    pattern = "gemma3.attention.sliding_window_pattern"
+    model("model_pattern", "gemma3", p=gguf_key(pattern, ARRAY, struct.pack("<IQ2B", BOOL, 2, 1, 0)))
+    model("model_pattern_short", "gemma3", p=gguf_key(pattern, ARRAY, struct.pack("<IQB", BOOL, 1, 1)))
+    model("model_pattern_text", "gemma3", p=gguf_key(
+        pattern, ARRAY, struct.pack("<IQ", STRING, 2) + gguf_text("a") + gguf_text("b")))
+    model("model_tokens", t=gguf_number("tokenizer.ggml.eos_token_id", 1),
+          e=gguf_number("tokenizer.ggml.eot_token_id", 0))
+    file("no_architecture", [], [words], 64)
+    a = gguf_number("a", 1)
+    file("empty", [], [])
+    file("magic", [], [], magic=b"GGML")
+    file("version_1", [], [], version=1)
+    file("twice_key", [a, a], [])
+    file("name_nul", [gguf_number("a\0b", 1)], [])
+    file("name_long", [gguf_number("a" * 256, 1)], [])
+    file("type_unknown", [gguf_key("a", 13, bytes(8))], [])
+    file("string_long", [gguf_key("a", STRING, struct.pack("<Q", 1 << 60))], [])
+    file("bool_two", [gguf_key("a", BOOL, b"\2")], [])
+    for kind, size in enumerate((1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8)):
+        if size:
+            file(f"value_{kind}", [gguf_key("a", kind, bytes(size)), gguf_key(
+                "b", ARRAY, struct.pack("<IQ", kind, 3) + bytes(3 * size))], [])
+    file("array_nested", [gguf_key("a", ARRAY, struct.pack("<IQ", ARRAY, 1) + bytes(32))], [])
+    file("array_type", [gguf_key("a", ARRAY, struct.pack("<IQ", 99, 1) + bytes(32))], [])
+    file("array_long", [gguf_key("a", ARRAY, struct.pack("<IQ", U32, 1 << 40) + bytes(32))], [])
+    file("array_words", [gguf_key("a", ARRAY, struct.pack("<IQ", STRING, 2)
+                                  + gguf_text("x") + gguf_text(""))], [])
+    file("alignment_odd", [gguf_number("general.alignment", 33)], [])
+    file("alignment_text", [gguf_key("general.alignment", STRING, gguf_text("x"))], [])
+    one = gguf_info("t", 4, 2)
+    file("tensor", [], [one], 32)
+    file("tensor_cut", [], [one], 31)
+    file("tensor_no_data", [], [one])
+    put("gguf", "tensor_ends", gguf_file([], [one], 32)[:70])
+    file("tensor_twice", [], [one, gguf_info("t", 4, 2, offset=32)], 64)
+    file("tensor_overlap", [], [gguf_info("a", 4, 4), gguf_info("b", 4, 2, offset=32)], 96)
+    file("tensor_unaligned", [], [gguf_info("t", 4, 2, offset=8)], 64)
+    file("tensor_far", [], [gguf_info("t", 4, 2, offset=1 << 40)], 64)
+    file("tensor_dims", [], [gguf_info("t", 1, 1, 1, 1, 1)], 64)
+    file("tensor_no_dims", [], [gguf_info("t")], 64)
+    file("tensor_huge", [], [gguf_info("t", 1 << 47, 1 << 47)], 64)
+    file("tensor_wide", [], [gguf_info("t", 1 << 60)], 64)
+    file("tensor_half_block", [], [gguf_info("t", 33, kind=8)], 96)
+    file("tensor_iq", [], [gguf_info("t", 256, kind=20)], 96)
+    file("tensor_type", [], [gguf_info("t", 256, kind=999)], 96)
+    for kind, size in ((1, 2), (2, 18), (3, 20), (6, 22), (7, 24), (8, 34), (12, 144), (13, 176),
+                       (14, 210), (30, 2)):
+        file(f"tensor_{kind}", [], [gguf_info("t", 256 if kind in (12, 13, 14) else 32, kind=kind)],
+             max(size, 64))
+    put("gguf", "counts", b"GGUF" + struct.pack("<IQQ", 3, 1 << 60, 1 << 60) + bytes(64))
+    put("gguf", "short", b"GGUF")
+
+
+# ---- client/model/tensor_source.c ---------------------------------------
+
+def tensor_index():
+    def index(name, mapping, **more):
+        put("tensor_index", name, {"metadata": {"total_size": 1}, "weight_map": mapping, **more})
+
+    index("two", {"a": "m-2.safetensors", "b": "m-1.safetensors", "c": "m-2.safetensors"})
+    index("none", {})
+    index("list", [])
+    index("number", {"a": 1})
+    index("folder", {"a": "../m.safetensors"})
+    index("hidden", {"a": ".safetensors"})
+    index("other", {"a": "m.bin"})
+    index("long", {"a": "m" * 200 + ".safetensors"})
+    index("many", {f"t{i}": f"{i}.safetensors" for i in range(1025)})
+    put("tensor_index", "no_map", {"metadata": {}})
+    put("tensor_index", "broken", '{"weight_map":{')
+
+
 # ---- the rest -----------------------------------------------------------
 
 def json_texts():
@@ -350,6 +491,8 @@ model_config()
 adapter_config()
 tokenizer()
 safetensors()
+gguf()
+tensor_index()
 json_texts()
 record_lines()
 routes()
