@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* client/cli/cmd_adapter.c - `hearth adapter inspect`. */
+/* client/cli/cmd_adapter.c - `hearth adapter`. */
 #include <math.h>
 #include <string.h>
 
-#include "client/cli/cli.h"
+#include "client/cli/adapter_words.h"
 #include "client/train/memplan.h"
 #include "common/adapter.h"
 #include "common/adapter_digest.h"
@@ -113,6 +113,8 @@ static int inspect(hearth_cli *cli, int argc, char **argv) {
 int hearth_cmd_adapter(hearth_cli *cli, int argc, char **argv) {
     static const hearth_subcommand subs[] = {
         {"inspect", inspect, "what an adapter holds"},
+        {"export", hearth_adapter_word_export,
+         "for PEFT, for llama.cpp, or merged into its model"},
     };
     return hearth_cli_dispatch(cli, "adapter", subs,
                                sizeof(subs) / sizeof(*subs), argc, argv);

@@ -51,6 +51,7 @@ static int execute(hearth_cli *cli, hearth_workbench *wb, const char *data,
                                    .stop = stop_asked,
                                    .progress = show_progress,
                                    .ud = cli};
+    wb->cli = cli;
     hearth_status st = hearth_workbench_open(
         wb, HEARTH_WORKBENCH_TOKENIZER | HEARTH_WORKBENCH_ADAPTERS, &err);
     opt.reference_kernels = hearth_workbench_is_reference(wb);

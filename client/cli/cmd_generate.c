@@ -84,6 +84,7 @@ static hearth_status run(generating *g, hearth_ids *ids, hearth_error *err) {
     o.n_stop = g->stops.n;
     o.ignore_eos = g->ignore_eos;
 
+    g->wb.cli = g->cli;
     hearth_status st = hearth_workbench_open(
         &g->wb, HEARTH_WORKBENCH_TOKENIZER | HEARTH_WORKBENCH_ADAPTERS, err);
     if (st == HEARTH_OK) st = encode(g, ids, err);

@@ -239,6 +239,7 @@ static hearth_status resume(training *r, hearth_error *err) {
 static hearth_status prepare(training *r, hearth_error *err) {
     hearth_memplan plan = HEARTH_MEMPLAN_INIT;
     hearth_workbench *wb = &r->f.wb;
+    wb->cli = r->cli;
     hearth_status st =
         hearth_workbench_open(wb, HEARTH_WORKBENCH_TOKENIZER, err);
     if (st != HEARTH_OK) return st;

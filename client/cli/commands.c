@@ -36,7 +36,7 @@ static const struct {
     {"plan", "what a training run needs, before it runs"},
     {"tokenize", "texts to token ids"},
     {"model", "create and inspect models, write logits"},
-    {"adapter", "inspect LoRA adapters"},
+    {"adapter", "inspect, export and merge LoRA adapters"},
     {NULL, "taking part in federated training"},
     {"init", "join a coordinator"},
     {"records", "the private records on this device"},

@@ -183,6 +183,7 @@ static int compute(hearth_cli *cli, hearth_workbench *wb, pass *p,
     hearth_error err = {0};
     hearth_loss l = {0};
     bool gradients = mode != HEARTH_DECODER_INFER;
+    wb->cli = cli;
     hearth_status st =
         hearth_workbench_open(wb, HEARTH_WORKBENCH_ADAPTERS, &err);
     if (st == HEARTH_OK) st = open_pass(p, wb, mode, &err);

@@ -92,6 +92,19 @@ static hearth_status split_weight(const char *text, char *dir, size_t cap,
     return HEARTH_OK;
 }
 
+void hearth_workbench_say_applied(hearth_cli *cli, const char *dir,
+                                  const hearth_peft_info *info, float weight) {
+    hearth_event_begin(cli, "adapter");
+    hearth_event_str(cli, "adapter", dir);
+    hearth_event_f64(cli, "weight", (double)weight);
+    hearth_event_u64(cli, "applied", info->n_applied);
+    hearth_event_u64(cli, "tensors", info->n_tensors);
+    hearth_event_end(cli);
+    if (!cli->json)
+        hearth_cli_note(cli, "%s: applied %zu of %zu tensors", dir,
+                        info->n_applied, info->n_tensors);
+}
+
 hearth_status hearth_workbench_load(hearth_workbench *wb, const char *text,
                                     hearth_adapter **out, float *weight,
                                     hearth_peft_info *info, hearth_error *err) {
@@ -103,9 +116,12 @@ hearth_status hearth_workbench_load(hearth_workbench *wb, const char *text,
     const hearth_module_info *modules =
         hearth_model_modules(wb->model, &n_modules);
     st = hearth_adapter_load(out, dir, modules, n_modules, info, NULL, err);
-    if (st != HEARTH_OK || !info->base_id[0]) return st;
+    if (st != HEARTH_OK) return st;
     hearth_workbench_base_id(wb, base);
-    if (strcmp(base, info->base_id) == 0) return HEARTH_OK;
+    if (!info->base_id[0] || strcmp(base, info->base_id) == 0) {
+        if (wb->cli) hearth_workbench_say_applied(wb->cli, dir, info, *weight);
+        return HEARTH_OK;
+    }
     hearth_adapter_free(*out);
     *out = NULL;
     return hearth_error_set(err, HEARTH_EMISMATCH,
@@ -132,9 +148,32 @@ static void note_report(hearth_cli *cli, const char *path,
                         (unsigned long long)r->n_records,
                         (unsigned long long)seq,
                         (unsigned long long)r->n_tokens_cut);
+    if (r->n_answers_cut)
+        hearth_cli_note(cli,
+                        "%s: %llu answers are too long by themselves and "
+                        "lost their end",
+                        path, (unsigned long long)r->n_answers_cut);
+    if (r->n_answers_lost)
+        hearth_cli_note(cli,
+                        "%s: %llu earlier answers of conversations were "
+                        "left out",
+                        path, (unsigned long long)r->n_answers_lost);
     if (r->n_skipped)
         hearth_cli_note(cli, "%s: %llu records hold nothing to learn from",
                         path, (unsigned long long)r->n_skipped);
+    hearth_event_begin(cli, "records");
+    hearth_event_str(cli, "path", path);
+    hearth_event_u64(cli, "records", r->n_records);
+    hearth_event_u64(cli, "documents", r->n_documents);
+    hearth_event_u64(cli, "tokens", r->n_tokens);
+    hearth_event_u64(cli, "supervised", r->n_supervised);
+    hearth_event_u64(cli, "split", r->n_split);
+    hearth_event_u64(cli, "truncated", r->n_truncated);
+    hearth_event_u64(cli, "tokens_cut", r->n_tokens_cut);
+    hearth_event_u64(cli, "answers_cut", r->n_answers_cut);
+    hearth_event_u64(cli, "answers_lost", r->n_answers_lost);
+    hearth_event_u64(cli, "skipped", r->n_skipped);
+    hearth_event_end(cli);
 }
 
 hearth_status hearth_workbench_dataset(hearth_workbench *wb, hearth_cli *cli,

@@ -35,6 +35,8 @@ typedef struct {
     uint64_t threads;         /* 0: one per core */
     uint64_t seq; /* tokens of a record at most; 0: 256, or the model's */
 
+    struct hearth_cli *cli; /* told what loads applied; NULL: nobody is */
+
     /* Opened. */
     hearth_pool *pool;
     hearth_model *model;
@@ -76,11 +78,15 @@ hearth_status hearth_workbench_open(hearth_workbench *wb, unsigned parts,
 void hearth_workbench_close(hearth_workbench *wb);
 
 /* Load one "DIR" or "DIR:weight" for the open model; refuses an adapter whose
- * file says that it was made for another base. */
+ * file says that it was made for another base.  Says "applied N of N". */
 HEARTH_MUST_CHECK
 hearth_status hearth_workbench_load(hearth_workbench *wb, const char *text,
                                     hearth_adapter **out, float *weight,
                                     hearth_peft_info *info, hearth_error *err);
+
+/* "applied N of N" of a load: an event, and a remark on stderr. */
+void hearth_workbench_say_applied(hearth_cli *cli, const char *dir,
+                                  const hearth_peft_info *info, float weight);
 
 /* A data set of a JSON-lines file; the caller frees it.  What was cut or
  * skipped is noted on stderr. */

@@ -117,20 +117,29 @@ static hearth_status save_tensor(void *ud, hearth_safetensors_writer *w,
                                                (size_t)t->rows * t->cols, err);
 }
 
+hearth_status hearth_model__copy_sides(const char *src_dir, const char *dir,
+                                       const hearth_alloc *al,
+                                       hearth_error *err) {
+    char path[MAX_PATH_BYTES];
+    hearth_status st = HEARTH_OK;
+    for (size_t i = 0;
+         st == HEARTH_OK && i < sizeof(side_files) / sizeof(side_files[0]);
+         i++) {
+        st = join(path, src_dir, side_files[i], err);
+        if (st == HEARTH_OK && hearth_file_exists(path))
+            st = hearth_model__copy_file(path, dir, side_files[i], al, err);
+    }
+    return st;
+}
+
 hearth_status hearth_model_save(const hearth_model_config *c,
                                 const float *const *value, const char *src_dir,
                                 const char *out_dir, const hearth_alloc *al,
                                 hearth_error *err) {
-    char path[MAX_PATH_BYTES];
     hearth_status st = hearth_file_mkdirs(out_dir, err);
     if (st == HEARTH_OK) st = hearth_model__write_config(c, out_dir, al, err);
-    for (size_t i = 0; src_dir && st == HEARTH_OK &&
-                       i < sizeof(side_files) / sizeof(side_files[0]);
-         i++) {
-        st = join(path, src_dir, side_files[i], err);
-        if (st == HEARTH_OK && hearth_file_exists(path))
-            st = hearth_model__copy_file(path, out_dir, side_files[i], al, err);
-    }
+    if (st == HEARTH_OK && src_dir)
+        st = hearth_model__copy_sides(src_dir, out_dir, al, err);
     if (st == HEARTH_OK)
         st = hearth_model__write_tensors(c, out_dir, save_tensor,
                                          (void *)(uintptr_t)value, al, err);

@@ -30,4 +30,10 @@ HEARTH_MUST_CHECK hearth_status hearth_model__copy_file(const char *from,
                                                         const hearth_alloc *al,
                                                         hearth_error *err);
 
+/* The tokenizer's and other files of src_dir that travel with a model. */
+HEARTH_MUST_CHECK hearth_status hearth_model__copy_sides(const char *src_dir,
+                                                         const char *dir,
+                                                         const hearth_alloc *al,
+                                                         hearth_error *err);
+
 #endif /* HEARTH_CLIENT_MODEL_MODEL_WRITE_H */
