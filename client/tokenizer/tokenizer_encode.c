@@ -265,6 +265,9 @@ static hearth_status normalize_step(const encoder *e, const tokenizer_rule *r,
     hearth_status st = HEARTH_OK;
     if (r->kind == RULE_REPLACE)
         return hearth_tokenizer__replace(r, s, in->n, out);
+    if (r->kind == RULE_NORMAL_FORM)
+        return hearth_tokenizer__normal_form((tokenizer_form)r->start, s, in->n,
+                                             e->out->al, out);
     if (r->kind == RULE_PREPEND_UNLESS) prepend = prepend && !has;
     if (r->kind == RULE_PREPEND_FIRST) prepend = prepend && !has && first;
     if (prepend) st = hearth_buf_append(out, r->to, r->n_to);

@@ -23,12 +23,16 @@
 #define TOKENIZER_MAX_RULES 8  /* of one kind */
 #define TOKENIZER_RULE_TEXT 32 /* bytes of a pattern or replacement */
 
+/* Unicode's normal forms. */
+typedef enum { FORM_NFC, FORM_NFD, FORM_NFKC, FORM_NFKD } tokenizer_form;
+
 /* One step of a normalizer or decoder. */
 typedef enum {
     RULE_REPLACE,        /* from -> to, everywhere */
     RULE_PREPEND,        /* to, always */
     RULE_PREPEND_UNLESS, /* to, unless the text starts with it */
     RULE_PREPEND_FIRST,  /* the same, only where the whole text begins */
+    RULE_NORMAL_FORM,    /* to the form `start`, a tokenizer_form */
     RULE_BYTE_FALLBACK,  /* <0xNN> is that byte */
     RULE_STRIP           /* up to `start` copies of `from` at the start, and
                             `stop` at the end, of the whole text */
@@ -109,6 +113,11 @@ size_t hearth_tokenizer__put_utf8(char out[2], uint32_t c);
 /* Replace `from` by `to` in in[n], appended to out. */
 hearth_status hearth_tokenizer__replace(const tokenizer_rule *r, const char *in,
                                         size_t n, hearth_buf *out);
+
+/* s [n] (UTF-8) in a normal form, appended to out.  HEARTH_ENOMEM. */
+hearth_status hearth_tokenizer__normal_form(tokenizer_form form, const char *s,
+                                            size_t n, const hearth_alloc *al,
+                                            hearth_buf *out);
 
 /* What tokenizer_rules.c reads: the four rule sections. */
 typedef enum {

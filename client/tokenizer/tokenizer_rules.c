@@ -333,8 +333,16 @@ static hearth_status apply_metaspace(rule_reader *r, const rule_fields *f) {
 
 static hearth_status apply_normalizer(rule_reader *r, const rule_fields *f) {
     const hearth_jsonpull *type = &f->text[F_TYPE];
+    static const char *const forms[] = {"NFC", "NFD", "NFKC", "NFKD"};
     char text[TOKENIZER_RULE_TEXT];
     uint8_t n = 0;
+    for (uint8_t i = 0; i < 4; i++) {
+        if (!hearth_jsonpull_is(type, forms[i])) continue;
+        tokenizer_rule *rule = new_rule(r, RULE_NORMAL_FORM);
+        if (!rule) return too_many(r);
+        rule->start = i;
+        return HEARTH_OK;
+    }
     if (hearth_jsonpull_is(type, "Replace")) return add_replace(r, f);
     if (hearth_jsonpull_is(type, "Prepend")) {
         hearth_status st = rule_text(r, f, F_PREPEND, text, &n);

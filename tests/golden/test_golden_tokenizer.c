@@ -88,16 +88,14 @@ static size_t parse_line(const char **at, int32_t *id, size_t cap) {
 /* Texts of .inp (each ended by the separator) against lines of .out.
  * empty_is_prefix: our tokenizer gives the empty text the token that it puts in
  * front of every text, as stories260K's vectors want; these files do not. */
-static void run_vectors(const char *name, const char *vectors,
-                        bool empty_is_prefix) {
+static void run_on(hearth_tokenizer *t, const char *vectors,
+                   bool empty_is_prefix) {
     static const char sep[] = "\n__ggml_vocab_test__\n";
     char path[512], file[128];
-    size_t bytes = 0, count = 0;
+    size_t count = 0;
     hearth_buf in = HEARTH_BUF_INIT(NULL), out = HEARTH_BUF_INIT(NULL);
     hearth_ids ids;
     static int32_t want[4096];
-    hearth_tokenizer *t = open_data(name, &bytes);
-    assert_true(hearth_tokenizer_bytes(t) <= bytes + bytes / 2);
     snprintf(file, sizeof(file), "tokenizers/vectors/%s.inp", vectors);
     if (!hearth_test_data(path, sizeof(path), file)) skip();
     assert_ok(hearth_file_read(&in, path, 1 << 20, NULL));
@@ -128,6 +126,73 @@ static void run_vectors(const char *name, const char *vectors,
     hearth_tokenizer_close(t);
 }
 
+static void run_vectors(const char *name, const char *vectors,
+                        bool empty_is_prefix) {
+    size_t bytes = 0;
+    hearth_tokenizer *t = open_data(name, &bytes);
+    assert_true(hearth_tokenizer_bytes(t) <= bytes + bytes / 2);
+    run_on(t, vectors, empty_is_prefix);
+}
+
+static void append_data(hearth_buf *out, const char *name) {
+    char path[512];
+    if (!hearth_test_data(path, sizeof(path), name)) skip();
+    assert_ok(hearth_file_read(out, path, 16 << 20, NULL));
+}
+
+/* What Qwen publishes as tokenizer.json, put together from its vocab.json and
+ * merges.txt. */
+static void qwen2_json(hearth_buf *out, const char *pattern) {
+    hearth_buf merges = HEARTH_BUF_INIT(NULL);
+    const char *comma = "";
+    (void)hearth_buf_puts(
+        out, "{\"version\":\"1.0\",\"added_tokens\":[],\"normalizer\":{"
+             "\"type\":\"NFC\"},\"pre_tokenizer\":{\"type\":\"Sequence\","
+             "\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{"
+             "\"Regex\":");
+    (void)hearth_buf_json_string(out, pattern, strlen(pattern));
+    (void)hearth_buf_puts(
+        out, "},\"behavior\":\"Isolated\",\"invert\":false},{\"type\":"
+             "\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":"
+             "false,\"use_regex\":false}]},\"post_processor\":null,"
+             "\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":"
+             "false,\"trim_offsets\":false,\"use_regex\":false},\"model\":{"
+             "\"type\":\"BPE\",\"vocab\":");
+    append_data(out, "tokenizers/qwen2/vocab.json");
+    (void)hearth_buf_puts(out, ",\"merges\":[");
+    append_data(&merges, "tokenizers/qwen2/merges.txt");
+    for (const char *p = hearth_buf_str(&merges), *end; *p; p = end + 1) {
+        end = strchr(p, '\n');
+        assert_non_null(end);
+        if (*p == '#' || end == p) continue; /* "#version" */
+        (void)hearth_buf_puts(out, comma);
+        (void)hearth_buf_json_string(out, p, (size_t)(end - p));
+        comma = ",";
+    }
+    assert_ok(hearth_buf_puts(out, "]}}"));
+    hearth_buf_free(&merges);
+}
+
+static void qwen2_gives_its_vectors(void **state) {
+    static const char *const vectors[] = {"ggml-vocab-qwen2.gguf",
+                                          "ggml-vocab-deepseek-r1-qwen.gguf"};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        hearth_buf json = HEARTH_BUF_INIT(NULL);
+        hearth_tokenizer *t = NULL;
+        hearth_error err = {HEARTH_OK, ""};
+        qwen2_json(&json,
+                   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
+                   "\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"
+                   "\\s+(?!\\S)|\\s+");
+        if (hearth_tokenizer_parse(&t, hearth_buf_str(&json), json.n, NULL, 0,
+                                   NULL, &err) != HEARTH_OK)
+            fail_msg("%s", err.text);
+        run_on(t, vectors[i], false);
+        hearth_buf_free(&json);
+    }
+}
+
 static void llama2_gives_spm_vectors(void **state) {
     (void)state;
     run_vectors("tokenizers/llama2/tokenizer.json", "ggml-vocab-llama-spm.gguf",
@@ -145,6 +210,7 @@ int main(void) {
         cmocka_unit_test(stories260k_gives_its_vectors),
         cmocka_unit_test(llama2_gives_spm_vectors),
         cmocka_unit_test(gpt2_gives_bpe_vectors),
+        cmocka_unit_test(qwen2_gives_its_vectors),
     };
     return cmocka_run_group_tests_name("golden/tokenizer", tests, NULL, NULL);
 }

@@ -295,7 +295,7 @@ static const refusal REFUSALS[] = {
     {WITH_ADDED("{\"id\":20,\"shape\":1}"), "field", HEARTH_EUNSUPPORTED},
     {WITH_ADDED(ADDED("20", "x", "true") "," ADDED("20", "x", "true")), "twice",
      HEARTH_EFORMAT},
-    {WITH_NORM("{\"type\":\"NFC\"}"), "NFC", HEARTH_EUNSUPPORTED},
+    {WITH_NORM("{\"type\":\"BertNormalizer\"}"), "BertNormalizer", HEARTH_EUNSUPPORTED},
     {WITH_NORM("{\"type\":\"Prepend\"}"), "lacks", HEARTH_EFORMAT},
     {WITH_NORM("{\"prepend\":\"a\"}"), "type", HEARTH_EFORMAT},
     {WITH_NORM("{\"type\":\"Prepend\",\"volume\":1}"), "volume",
