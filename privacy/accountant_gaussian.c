@@ -14,18 +14,10 @@
 #include <math.h>
 #include <stdbool.h>
 
+#include "privacy/normal_dist.h"
+
 static const double SQRT_2PI = 2.5066282746310005024;
 static const double SQRT_HALF = 0.70710678118654752440;
-
-/* Phi(x) / phi(x) for x <= 0: near 0 by erfc, else by the continued fraction
- * 1/(t + 1/(t + 2/(t + 3/(t + ...)))), t = -x, from its tail. */
-static double mills(double x) {
-    double t = -x;
-    if (t < 4) return SQRT_2PI * 0.5 * erfc(t * SQRT_HALF) * exp(0.5 * t * t);
-    double f = t;
-    for (int k = 200; k >= 1; k--) f = t + (double)k / f;
-    return 1.0 / f;
-}
 
 static bool good(double z, double rounds) {
     return isfinite(z) && z > 0 && isfinite(rounds) && rounds >= 0;
@@ -34,9 +26,11 @@ static bool good(double z, double rounds) {
 static double log_delta_of(double mu, double epsilon) {
     double a = 0.5 * mu - epsilon / mu, b = a - mu;
     double log_phi_a = -0.5 * a * a - log(SQRT_2PI);
-    if (a <= 0) return log_phi_a + log(mills(a) - mills(b));
+    if (a <= 0)
+        return log_phi_a + log(hearth_normal_mills(a) - hearth_normal_mills(b));
     double phi_a = exp(log_phi_a);
-    if (b <= 0) return log(0.5 * erfc(-a * SQRT_HALF) - phi_a * mills(b));
+    if (b <= 0)
+        return log(0.5 * erfc(-a * SQRT_HALF) - phi_a * hearth_normal_mills(b));
     /* epsilon < 0 only; not reached from the public functions. */
     return 0.0;
 }
@@ -63,4 +57,40 @@ double hearth_gaussian_epsilon(double z, double rounds, double delta) {
             lo = mid;
     }
     return hi;
+}
+
+/* P = (1 - q) N(0) + q N(1) against Q = N(0).  With e' the Gaussian's own loss
+ * at the output where the mixture's is epsilon, delta = q delta_G(e'): the
+ * unsampled figure at delta / q, put through e = log(1 - q + q e^e'). */
+static double epsilon_remove(double z, double q, double delta) {
+    if (delta >= q) return 0.0;
+    double e = hearth_gaussian_epsilon(z, 1, delta / q);
+    if (e > 300) return e + log(q + (1 - q) * exp(-e));
+    return log1p(q * expm1(e));
+}
+
+/* The other way: e = -log(1 - q + q e^-e'), delta = q e^(e - e') delta_G(e'),
+ * which falls with e'; epsilon is below -log(1 - q). */
+static double epsilon_add(double z, double q, double delta) {
+    double lo = 0.0, hi = hearth_gaussian_epsilon(z, 1, delta) + 1e-300;
+    double mu = 1 / z, target = log(delta) - log(q);
+    if (log_delta_of(mu, 0.0) <= target) return 0.0;
+    for (int i = 0; i < 200 && hi - lo > hi * 1e-15; i++) {
+        double mid = lo + 0.5 * (hi - lo);
+        double e = -log1p(q * expm1(-mid));
+        if (e - mid + log_delta_of(mu, mid) <= target)
+            hi = mid;
+        else
+            lo = mid;
+    }
+    return -log1p(q * expm1(-hi));
+}
+
+double hearth_gaussian_epsilon_sampled(double z, double rate, double delta) {
+    if (!good(z, 1) || !(rate > 0 && rate <= 1) || !(delta > 0 && delta < 1))
+        return (double)INFINITY;
+    if (rate == 1) return hearth_gaussian_epsilon(z, 1, delta);
+    double remove = epsilon_remove(z, rate, delta);
+    double add = epsilon_add(z, rate, delta);
+    return remove > add ? remove : add;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* privacy/accountant_gaussian.h - the exact figure for T Gaussian rounds
- * without sampling.
+ * without sampling, or for one with.
  *
  * Shown beside the ledger's figure, never charged: it is exact for continuous
  * Gaussian noise; that the discrete one may use it is argued, not yet proved,
@@ -28,5 +28,11 @@ double hearth_gaussian_epsilon(double z, double rounds, double delta);
 
 /* log of delta(epsilon), epsilon >= 0.  0 (delta = 1) for a bad argument. */
 double hearth_gaussian_log_delta(double z, double rounds, double epsilon);
+
+/* The same for one round in which each device takes part with probability
+ * rate in (0, 1]: the larger of removing and adding one.
+ *
+ * Source: the hockey-stick divergence of the mixture, as in PRIVACY.md. */
+double hearth_gaussian_epsilon_sampled(double z, double rate, double delta);
 
 #endif /* HEARTH_PRIVACY_ACCOUNTANT_GAUSSIAN_H */

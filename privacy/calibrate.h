@@ -5,7 +5,7 @@
  *                             HEARTH_METHOD_ZCDP);
  *
  * Threads: pure functions.
- * Memory:  allocates nothing.
+ * Memory:  as hearth_account.
  */
 #ifndef HEARTH_PRIVACY_CALIBRATE_H
 #define HEARTH_PRIVACY_CALIBRATE_H
@@ -13,25 +13,25 @@
 #include <stdint.h>
 
 #include "common/status.h"
-#include "privacy/accountant_zcdp.h"
+#include "privacy/accountant.h"
 
-typedef enum {
-    HEARTH_METHOD_ZCDP = 0, /* what the ledger charges */
-    HEARTH_METHOD_EXACT = 1 /* continuous Gaussian, closed form */
-} hearth_method;
-
-/* "zcdp" or "exact"; "unknown" otherwise.  Static. */
-const char *hearth_method_name(hearth_method m);
-
-/* epsilon of rounds rounds with multiplier z under relation r.  Infinity for a
- * bad argument. */
-double hearth_account_epsilon(double z, uint32_t rounds, double delta,
-                              hearth_dp_relation r, hearth_method m);
-
-/* *z = the smallest multiplier, within 1e-9 relative, whose epsilon is <= the
- * target; the returned z always satisfies it.
+/* query->z = the smallest multiplier whose epsilon is <= the target, and *out
+ * the answer at that z, which always satisfies it.
  *
- *   epsilon > 0, delta in (0, 1), rounds >= 1
+ *   epsilon  > 0
+ *   query    everything but z is read
+ *
+ * Within 1e-9 relative of the smallest; 2e-5 for pld, whose grid differs a
+ * little from z to z.
+ *
+ * Returns as hearth_account, and HEARTH_EUNSUPPORTED when no z in [1e-4, 1e8]
+ * is the answer.  query->z is 0 then. */
+HEARTH_MUST_CHECK
+hearth_status hearth_calibrate(hearth_account_query *query, double epsilon,
+                               hearth_account_answer *out,
+                               const hearth_alloc *alloc, hearth_error *err);
+
+/* The same without sampling and without memory: methods zcdp, exact and rdp.
  *
  * Returns HEARTH_OK, HEARTH_EINVAL (*z = 0), or HEARTH_EUNSUPPORTED when no z
  * in [1e-4, 1e8] is the answer (*z = 0). */

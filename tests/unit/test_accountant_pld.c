@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/unit/test_accountant_pld.c - privacy/accountant_pld.h, loss_grid.h,
+ * fft.h, and calibrate.h with method pld. */
+#include "tests/support/dp_table.h"
+
+#include <math.h>
+
+#include "privacy/accountant_gaussian.h"
+#include "privacy/accountant_pld.h"
+#include "privacy/calibrate.h"
+#include "privacy/fft.h"
+#include "privacy/loss_grid.h"
+#include "tests/support/fail_alloc.h"
+
+static const double INF = (double)INFINITY;
+
+/* ---- fft ---- */
+
+static double noise(unsigned *seed) {
+    *seed = *seed * 1664525u + 1013904223u;
+    return (double)(*seed >> 8) / 16777216.0 - 0.5;
+}
+
+static void fft_is_the_direct_transform(void **state) {
+    (void)state;
+    for (size_t n = 1; n <= 2048; n *= 2) {
+        hearth_fft f;
+        unsigned seed = 7;
+        double *x = malloc(4 * n * sizeof(*x)), *y = x + n, *a = y + n,
+               *b = a + n, total = 0;
+        assert_non_null(x);
+        assert_ok(hearth_fft_init(&f, n, NULL));
+        for (size_t i = 0; i < n; i++) {
+            a[i] = x[i] = noise(&seed), b[i] = y[i] = noise(&seed);
+            total += hypot(x[i], y[i]);
+        }
+        hearth_fft_forward(&f, a, b);
+        for (size_t k = 0; k<n; k += n> 64 ? 37 : 1) {
+            double re = 0, im = 0;
+            for (size_t j = 0; j < n; j++) {
+                double t =
+                    6.28318530717958647692 * (double)(j * k % n) / (double)n;
+                re += x[j] * cos(t) + y[j] * sin(t);
+                im += y[j] * cos(t) - x[j] * sin(t);
+            }
+            /* 4 log2(n) u sum |x|, and the direct sum's own. */
+            double bound = 60 * 1.2e-16 * total;
+            assert_true(fabs(a[k] - re) <= bound && fabs(b[k] - im) <= bound);
+        }
+        hearth_fft_inverse(&f, a, b);
+        for (size_t i = 0; i < n; i++) {
+            assert_true(fabs(a[i] / (double)n - x[i]) < 1e-14);
+            assert_true(fabs(b[i] / (double)n - y[i]) < 1e-14);
+        }
+        hearth_fft_free(&f);
+        free(x);
+    }
+}
+
+/* Above one block (8192): a shifted impulse is a wave, exactly known. */
+static void fft_of_a_shifted_impulse(void **state) {
+    (void)state;
+    for (size_t n = 8192; n <= 65536; n *= 2) {
+        hearth_fft f;
+        double *x = calloc(2 * n, sizeof(*x)), *y = x + n;
+        assert_non_null(x);
+        assert_ok(hearth_fft_init(&f, n, NULL));
+        x[3] = 1;
+        hearth_fft_forward(&f, x, y);
+        for (size_t k = 0; k < n; k++) {
+            double t = 6.28318530717958647692 * 3 * (double)k / (double)n;
+            assert_true(fabs(x[k] - cos(t)) < 4e-15);
+            assert_true(fabs(y[k] + sin(t)) < 4e-15);
+        }
+        hearth_fft_free(&f);
+        free(x);
+    }
+}
+
+static void fft_refuses_bad_lengths(void **state) {
+    (void)state;
+    hearth_fft f;
+    const size_t bad[] = {0, 3, 6, 1000, (size_t)1 << 27};
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(hearth_fft_init(&f, bad[i], NULL), HEARTH_EINVAL);
+        assert_null(f.wave);
+    }
+    hearth_fft_free(&f);
+    hearth_fft_free(NULL);
+    hearth_fail_alloc fa;
+    hearth_alloc al = hearth_fail_alloc_init(&fa, 1);
+    assert_int_equal(hearth_fft_init(&f, 8, &al), HEARTH_ENOMEM);
+    assert_int_equal(fa.live, 0);
+}
+
+/* ---- one round's grid ---- */
+
+static double hockey_stick(const hearth_loss_side *s, double h, double e) {
+    double sum = s->infinite;
+    for (size_t i = 0; i < s->n; i++) {
+        double l = (double)(s->first + (int64_t)i) * h;
+        if (l > e) sum -= s->mass[i] * expm1(e - l);
+    }
+    return sum;
+}
+
+/* delta(e) of the true mixture, from the unsampled closed form. */
+static double true_delta(double z, double q, double e, bool add) {
+    double share = q, inner;
+    if (add) {
+        share = 1 - (1 - q) * exp(e);
+        if (!(share > 0)) return 0;
+        inner = log(q) + e - log(share);
+    } else {
+        inner = log1p(expm1(e) / q);
+    }
+    return share * exp(hearth_gaussian_log_delta(z, 1, inner));
+}
+
+static void grid_is_exact_at_its_points_and_above_between(void **state) {
+    (void)state;
+    const double z[] = {0.4, 1, 6}, q[] = {1e-3, 0.2, 0.9, 1};
+    for (int i = 0; i < 3; i++)
+        for (int j = 0; j < 4; j++)
+            for (int add = 0; add < 2; add++) {
+                hearth_loss_grid g;
+                double h = 0.01 * q[j] / z[i], mass = 0;
+                assert_ok(
+                    hearth_loss_grid_init(&g, z[i], q[j], 1e-16, h, NULL));
+                const hearth_loss_side *s = add ? &g.add : &g.remove;
+                for (size_t k = 0; k < s->n; k++) {
+                    assert_true(s->mass[k] >= 0);
+                    mass += s->mass[k];
+                }
+                assert_true(fabs(mass + s->infinite - 1) < 1e-12);
+                for (int k = 0; k < 400; k += 7) {
+                    double at = true_delta(z[i], q[j], k * h, add);
+                    double got = hockey_stick(s, h, k * h);
+                    if (!(fabs(got - at) <= 1e-9 * at + 1e-15))
+                        fail_msg("z %g q %g add %d at %g: %.12g, truth %.12g",
+                                 z[i], q[j], add, k * h, got, at);
+                    /* Between: above the truth, and below the chord's worth
+                     * of it. */
+                    double mid = true_delta(z[i], q[j], (k + 0.5) * h, add);
+                    got = hockey_stick(s, h, (k + 0.5) * h);
+                    assert_true(got >= mid * (1 - 1e-9) - 1e-15);
+                    assert_true(got <= at * (1 + 1e-9) + 1e-15);
+                }
+                hearth_loss_grid_free(&g);
+            }
+}
+
+static void grid_refuses(void **state) {
+    (void)state;
+    hearth_loss_grid g;
+    assert_int_equal(hearth_loss_grid_init(&g, 0, 0.1, 1e-9, 1e-3, NULL),
+                     HEARTH_EINVAL);
+    assert_int_equal(hearth_loss_grid_init(&g, 1, 0, 1e-9, 1e-3, NULL),
+                     HEARTH_EINVAL);
+    assert_int_equal(hearth_loss_grid_init(&g, 1, 0.1, 0.5, 1e-3, NULL),
+                     HEARTH_EINVAL);
+    assert_int_equal(hearth_loss_grid_init(&g, 1, 0.1, 1e-9, 0, NULL),
+                     HEARTH_EINVAL);
+    assert_int_equal(hearth_loss_grid_init(&g, 1, 0.1, 1e-9, 1e-9, NULL),
+                     HEARTH_ETOOBIG);
+    assert_true(hearth_loss_grid_points(1, 2, 1e-9, 1) == INF);
+    hearth_loss_grid_free(&g);
+    hearth_loss_grid_free(NULL);
+}
+
+/* ---- every row ---- */
+
+/* Rules: truth (1 - 2e-4) - 1e-5 <= epsilon <= pld (1 + 1e-3) + 1e-4, never
+ * below the optimistic figure; exact rows: never below exact - 1e-9, above by
+ * at most 1e-4. */
+static void check(const dp_row *r, double e) {
+    double truth = r->exact > 0 ? r->exact : r->pld_fine;
+    if (!(e >= truth * (1 - 2e-4) - 1e-5) || !(e >= r->optimistic))
+        fail_msg("%s: %.10g is unsound, truth %.10g", r->id, e, truth);
+    if (r->pld > 0 && !(e <= r->pld * (1 + 1e-3) + 1e-4))
+        fail_msg("%s: %.10g is loose, table %.10g", r->id, e, r->pld);
+    /* The table has 10 digits: 5e-11 relative is its own rounding. */
+    if (r->exact > 0 && !(e >= r->exact * (1 - 5e-10) - 1e-9))
+        fail_msg("%s: %.12g below exact %.12g", r->id, e, r->exact);
+    if (r->exact > 0 && !(e <= r->exact + 1e-4))
+        fail_msg("%s: %.12g above exact %.12g", r->id, e, r->exact);
+}
+
+static void pld_row(const dp_row *r) {
+    hearth_account_answer a, rdp;
+    hearth_account_query q = dp_query(r, HEARTH_METHOD_PLD);
+    if (r->mechanism == DP_S) { /* refused, not approximated */
+        assert_int_equal(hearth_account(&a, &q, NULL, NULL),
+                         HEARTH_EUNSUPPORTED);
+        return;
+    }
+    assert_ok(hearth_account(&a, &q, NULL, NULL));
+    assert_true(a.interval > 0);
+    check(r, a.epsilon);
+    q.method = HEARTH_METHOD_RDP;
+    assert_ok(hearth_account(&rdp, &q, NULL, NULL));
+    if (!(a.epsilon <= rdp.epsilon)) fail_msg("%s: PLD above RDP", r->id);
+}
+
+static void pld_matches_the_rows_written_here(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof(DP_ROWS) / sizeof(*DP_ROWS); i++)
+        pld_row(&DP_ROWS[i]);
+}
+
+static void pld_matches_every_reference_row(void **state) {
+    (void)state;
+    assert_int_equal(dp_each_row(pld_row), 69);
+}
+
+static void calibrate_row(const dp_target *t) {
+    hearth_account_query q = {.mechanism = t->mechanism,
+                              .method = HEARTH_METHOD_PLD,
+                              .rate = t->q,
+                              .rounds = (uint64_t)t->rounds,
+                              .delta = t->delta};
+    hearth_account_answer a, again;
+    assert_ok(hearth_calibrate(&q, t->epsilon, &a, NULL, NULL));
+    double least =
+        t->z_exact > 0 ? t->z_exact * (1 - 1e-9) : t->z_pld * (1 - 1e-3);
+    if (!(q.z >= least && q.z <= t->z_pld * (1 + 2e-3)))
+        fail_msg("%s: z %.9g, table %.9g", t->id, q.z, t->z_pld);
+    assert_ok(hearth_account(&again, &q, NULL, NULL));
+    assert_true(again.epsilon <= t->epsilon);
+}
+
+static void calibration_matches_the_rows_written_here(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof(DP_TARGETS) / sizeof(*DP_TARGETS); i++)
+        calibrate_row(&DP_TARGETS[i]);
+}
+
+static void calibration_matches_every_reference_row(void **state) {
+    (void)state;
+    assert_int_equal(dp_each_target(calibrate_row), 20);
+}
+
+/* ---- what must hold without a table ---- */
+
+static hearth_pld_answer pld(double z, double q, uint64_t rounds, double delta,
+                             double interval) {
+    hearth_pld_query query = {z, q, rounds, delta, interval};
+    hearth_pld_answer a;
+    assert_ok(hearth_pld_poisson(&a, &query, NULL));
+    return a;
+}
+
+/* Composition by FFT of unsampled rounds, which has a closed form: one that no
+ * one collapses to a single round. */
+static void composed_gaussian_is_the_closed_form(void **state) {
+    (void)state;
+    const double z[] = {1, 5, 30}, delta[] = {1e-3, 1e-6, 1e-10, 1e-20};
+    const uint64_t rounds[] = {2, 10, 300};
+    for (int i = 0; i < 3; i++)
+        for (int j = 0; j < 3; j++)
+            for (int k = 0; k < 4; k++) {
+                double want =
+                    hearth_gaussian_epsilon(z[i], (double)rounds[j], delta[k]);
+                hearth_pld_answer a = pld(z[i], 1, rounds[j], delta[k], 0);
+                if (!(a.epsilon >= want * (1 - 1e-9) - 1e-12) ||
+                    !(a.epsilon <= want * (1 + 2e-4) + 1e-7))
+                    fail_msg("z %g T %u delta %g: %.10g, truth %.10g", z[i],
+                             (unsigned)rounds[j], delta[k], a.epsilon, want);
+                assert_true(a.fft > 0 || want == 0);
+            }
+}
+
+static void pld_has_no_infinity(void **state) {
+    (void)state;
+    double want = hearth_gaussian_epsilon(0.05, 1000, 1e-6);
+    hearth_pld_answer a = pld(0.05, 1, 1000, 1e-6, 0);
+    assert_true(want > 2e5 && a.epsilon >= want && a.epsilon < want * 1.01);
+    a = pld(0.05, 0.5, 100, 1e-6, 0);
+    assert_true(a.epsilon > 5000 && a.epsilon < want);
+    assert_true(pld(1, 0.1, 0, 1e-6, 0).epsilon == 0);
+    assert_true(pld(1e4, 1e-3, 1, 1e-3, 0).epsilon == 0);
+}
+
+static void pld_is_monotone_and_adds_up(void **state) {
+    (void)state;
+    const double z[] = {0.6, 1, 4}, q[] = {1e-3, 0.05, 0.4};
+    for (int j = 0; j < 3; j++)
+        for (int k = 0; k < 3; k++) {
+            /* The grid may add 1e-4: steps are larger than that. */
+            double e = pld(z[j], q[k], 100, 1e-6, 0).epsilon;
+            assert_true(pld(z[j] * 1.01, q[k], 100, 1e-6, 0).epsilon < e);
+            assert_true(pld(z[j], q[k] / 1.01, 100, 1e-6, 0).epsilon < e);
+            assert_true(pld(z[j], q[k], 97, 1e-6, 0).epsilon < e);
+            assert_true(pld(z[j], q[k], 100, 1.1e-6, 0).epsilon < e);
+            double half = pld(z[j], q[k], 50, 1e-6, 0).epsilon;
+            assert_true(pld(z[j], q[k], 100, 2e-6, 0).epsilon <= 2 * half);
+            /* A coarser grid is never better, beyond what tilts differ. */
+            hearth_pld_answer fine = pld(z[j], q[k], 100, 1e-6, 0);
+            hearth_pld_answer coarse =
+                pld(z[j], q[k], 100, 1e-6, 4 * fine.interval);
+            assert_true(coarse.epsilon >= fine.epsilon * (1 - 1e-6));
+        }
+}
+
+static void pld_refuses(void **state) {
+    (void)state;
+    hearth_pld_answer a;
+    hearth_pld_query good = {1, 0.1, 10, 1e-6, 0}, q;
+    for (int i = 0; i < 6; i++) {
+        q = good;
+        if (i == 0) q.z = 0;
+        if (i == 1) q.z = (double)NAN;
+        if (i == 2) q.q = 0;
+        if (i == 3) q.delta = 1;
+        if (i == 4) q.interval = -1;
+        if (i == 5) q.rounds = UINT64_MAX;
+        assert_int_equal(hearth_pld_poisson(&a, &q, NULL), HEARTH_EINVAL);
+        assert_true(a.epsilon == INF);
+    }
+    q = good;
+    q.interval = 1e-9;
+    assert_int_equal(hearth_pld_poisson(&a, &q, NULL), HEARTH_ETOOBIG);
+    assert_true(a.epsilon == INF);
+    assert_int_equal(hearth_pld_poisson(NULL, &q, NULL), HEARTH_EINVAL);
+    assert_int_equal(hearth_pld_poisson(&a, NULL, NULL), HEARTH_EINVAL);
+}
+
+static void pld_survives_every_failed_allocation(void **state) {
+    (void)state;
+    hearth_pld_query q = {2, 0.2, 20, 1e-6, 0};
+    size_t k = 1;
+    for (;; k++) {
+        hearth_fail_alloc fa;
+        hearth_alloc al = hearth_fail_alloc_init(&fa, k);
+        hearth_pld_answer a;
+        hearth_status st = hearth_pld_poisson(&a, &q, &al);
+        assert_int_equal(fa.live, 0);
+        if (st == HEARTH_OK) break;
+        assert_int_equal(st, HEARTH_ENOMEM);
+        assert_true(a.epsilon == INF);
+    }
+    assert_true(k > 3);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fft_is_the_direct_transform),
+        cmocka_unit_test(fft_of_a_shifted_impulse),
+        cmocka_unit_test(fft_refuses_bad_lengths),
+        cmocka_unit_test(grid_is_exact_at_its_points_and_above_between),
+        cmocka_unit_test(grid_refuses),
+        cmocka_unit_test(pld_matches_the_rows_written_here),
+        cmocka_unit_test(pld_matches_every_reference_row),
+        cmocka_unit_test(calibration_matches_the_rows_written_here),
+        cmocka_unit_test(calibration_matches_every_reference_row),
+        cmocka_unit_test(composed_gaussian_is_the_closed_form),
+        cmocka_unit_test(pld_has_no_infinity),
+        cmocka_unit_test(pld_is_monotone_and_adds_up),
+        cmocka_unit_test(pld_refuses),
+        cmocka_unit_test(pld_survives_every_failed_allocation),
+    };
+    return cmocka_run_group_tests_name("privacy/accountant_pld", tests, NULL,
+                                       NULL);
+}
