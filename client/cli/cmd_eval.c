@@ -61,6 +61,7 @@ static int execute(hearth_cli *cli, hearth_workbench *wb, const char *data,
     }
     if (st == HEARTH_OK)
         st = hearth_workbench_dataset(wb, cli, data, true, &ds, &err);
+    if (st == HEARTH_OK) hearth_workbench_say_records(cli, data, ds);
     if (st == HEARTH_OK)
         st = hearth_evaluate(wb->model, wb->adapter, ds, &opt, wb->pool, &r,
                              NULL, &err);

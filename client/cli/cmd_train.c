@@ -253,6 +253,10 @@ static hearth_status prepare(training *r, hearth_error *err) {
     if (plan.n)
         hearth_train_flags_show_plan(r->cli, &plan, r->f.memory_budget, false);
     if (st != HEARTH_OK) return st;
+    hearth_workbench_say_records(r->cli, r->data, r->ds);
+    if (r->valid)
+        hearth_workbench_say_records(
+            r->cli, r->valid_path ? r->valid_path : "valid.jsonl", r->valid);
     st = hearth_trainer_open(&r->t, wb->model, wb->adapter, r->ds, &r->cfg,
                              wb->pool, NULL, err);
     if (st != HEARTH_OK) return st;

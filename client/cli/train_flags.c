@@ -110,13 +110,18 @@ hearth_status hearth_train_flags_adapter(hearth_train_flags *f,
                                 "the adapter given has its own --rank, "
                                 "--alpha, --targets, --layers and --rslora; "
                                 "leave these out");
+    hearth_cli *cli = f->wb.cli;
+    f->wb.cli = NULL; /* nothing is said before the weight is known */
     hearth_status st = hearth_workbench_load(
         &f->wb, f->adapter_dir, &f->wb.adapter, &weight, &f->wb.info, err);
+    f->wb.cli = cli;
     if (st != HEARTH_OK) return st;
     if (weight < 1.0f || weight > 1.0f)
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "training starts from a whole adapter; give "
                                 "--adapter DIR without a weight");
+    if (cli)
+        hearth_workbench_say_applied(cli, f->adapter_dir, &f->wb.info, weight);
     if (f->freeze_a) f->wb.adapter->freeze_a = true;
     return HEARTH_OK;
 }

@@ -14,25 +14,28 @@
 
 #define DEFAULT_SEQ 256u
 
-static hearth_status load_adapters(hearth_workbench *wb, hearth_error *err) {
+hearth_status hearth_workbench_combine(hearth_workbench *wb,
+                                       const hearth_cli_list *list,
+                                       hearth_adapter **out,
+                                       hearth_error *err) {
     hearth_adapter *part[HEARTH_CLI_LIST_MAX] = {0};
     float weight[HEARTH_CLI_LIST_MAX];
-    size_t n = wb->adapters.n;
+    size_t n = list->n;
     hearth_status st = HEARTH_OK;
+    *out = NULL;
     if (n == 0) return HEARTH_OK;
     for (size_t i = 0; i < n && st == HEARTH_OK; i++) {
         hearth_peft_info info;
-        st = hearth_workbench_load(wb, wb->adapters.v[i], &part[i], &weight[i],
-                                   &info, err);
+        st = hearth_workbench_load(wb, list->v[i], &part[i], &weight[i], &info,
+                                   err);
         if (i == 0) wb->info = info;
     }
     if (st == HEARTH_OK && n == 1 && !(weight[0] < 1.0f || weight[0] > 1.0f)) {
-        wb->adapter = part[0];
+        *out = part[0];
         part[0] = NULL;
     } else if (st == HEARTH_OK) {
-        st = hearth_adapter_combine(&wb->adapter,
-                                    (const hearth_adapter *const *)part, weight,
-                                    n, NULL, err);
+        st = hearth_adapter_combine(out, (const hearth_adapter *const *)part,
+                                    weight, n, NULL, err);
     }
     for (size_t i = 0; i < n; i++) hearth_adapter_free(part[i]);
     return st;
@@ -53,7 +56,8 @@ hearth_status hearth_workbench_open(hearth_workbench *wb, unsigned parts,
     if (st != HEARTH_OK) return st;
     uint64_t most = hearth_model_get_config(wb->model)->max_positions;
     if (wb->seq == 0) wb->seq = most < DEFAULT_SEQ ? most : DEFAULT_SEQ;
-    if (parts & HEARTH_WORKBENCH_ADAPTERS) st = load_adapters(wb, err);
+    if (parts & HEARTH_WORKBENCH_ADAPTERS)
+        st = hearth_workbench_combine(wb, &wb->adapters, &wb->adapter, err);
     if (st == HEARTH_OK && parts & HEARTH_WORKBENCH_TOKENIZER)
         st = hearth_tokenizer_open(&wb->tokenizer, wb->model_dir, NULL, err);
     return st;
@@ -161,6 +165,11 @@ static void note_report(hearth_cli *cli, const char *path,
     if (r->n_skipped)
         hearth_cli_note(cli, "%s: %llu records hold nothing to learn from",
                         path, (unsigned long long)r->n_skipped);
+}
+
+void hearth_workbench_say_records(hearth_cli *cli, const char *path,
+                                  const hearth_dataset *ds) {
+    const hearth_dataset_report *r = hearth_dataset_get_report(ds);
     hearth_event_begin(cli, "records");
     hearth_event_str(cli, "path", path);
     hearth_event_u64(cli, "records", r->n_records);

@@ -84,6 +84,13 @@ hearth_status hearth_workbench_load(hearth_workbench *wb, const char *text,
                                     hearth_adapter **out, float *weight,
                                     hearth_peft_info *info, hearth_error *err);
 
+/* Load a list of them, and add several (or a weighted one) into one; NULL for
+ * an empty list.  The caller frees *out. */
+HEARTH_MUST_CHECK
+hearth_status hearth_workbench_combine(hearth_workbench *wb,
+                                       const hearth_cli_list *list,
+                                       hearth_adapter **out, hearth_error *err);
+
 /* "applied N of N" of a load: an event, and a remark on stderr. */
 void hearth_workbench_say_applied(hearth_cli *cli, const char *dir,
                                   const hearth_peft_info *info, float weight);
@@ -94,6 +101,11 @@ HEARTH_MUST_CHECK
 hearth_status hearth_workbench_dataset(hearth_workbench *wb, hearth_cli *cli,
                                        const char *path, bool all_choices,
                                        hearth_dataset **out, hearth_error *err);
+
+/* The event "records": what came of a file.  Nothing for people: what they
+ * should know is noted by _dataset. */
+void hearth_workbench_say_records(hearth_cli *cli, const char *path,
+                                  const hearth_dataset *ds);
 
 /* The base's digest in hex, into out [65]. */
 void hearth_workbench_base_id(const hearth_workbench *wb, char out[65]);

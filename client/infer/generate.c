@@ -222,6 +222,13 @@ static hearth_status emit(hearth_generator *g, int32_t id, hearth_error *err) {
     return st == HEARTH_OK ? st : no_memory(err);
 }
 
+static bool is_end(const hearth_generator *g, const hearth_generate_options *o,
+                   int32_t id) {
+    for (size_t i = 0; i < o->n_end; i++)
+        if (o->end[i] == id) return true;
+    return hearth_model_config_is_eos(g->c, id);
+}
+
 /* One new token: sample, emit, extend.  False ends the run. */
 static bool step(hearth_generator *g, const hearth_generate_options *o,
                  hearth_generate_result *out, hearth_status *st,
@@ -234,7 +241,7 @@ static bool step(hearth_generator *g, const hearth_generate_options *o,
     }
     if ((*st = choose(g, o, out->n_tokens, &id, err)) != HEARTH_OK)
         return false;
-    if (!o->ignore_eos && hearth_model_config_is_eos(g->c, id)) {
+    if (!o->ignore_eos && is_end(g, o, id)) {
         out->finish = HEARTH_FINISH_EOS;
         return false;
     }

@@ -49,10 +49,13 @@ typedef struct {
     const char *const *stop; /* [n_stop] UTF-8, not empty */
     size_t n_stop;
     bool ignore_eos;
+    const int32_t *end; /* [n_end] more tokens that end the text, beside the
+                           model's own end tokens */
+    size_t n_end;
 } hearth_generate_options;
 
 #define HEARTH_GENERATE_OPTIONS_INIT                                           \
-    { 128, 0.0, 1.0, 0, 1.0, SIZE_MAX, 0, NULL, 0, false }
+    { 128, 0.0, 1.0, 0, 1.0, SIZE_MAX, 0, NULL, 0, false, NULL, 0 }
 
 typedef enum {
     HEARTH_FINISH_LENGTH, /* max_tokens reached */

@@ -219,8 +219,8 @@ class Cli(unittest.TestCase):
         half = self.events("eval", "--model", self.model, "--data", self.valid,
                            "--adapter", f"{self.dir / 'ad'}:0.5",
                            "--adapter", f"{self.dir / 'ad'}:0.5")
-        self.assertLess(ours[0]["loss"], base[0]["loss"])
-        self.assertAlmostEqual(ours[0]["loss"], half[0]["loss"], places=4)
+        self.assertLess(ours[-1]["loss"], base[-1]["loss"])
+        self.assertAlmostEqual(ours[-1]["loss"], half[-1]["loss"], places=4)
         text = self.call("generate", "--model", self.model, "--adapter",
                          self.dir / "ad", "--prompt", "I", "--max-tokens", 5)
         again = self.call("generate", "--model", self.model, "--adapter",
@@ -305,7 +305,7 @@ class Cli(unittest.TestCase):
         base = self.events("eval", "--model", self.model, "--data", self.valid)
         full = self.events("eval", "--model", self.dir / "full", "--data",
                            self.valid)
-        self.assertLess(full[0]["loss"], base[0]["loss"] - 0.5)
+        self.assertLess(full[-1]["loss"], base[-1]["loss"] - 0.5)
 
     def test_a_folder_of_data_brings_its_validation(self):
         folder = self.dir / "folder"
@@ -316,7 +316,8 @@ class Cli(unittest.TestCase):
                         "--out", self.dir / "fo", "--epochs", 1, "--batch", 8,
                         "--seq", 64)
         self.assertEqual([x["event"] for x in e],
-                         ["plan", "eval", "step", "step", "step", "eval",
+                         ["plan", "records", "records", "eval", "step",
+                          "step", "step", "eval",
                           "done"])
 
     def test_a_budget_that_is_too_small_is_refused_with_numbers(self):
@@ -345,9 +346,152 @@ class Cli(unittest.TestCase):
                 for i in range(4)]
         f = self.dir / "choices.jsonl"
         f.write_text("".join(json.dumps(r) + "\n" for r in rows))
-        e = self.events("eval", "--model", self.model, "--data", f)[0]
+        e = self.events("eval", "--model", self.model, "--data", f)[-1]
         self.assertEqual(e["choices"], 4)
         self.assertEqual(e["choice_accuracy"], 0.5)
+
+    def test_summed_log_probability_decides(self):
+        """The longer of two equal answers is less likely, whatever its mean."""
+        rows = [{"question": "walk?", "choices": ["aaaa aaaa aaaa", "q"],
+                 "answer": 1}]
+        f = self.dir / "long_choices.jsonl"
+        f.write_text(json.dumps(rows[0]) + "\n")
+        e = self.events("eval", "--model", self.model, "--data", f)[-1]
+        self.assertEqual((e["choices"], e["choice_accuracy"]), (1, 1.0))
+
+    def test_what_was_cut_is_reported(self):
+        rows = [{"prompt": "p" * 100, "completion": "c" * 10},
+                {"prompt": "p", "completion": "c" * 100},
+                {"messages": [{"role": "user", "content": "a" * 50},
+                              {"role": "assistant", "content": "b" * 50},
+                              {"role": "user", "content": "c" * 50},
+                              {"role": "assistant", "content": "d" * 50}]},
+                {"prompt": "a", "completion": "b"}]
+        f = self.dir / "cut.jsonl"
+        f.write_text("".join(json.dumps(r) + "\n" for r in rows))
+        r = self.run_cli("eval", "--model", self.model, "--data", f, "--seq", 64,
+                         "--template", "plain", "--json")
+        e = json.loads(r.stdout.splitlines()[0])
+        self.assertEqual(e["event"], "records")
+        self.assertEqual((e["records"], e["truncated"]), (4, 3))
+        self.assertEqual((e["answers_cut"], e["answers_lost"]), (1, 1))
+        for words in ("lost their end", "were left out", "longer than 64"):
+            self.assertIn(words, r.stderr)
+
+    # ---- adapters out and in ----
+
+    def trained(self, name, *more):
+        self.call(*self.train_args(name, *more))
+        return self.dir / name
+
+    def logits(self, model, *more):
+        out = self.dir / "logits.safetensors"
+        e = self.events("model", "logits", "--model", model, "--ids", "1,2,3,4,5",
+                        "--out", out, *more)
+        data = out.read_bytes()
+        n = struct.unpack("<Q", data[:8])[0]
+        body = data[8 + n:]
+        return e, struct.unpack(f"<{len(body) // 4}f", body)
+
+    def close(self, a, b, tolerance):
+        top = max(abs(x) for x in b)
+        self.assertLessEqual(max(abs(x - y) for x, y in zip(a, b)), tolerance * top)
+
+    def test_loads_say_what_they_applied(self):
+        a = self.trained("applied")
+        e, _ = self.logits(self.model, "--adapter", f"{a}:0.5")
+        self.assertEqual(e[0]["event"], "adapter")
+        self.assertEqual((e[0]["applied"], e[0]["tensors"], e[0]["weight"]), (8, 8, 0.5))
+        r = self.run_cli("generate", "--model", self.model, "--adapter", a,
+                         "--prompt", "I", "--max-tokens", 3)
+        self.assertIn("applied 8 of 8 tensors", r.stderr)
+
+    def test_adapter_exports(self):
+        a = self.trained("exported", "--targets", "all-linear", "--rslora")
+        b = self.dir / "exported-peft"
+        self.call("adapter", "export", "--adapter", a, "--format", "peft", "--out", b)
+        self.assertEqual((a / "adapter_model.safetensors").read_bytes(),
+                         (b / "adapter_model.safetensors").read_bytes())
+        self.assertEqual((a / "adapter_config.json").read_text(),
+                         (b / "adapter_config.json").read_text())
+        plain = self.logits(self.model)[1]
+        unmerged = self.logits(self.model, "--adapter", a)[1]
+        self.assertNotEqual(plain, unmerged)
+        for kind, tolerance in (("auto", 1e-4), ("f16", 1e-2), ("bf16", 5e-2)):
+            m = self.dir / f"merged-{kind}"
+            self.call("adapter", "export", "--adapter", a, "--model", self.model,
+                      "--format", "merged", "--type", kind, "--out", m)
+            self.close(self.logits(m)[1], unmerged, tolerance)
+            self.assertTrue((m / "tokenizer.json").exists())
+        gguf = self.dir / "merged.gguf"
+        self.call("adapter", "export", "--adapter", a, "--model", self.model,
+                  "--format", "merged", "--type", "f32", "--out", gguf)
+        self.close(self.logits(gguf)[1], unmerged, 1e-4)
+        self.assertFalse((self.dir / "merged.gguf.merging").exists())
+        lora = self.dir / "lora.gguf"
+        self.call("adapter", "export", "--adapter", a, "--model", self.model,
+                  "--format", "gguf", "--out", lora)
+        self.assertEqual(lora.read_bytes()[:4], b"GGUF")
+        stacked = self.dir / "stacked"
+        self.call("adapter", "export", "--adapter", f"{a}:0.5", "--adapter", f"{a}:0.5",
+                  "--model", self.model, "--format", "peft", "--out", stacked)
+        self.close(self.logits(self.model, "--adapter", stacked)[1], unmerged, 1e-4)
+
+    def test_export_refuses(self):
+        a = self.trained("refused")
+        export = ("adapter", "export", "--adapter", a)
+        self.fails(2, "needs --model", *export, "--format", "gguf", "--out", "x.gguf")
+        self.fails(2, "end in .gguf", *export, "--format", "gguf", "--model",
+                   self.model, "--out", self.dir / "x")
+        self.fails(2, "for --format merged", *export, "--format", "peft", "--type",
+                   "f16", "--out", self.dir / "x")
+        self.fails(2, "choose another", *export, "--format", "peft", "--out", a)
+        self.fails(2, "need --model", *export, "--adapter", a, "--format", "peft",
+                   "--out", self.dir / "x")
+        r = self.run_cli(*export, "--format", "merged", "--model", self.model,
+                         "--out", self.model)
+        self.assertEqual(r.returncode, 1)
+        self.assertIn("choose another folder", r.stderr)
+
+    # ---- conversations ----
+
+    def chat(self, lines, *more):
+        r = subprocess.run([HEARTH, "chat", "--model", self.model, "--max-tokens", "8",
+                            *map(str, more)], input="".join(f"{s}\n" for s in lines),
+                           capture_output=True, text=True, timeout=120)
+        return r
+
+    def test_chat_remembers_and_forgets(self):
+        r = self.chat(["I", "walk", "/reset", "I", "/quit", "not read"], "--json")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        e = [json.loads(s) for s in r.stdout.splitlines()]
+        done = [x for x in e if x["event"] == "done"]
+        self.assertEqual(len(done), 3)
+        self.assertGreater(done[1]["prompt_tokens"], done[0]["prompt_tokens"] + 4)
+        self.assertEqual(done[2]["prompt_tokens"], done[0]["prompt_tokens"])
+        cut = [i for i, x in enumerate(e) if x["event"] in ("done", "reset")]
+        said = ["".join(x["text"] for x in e[a + 1:b] if x["event"] == "text")
+                for a, b in zip([-1] + cut, cut)]
+        self.assertEqual(said[0], said[3])  # the same question, nothing before it
+
+    def test_chat_switches_adapters(self):
+        a = self.trained("chatted")
+        lines = ["I", "/reset", f"/adapter {a}", "I", "/reset", "/adapter none", "I"]
+        r = self.chat(lines)
+        self.assertEqual(r.returncode, 0, r.stderr)
+        out = r.stdout.split("\n")
+        fresh = self.chat(["I"], "--adapter", a).stdout.split("\n")
+        self.assertIn("applied", r.stderr)
+        self.assertEqual(r.stdout, self.chat(["I"]).stdout + "\n".join(fresh)
+                         + self.chat(["I"]).stdout, out)
+
+    def test_chat_goes_on_after_an_error(self):
+        r = self.chat(["/nonsense", "x" * 500, "/adapter nowhere", "I"])
+        self.assertEqual(r.returncode, 1)
+        self.assertEqual(r.stderr.count("\n"), 3, r.stderr)
+        for words in ("/reset, /quit", "does not fit", "nowhere"):
+            self.assertIn(words, r.stderr)
+        self.assertNotEqual(r.stdout, "")
 
     def test_records_that_are_broken_are_named(self):
         f = self.dir / "broken.jsonl"
