@@ -179,6 +179,8 @@ static hearth_status open_all(chat *c, hearth_error *err) {
     if (st != HEARTH_OK) return st;
     c->tmpl = hearth_chat_template_resolve(c->tmpl, c->wb.tokenizer);
     hearth_sampling_end_of_turn(&c->s, c->wb.tokenizer, c->tmpl);
+    if (c->tmpl == HEARTH_TEMPLATE_PLAIN && c->s.stops.n == 0)
+        c->s.stops.v[c->s.stops.n++] = "\nUser:"; /* it has no marker */
     st = hearth_generator_open(&c->gen, c->wb.model, c->wb.adapter,
                                c->wb.tokenizer, (size_t)c->s.context,
                                c->wb.pool, c->wb.kernels, NULL, err);

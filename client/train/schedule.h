@@ -9,6 +9,9 @@
  *   cosine    peak * (1 + cos(pi p)) / 2        (total - warmup), in [0, 1)
  *
  * so the first step after warmup runs at the peak and no step runs at zero.
+ * After the warmup these are the rates of transformers' get_linear_ and
+ * get_cosine_schedule_with_warmup to the step; theirs starts at zero, so that
+ * in the warmup each step has the rate that theirs gives the next one.
  *
  * Threads: pure functions.
  * Memory:  allocates nothing.  No libm: the same rate on every machine.

@@ -6,6 +6,7 @@ Needs $HEARTH (the program).  Uses a model that it creates itself; parts that
 need real data skip, and say so, without $HEARTH_TEST_DATA.
 """
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -350,14 +351,35 @@ class Cli(unittest.TestCase):
         self.assertEqual(e["choices"], 4)
         self.assertEqual(e["choice_accuracy"], 0.5)
 
+    def log_probability(self, prompt, answer):
+        """Sum over the answer's tokens and how many there are, by hand."""
+        ids = list((prompt + answer).encode()) + [257]
+        out = self.dir / "answer.safetensors"
+        self.call("model", "logits", "--model", self.model, "--ids",
+                  ",".join(map(str, ids)), "--out", out)
+        data = out.read_bytes()
+        data = data[8 + struct.unpack("<Q", data[:8])[0]:]
+        total = 0.0
+        for i in range(len(prompt), len(ids)):
+            row = struct.unpack_from("<258f", data, (i - 1) * 258 * 4)
+            total += row[ids[i]] - math.log(sum(math.exp(x) for x in row))
+        return total, len(ids) - len(prompt)
+
     def test_summed_log_probability_decides(self):
-        """The longer of two equal answers is less likely, whatever its mean."""
-        rows = [{"question": "walk?", "choices": ["aaaa aaaa aaaa", "q"],
-                 "answer": 1}]
+        choices = ["at", "a longer one", "q", "zz yy xx"]
+        rows = [{"question": f"{w}?", "choices": choices[i:] + choices[:i],
+                 "answer": 0} for i, w in enumerate(("walk", "sleep", "eat", "go"))]
         f = self.dir / "long_choices.jsonl"
-        f.write_text(json.dumps(rows[0]) + "\n")
+        for r in rows:
+            p = [self.log_probability(f"Question: {r['question']}\nAnswer:", " " + c)
+                 for c in r["choices"]]
+            best = max(range(4), key=lambda i: p[i][0])
+            mean = max(range(4), key=lambda i: p[i][0] / p[i][1])
+            self.assertNotEqual(best, mean)  # or this would prove nothing
+            r["answer"] = best
+        f.write_text("".join(json.dumps(r) + "\n" for r in rows))
         e = self.events("eval", "--model", self.model, "--data", f)[-1]
-        self.assertEqual((e["choices"], e["choice_accuracy"]), (1, 1.0))
+        self.assertEqual((e["choices"], e["choice_accuracy"]), (4, 1.0))
 
     def test_what_was_cut_is_reported(self):
         rows = [{"prompt": "p" * 100, "completion": "c" * 10},
@@ -529,6 +551,34 @@ class Cli(unittest.TestCase):
         self.assertEqual(
             (self.dir / "whole" / "adapter_model.safetensors").read_bytes(),
             (self.dir / "parts" / "adapter_model.safetensors").read_bytes())
+
+    def test_resume_remembers_the_best(self):
+        """The best validation was before the interrupt: it stays."""
+        far = self.dir / "far.jsonl"
+        far.write_text('{"text": "zzz qqq xxx"}\n')
+        args = ["train", "--model", self.model, "--data", self.train, "--valid", far,
+                "--eval-every", "1", "--keep-best", "--steps", "60", "--batch", "4",
+                "--seq", "64", "--lr", "2e-2"]
+        whole = self.events(*args, "--out", self.dir / "best_whole")
+        evals = [e for e in whole if e["event"] == "eval" and e["step"]]
+        best = min(evals, key=lambda e: e["loss"])
+        self.assertLess(best["step"], 20)
+        out = self.dir / "best_parts"
+        p = subprocess.Popen([HEARTH, *map(str, args), "--out", str(out), "--json"],
+                             stdout=subprocess.PIPE, text=True)
+        for line in p.stdout:
+            if '"step":25,' in line:
+                p.send_signal(signal.SIGINT)
+                break
+        p.stdout.read()
+        p.stdout.close()
+        p.wait(60)
+        if not (out / "checkpoint.bin").exists():
+            self.skipTest("the run was over before the signal came")
+        self.call(*args, "--out", out, "--resume")
+        self.assertEqual(
+            (self.dir / "best_whole" / "adapter_model.safetensors").read_bytes(),
+            (out / "adapter_model.safetensors").read_bytes())
 
     def test_resume_saves_what_a_complete_run_could_not(self):
         out = self.dir / "late"

@@ -35,6 +35,33 @@ static void schedule_falls_as_named(void **state) {
     near(hearth_schedule_rate(&s, 4), 1.0);
 }
 
+/* transformers/optimization.py, _get_linear_ and _get_cosine_schedule_with_
+ * warmup_lr_lambda: the factor of a step counted from 0. */
+static double transformers_rate(bool cosine, uint64_t step, uint64_t warmup,
+                                uint64_t total) {
+    double span = (double)(total > warmup ? total - warmup : 1);
+    if (step < warmup) return (double)step / (double)warmup;
+    if (!cosine) return fmax(0.0, (double)(total - step) / span);
+    double progress = (double)(step - warmup) / span;
+    return fmax(0.0, 0.5 * (1.0 + cos(3.14159265358979323846 * progress)));
+}
+
+static void schedule_is_that_of_transformers(void **state) {
+    static const uint64_t shape[][2] = {{0, 1}, {0, 20}, {1, 20}, {7, 20}};
+    (void)state;
+    for (size_t i = 0; i < sizeof(shape) / sizeof(shape[0]); i++)
+        for (int cosine = 0; cosine < 2; cosine++) {
+            uint64_t w = shape[i][0], n = shape[i][1];
+            hearth_schedule s = {cosine ? HEARTH_SCHEDULE_COSINE
+                                        : HEARTH_SCHEDULE_LINEAR,
+                                 1.0, w, n};
+            for (uint64_t step = 1; step <= n; step++)
+                near(hearth_schedule_rate(&s, step),
+                     transformers_rate(cosine, step <= w ? step : step - 1, w,
+                                       n));
+        }
+}
+
 static void schedule_check_and_parse_refuse(void **state) {
     (void)state;
     hearth_schedule s = {HEARTH_SCHEDULE_LINEAR, 1.0, 0, 4};
@@ -118,6 +145,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(schedule_warms_up_in_equal_parts),
         cmocka_unit_test(schedule_falls_as_named),
+        cmocka_unit_test(schedule_is_that_of_transformers),
         cmocka_unit_test(schedule_check_and_parse_refuse),
         cmocka_unit_test(train_config_check_names_the_field),
         cmocka_unit_test(train_config_counts_steps),
