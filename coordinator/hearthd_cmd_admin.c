@@ -9,6 +9,8 @@
 #include "coordinator/hearthd_cmd.h"
 #include "coordinator/registry.h"
 #include "coordinator/round.h"
+#include "privacy/accountant_zcdp.h"
+#include "privacy/epsilons.h"
 
 /* ---- status ------------------------------------------------------------ */
 
@@ -59,19 +61,24 @@ static hearth_status show_task(void *ud, const hearth_task_row *row) {
         open ? "one open" : "none open", (unsigned long long)rel.sequence);
     hearthd_say(w->a,
                 "  noise-to-signal %.3g; over all %u rounds "
-                "epsilon_coordinator %s, epsilon_release %s at delta %g",
+                "epsilon_coordinator %s, epsilon_release %s at delta %g (%s, "
+                "unit %s)",
                 t.privacy.noise_to_signal, t.rounds,
                 hearthd_epsilon(coordinator, t.privacy.epsilon_coordinator),
                 hearthd_epsilon(release, t.privacy.epsilon_release),
-                t.privacy.delta);
+                t.privacy.delta, hearth_dp_relation_name(HEARTH_DP_REPLACE_ONE),
+                HEARTH_PRIVACY_UNIT);
     hearthd_event(w->a, "status", "task", 's', row->name, "rounds", 'i',
                   (long long)t.rounds, "released", 'i', (long long)released,
                   "failed", 'i', (long long)failed, "open", 'i',
                   (long long)open, "sequence", 'i', (long long)rel.sequence,
                   "noise_to_signal", 'f', t.privacy.noise_to_signal,
                   "epsilon_coordinator", 'f', t.privacy.epsilon_coordinator,
-                  "epsilon_release", 'f', t.privacy.epsilon_release,
-                  (const char *)NULL);
+                  "epsilon_release", 'f', t.privacy.epsilon_release, "delta",
+                  'f', t.privacy.delta, "relation", 's',
+                  hearth_dp_relation_name(HEARTH_DP_REPLACE_ONE), "unit", 's',
+                  HEARTH_PRIVACY_UNIT, "participations", 'i',
+                  (long long)t.rounds, (const char *)NULL);
     return HEARTH_OK;
 }
 

@@ -10,6 +10,8 @@
 #include "coordinator/hearthd_cmd.h"
 #include "coordinator/registry.h"
 #include "coordinator/round.h"
+#include "privacy/accountant_zcdp.h"
+#include "privacy/epsilons.h"
 
 static const char *task_state(uint32_t state) {
     switch (state) {
@@ -51,12 +53,20 @@ static void show_numbers(const hearthd_args *a, const hearth_task *t) {
                 "  epsilon_release      %s (what a holder of the released "
                 "adapter learns)",
                 hearthd_epsilon(release, p->epsilon_release));
-    hearthd_event(
-        a, "task", "task", 's', t->name, "rounds", 'i', (long long)t->rounds,
-        "d", 'i', (long long)p->d, "z", 'f', p->z, "clip", 'f', p->clip,
-        "delta", 'f', p->delta, "noise_to_signal", 'f', p->noise_to_signal,
-        "epsilon_coordinator", 'f', p->epsilon_coordinator, "epsilon_release",
-        'f', p->epsilon_release, (const char *)NULL);
+    hearthd_say(a,
+                "  both                 delta %g, %s, unit %s, %u "
+                "participations, no amplification claimed",
+                p->delta, hearth_dp_relation_name(HEARTH_DP_REPLACE_ONE),
+                HEARTH_PRIVACY_UNIT, t->rounds);
+    hearthd_event(a, "task", "task", 's', t->name, "rounds", 'i',
+                  (long long)t->rounds, "d", 'i', (long long)p->d, "z", 'f',
+                  p->z, "clip", 'f', p->clip, "delta", 'f', p->delta,
+                  "noise_to_signal", 'f', p->noise_to_signal,
+                  "epsilon_coordinator", 'f', p->epsilon_coordinator,
+                  "epsilon_release", 'f', p->epsilon_release, "relation", 's',
+                  hearth_dp_relation_name(HEARTH_DP_REPLACE_ONE), "unit", 's',
+                  HEARTH_PRIVACY_UNIT, "participations", 'i',
+                  (long long)t->rounds, (const char *)NULL);
 }
 
 static hearth_status load_task(hearthd_state *s, const char *name,

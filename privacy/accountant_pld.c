@@ -21,12 +21,12 @@
 
 #define ROUGH_POINTS 8192.0
 #define FINE_POINTS  524288.0  /* 2^19, when the interval is ours to choose */
-#define FFT_FINE     1048576.0 /* 2^20, the same */
+#define FFT_FINE     524288.0 /* 2^19, the same */
 #define FFT_MAX      4194304.0 /* 2^22, when it was asked for */
 #define CHAIN        64u
 
 static const double SHARE_CUT = 1e-9; /* of delta: what a cut may cost */
-static const double FOLD = 1e-6;      /* of delta: what folding may add */
+static const double FOLD = 1e-5;      /* of delta: what folding may add */
 
 /* sum p_i e^(t l_i) over one block of n <= CHAIN, scaled by e^(-t l_first),
  * with its first two derivatives in units of h. */
@@ -382,13 +382,13 @@ static double interval_for(double room, double rounds, double t) {
     return sqrt(8 * room / (rounds * (t + 1)));
 }
 
-/* What the grid adds to the larger direction should be 5e-5 of epsilon (and
+/* What the grid adds to the larger direction should be 1e-4 of epsilon (and
  * 2e-5 in all, where there is a closed form to compare with); the smaller one
  * has half the distance to spare. */
 static double choose_interval(const hearth_pld_query *q, const known *remove,
                               const known *add, double range) {
     double most = fmax(fmax(remove->epsilon, add->epsilon), 1e-6);
-    double rounds = (double)q->rounds, room = 5e-5 * most;
+    double rounds = (double)q->rounds, room = 1e-4 * most;
     if (q->rounds == 1) room = fmin(room, 2e-5);
     double h = fmin(
         interval_for(room + 0.5 * (most - remove->epsilon), rounds,

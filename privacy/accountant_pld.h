@@ -30,8 +30,8 @@ typedef struct {
     double q;        /* in (0, 1] */
     uint64_t rounds; /* 0 gives 0 */
     double delta;    /* in (0, 1) */
-    double interval; /* grid; 0: chosen so that the grid adds less than 2e-5
-                        relative and 3e-5 absolute, as far as memory lets it */
+    double interval; /* grid; 0: chosen so that the grid adds about 1e-4
+                        of epsilon at most, as far as 2^19 points let it */
 } hearth_pld_query;
 
 typedef struct {

@@ -10,17 +10,17 @@
 
 int hearth_cmd_privacy(hearth_cli *cli, int argc, char **argv);
 
-/* What account and calibrate share. */
+/* What account and calibrate share.  NULL: as fits the mechanism. */
 typedef struct {
     const char *mechanism, *method, *relation;
-    double noise, rate, delta, epsilon;
+    double noise, rate, delta, epsilon, interval;
     uint64_t rounds;
 } question;
 
-static const question ASK = {"gaussian", "exact", "zero-out", 0, 1, 1e-6, 0, 1};
+static const question ASK = {"gaussian", NULL, NULL, 0, 1, 1e-6, 0, 0, 1};
 
 #define MECHANISMS "gaussian|poisson_gaussian|swor_gaussian"
-#define METHODS    "exact|rdp|pld"
+#define METHODS    "exact|rdp|pld|zcdp"
 #define RELATIONS  "zero-out|replace-one"
 
 #define QUESTION_FLAGS(q)                                                      \
@@ -30,45 +30,80 @@ static const question ASK = {"gaussian", "exact", "zero-out", 0, 1, 1e-6, 0, 1};
                         1e-12, 1),                                             \
         HEARTH_FLAG_U64("rounds", "T", "rounds", &(q).rounds, 1, 100000000),   \
         HEARTH_FLAG_F64("delta", "D", "delta", &(q).delta, 1e-300, 0.5),       \
-        HEARTH_FLAG_CHOICE("method", METHODS, "how to account", &(q).method),  \
-        HEARTH_FLAG_CHOICE("relation", RELATIONS, "how data sets differ",      \
-                           &(q).relation)
+        HEARTH_FLAG_CHOICE("method", METHODS,                                  \
+                           "how to account (exact, pld or rdp, as fits)",      \
+                           &(q).method),                                       \
+        HEARTH_FLAG_CHOICE("relation", RELATIONS,                              \
+                           "how data sets differ (zero-out; swor_gaussian "    \
+                           "replace-one)",                                     \
+                           &(q).relation),                                     \
+        HEARTH_FLAG_F64("interval", "H", "grid of pld (chosen)",               \
+                        &(q).interval, 1e-12, 1e6)
 
-static hearth_status choose(const question *q, hearth_dp_relation *r,
-                            hearth_method *m, hearth_error *err) {
-    *r = strcmp(q->relation, "zero-out") == 0 ? HEARTH_DP_ZERO_OUT
-                                              : HEARTH_DP_REPLACE_ONE;
-    /* Without sampling, RDP over every order is the conversion of zCDP. */
-    *m = strcmp(q->method, "exact") == 0 ? HEARTH_METHOD_EXACT
-                                         : HEARTH_METHOD_ZCDP;
-    if (strcmp(q->mechanism, "gaussian") != 0 || q->rate < 1)
-        return hearth_error_set(
-            err, HEARTH_EUNSUPPORTED,
-            "sampled mechanisms are not built yet; use "
-            "--mechanism gaussian --rate 1, an upper bound");
-    if (strcmp(q->method, "pld") == 0)
-        return hearth_error_set(err, HEARTH_EUNSUPPORTED,
-                                "method pld is not built yet; use --method "
-                                "exact, which it would approach");
-    return HEARTH_OK;
+static hearth_mechanism mechanism_of(const char *name) {
+    for (int i = 0; i <= (int)HEARTH_MECHANISM_SWOR; i++)
+        if (strcmp(name, hearth_mechanism_name((hearth_mechanism)i)) == 0)
+            return (hearth_mechanism)i;
+    return HEARTH_MECHANISM_GAUSSIAN;
 }
 
-static void answer(hearth_cli *cli, const question *q, double epsilon,
-                   double noise, hearth_dp_relation r) {
+static hearth_method method_of(const char *name, hearth_mechanism m) {
+    if (!name) {
+        if (m == HEARTH_MECHANISM_GAUSSIAN) return HEARTH_METHOD_EXACT;
+        return m == HEARTH_MECHANISM_SWOR ? HEARTH_METHOD_RDP
+                                          : HEARTH_METHOD_PLD;
+    }
+    for (int i = 0; i <= (int)HEARTH_METHOD_PLD; i++)
+        if (strcmp(name, hearth_method_name((hearth_method)i)) == 0)
+            return (hearth_method)i;
+    return HEARTH_METHOD_EXACT;
+}
+
+static hearth_account_query query_of(const question *q) {
+    hearth_mechanism m = mechanism_of(q->mechanism);
+    hearth_dp_relation r =
+        m == HEARTH_MECHANISM_SWOR ? HEARTH_DP_REPLACE_ONE : HEARTH_DP_ZERO_OUT;
+    if (q->relation)
+        r = strcmp(q->relation, "zero-out") == 0 ? HEARTH_DP_ZERO_OUT
+                                                 : HEARTH_DP_REPLACE_ONE;
+    return (hearth_account_query){.mechanism = m,
+                                  .method = method_of(q->method, m),
+                                  .relation = r,
+                                  .z = q->noise,
+                                  .rate = q->rate,
+                                  .rounds = q->rounds,
+                                  .delta = q->delta,
+                                  .interval = q->interval};
+}
+
+static void answer(hearth_cli *cli, const hearth_account_query *q,
+                   const hearth_account_answer *a) {
+    const char *relation = hearth_dp_relation_name(q->relation);
+    const char *method = hearth_method_name(q->method);
     hearth_event_begin(cli, "privacy");
-    hearth_event_f64(cli, "epsilon", epsilon);
+    hearth_event_f64(cli, "epsilon", a->epsilon);
     hearth_event_f64(cli, "delta", q->delta);
-    hearth_event_f64(cli, "noise_multiplier", noise);
+    hearth_event_f64(cli, "noise_multiplier", q->z);
+    hearth_event_str(cli, "mechanism", hearth_mechanism_name(q->mechanism));
+    hearth_event_f64(cli, "rate", q->rate);
     hearth_event_u64(cli, "rounds", q->rounds);
-    hearth_event_str(cli, "relation", hearth_dp_relation_name(r));
+    hearth_event_str(cli, "relation", relation);
     hearth_event_str(cli, "unit", HEARTH_PRIVACY_UNIT);
-    hearth_event_str(cli, "method", q->method);
+    hearth_event_str(cli, "method", method);
+    if (a->order > 0) hearth_event_f64(cli, "order", a->order);
+    if (a->interval > 0) hearth_event_f64(cli, "interval", a->interval);
     hearth_event_end(cli);
     hearth_cli_say(cli,
                    "epsilon %.6g at delta %g: noise multiplier %.6g, %llu "
                    "rounds, %s, unit %s, method %s",
-                   epsilon, q->delta, noise, (unsigned long long)q->rounds,
-                   hearth_dp_relation_name(r), HEARTH_PRIVACY_UNIT, q->method);
+                   a->epsilon, q->delta, q->z, (unsigned long long)q->rounds,
+                   relation, HEARTH_PRIVACY_UNIT, method);
+    if (q->mechanism != HEARTH_MECHANISM_GAUSSIAN)
+        hearth_cli_say(cli,
+                       "With sampling of a share %g (%s). This may be claimed "
+                       "against those who do not see who took part, never "
+                       "against the coordinator.",
+                       q->rate, hearth_mechanism_name(q->mechanism));
 }
 
 static int account(hearth_cli *cli, int argc, char **argv) {
@@ -89,15 +124,13 @@ static int account(hearth_cli *cli, int argc, char **argv) {
         .required = "noise",
     };
     hearth_error err = {HEARTH_OK, ""};
-    hearth_dp_relation r;
-    hearth_method m;
+    hearth_account_answer a;
     int rc;
     if (!hearth_cli_parse(cli, &u, argc, argv, &rc)) return rc;
-    hearth_status st = choose(&q, &r, &m, &err);
+    hearth_account_query query = query_of(&q);
+    hearth_status st = hearth_account(&a, &query, NULL, &err);
     if (st != HEARTH_OK) return hearth_cli_fail(cli, st, &err, NULL);
-    double epsilon =
-        hearth_account_epsilon(q.noise, (uint32_t)q.rounds, q.delta, r, m);
-    answer(cli, &q, epsilon, q.noise, r);
+    answer(cli, &query, &a);
     return HEARTH_EXIT_OK;
 }
 
@@ -118,24 +151,13 @@ static int calibrate(hearth_cli *cli, int argc, char **argv) {
         .required = "epsilon",
     };
     hearth_error err = {HEARTH_OK, ""};
-    hearth_dp_relation r;
-    hearth_method m;
-    double z = 0;
+    hearth_account_answer a;
     int rc;
     if (!hearth_cli_parse(cli, &u, argc, argv, &rc)) return rc;
-    hearth_status st = choose(&q, &r, &m, &err);
-    if (st == HEARTH_OK) {
-        st = hearth_calibrate_z(&z, q.epsilon, q.delta, (uint32_t)q.rounds, r,
-                                m);
-        if (st != HEARTH_OK)
-            st = hearth_error_set(&err, st,
-                                  "no noise multiplier from 1e-4 to 1e8 gives "
-                                  "this epsilon; choose another target");
-    }
+    hearth_account_query query = query_of(&q);
+    hearth_status st = hearth_calibrate(&query, q.epsilon, &a, NULL, &err);
     if (st != HEARTH_OK) return hearth_cli_fail(cli, st, &err, NULL);
-    double epsilon =
-        hearth_account_epsilon(z, (uint32_t)q.rounds, q.delta, r, m);
-    answer(cli, &q, epsilon, z, r);
+    answer(cli, &query, &a);
     return HEARTH_EXIT_OK;
 }
 

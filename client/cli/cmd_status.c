@@ -7,6 +7,8 @@
 #include "client/device/policy_file.h"
 #include "client/net/sync_store.h"
 #include "common/file.h"
+#include "privacy/accountant_zcdp.h"
+#include "privacy/epsilons.h"
 
 int hearth_cmd_status(hearth_cli *cli, int argc, char **argv);
 
@@ -65,6 +67,9 @@ static void show_info(hearth_cli *cli, const hearth_client *c,
     hearth_event_f64(cli, "epsilon_coordinator_30_days", i->epsilon_30_days);
     hearth_event_f64(cli, "epsilon_coordinator_lifetime", i->epsilon_lifetime);
     hearth_event_f64(cli, "delta", i->delta);
+    hearth_event_str(cli, "relation",
+                     hearth_dp_relation_name(HEARTH_DP_REPLACE_ONE));
+    hearth_event_str(cli, "unit", HEARTH_PRIVACY_UNIT);
     hearth_event_str(cli, "trouble", s->note);
     hearth_event_end(cli);
     if (i->joined)
@@ -83,10 +88,12 @@ static void show_info(hearth_cli *cli, const hearth_client *c,
     hearth_cli_say(cli, "check-in      last %s, next %s", when, next);
     hearth_cli_say(cli,
                    "privacy       %llu participations, epsilon_coordinator "
-                   "%.3g in 30 days, %.3g in all (delta %g); see `hearth "
-                   "privacy`",
+                   "%.3g in 30 days, %.3g in all (delta %g, %s, unit %s); see "
+                   "`hearth privacy`",
                    (unsigned long long)i->participations, i->epsilon_30_days,
-                   i->epsilon_lifetime, i->delta);
+                   i->epsilon_lifetime, i->delta,
+                   hearth_dp_relation_name(HEARTH_DP_REPLACE_ONE),
+                   HEARTH_PRIVACY_UNIT);
     if (s->note[0]) hearth_cli_say(cli, "last trouble  %s", s->note);
 }
 

@@ -114,7 +114,7 @@ static double true_delta(double z, double q, double e, bool add) {
     } else {
         inner = log1p(expm1(e) / q);
     }
-    return share * exp(hearth_gaussian_log_delta(z, 1, inner));
+    return share * exp(hearth_gaussian_log_delta(z, 1, fmax(inner, 0)));
 }
 
 static void grid_is_exact_at_its_points_and_above_between(void **state) {
