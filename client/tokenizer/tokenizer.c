@@ -15,10 +15,6 @@
 #include "common/gguf.h"
 #include "common/mem.h"
 
-/* Keys of GGUF files: the format's own, and ours. */
-#define GGUF_TOKENIZER_KEY "tokenizer.huggingface.json"
-#define GGUF_CONFIG_KEY    "hearth.tokenizer_config"
-
 static size_t scale(uint32_t hash, size_t n) {
     return (size_t)(((uint64_t)hash * (uint64_t)n) >> 32);
 }
@@ -146,14 +142,17 @@ const uint8_t *hearth_tokenizer_digest(const hearth_tokenizer *t) {
 }
 
 size_t hearth_tokenizer_bytes(const hearth_tokenizer *t) {
-    return t->arena.size + sizeof(*t);
+    return t->arena.size + t->added_text.cap + sizeof(*t);
 }
 
 void hearth_tokenizer_close(hearth_tokenizer *t) {
     if (!t) return;
     hearth_alloc al = t->al;
     for (size_t i = 0; i < t->n_splits; i++)
-        hearth_tokenizer_regex_free(t->split[i]);
+        hearth_tokenizer_regex_free(t->split[i].regex);
+    for (size_t i = 0; i < TOKENIZER_MAX_RULES; i++)
+        hearth_tokenizer_regex_free(t->normal[i].regex);
+    hearth_buf_free(&t->added_text);
     hearth_arena_free(&t->arena);
     hearth_mem_free(&al, t);
 }
@@ -244,6 +243,7 @@ hearth_status hearth_tokenizer_parse(hearth_tokenizer **out, const char *json,
     hearth_tokenizer *t = hearth_mem_new(al, sizeof(*t));
     if (!t) return hearth_error_set(err, HEARTH_ENOMEM, "out of memory");
     t->al = *hearth_mem_or_default(al);
+    t->added_text = (hearth_buf)HEARTH_BUF_INIT(&t->al);
     if ((st = hearth_sha256(t->digest, json, n_json)) != HEARTH_OK ||
         (st = hearth_tokenizer__load(t, json, n_json, err)) != HEARTH_OK)
         goto done;
@@ -261,28 +261,14 @@ done:
     return st;
 }
 
-/* A GGUF file that carries tokenizer.json, as `hearth model convert` writes
- * it. */
 static hearth_status open_gguf(hearth_tokenizer **out, const char *path,
                                const hearth_alloc *al, hearth_error *err) {
     hearth_gguf *g = NULL;
-    const char *json = NULL, *config = NULL;
-    size_t n_json = 0, n_config = 0;
     hearth_status st = hearth_gguf_open(&g, path, al, err);
     if (st != HEARTH_OK) return st;
-    if (hearth_gguf_string(g, GGUF_TOKENIZER_KEY, &json, &n_json) != HEARTH_OK)
-        st = hearth_error_set(err, HEARTH_EUNSUPPORTED,
-                              "%.150s: the file has no tokenizer.json inside; "
-                              "convert the model with `hearth model convert`",
-                              path);
-    if (hearth_gguf_string(g, GGUF_CONFIG_KEY, &config, &n_config) != HEARTH_OK)
-        config = NULL, n_config = 0;
-    if (st == HEARTH_OK) {
-        st = hearth_tokenizer_parse(out, json, n_json, config, n_config, al,
-                                    err);
-        if (st == HEARTH_EFORMAT || st == HEARTH_EUNSUPPORTED)
-            (void)hearth_error_prefix(err, "%s", path);
-    }
+    st = hearth_tokenizer__from_gguf(out, g, al, err);
+    if (st == HEARTH_EFORMAT || st == HEARTH_EUNSUPPORTED)
+        (void)hearth_error_prefix(err, "%s", path);
     hearth_gguf_close(g);
     return st;
 }

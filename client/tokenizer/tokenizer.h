@@ -61,7 +61,8 @@ enum {
                                      Prepend at its start */
 };
 
-/* Open a tokenizer.json, or the folder that holds one.
+/* Open a tokenizer.json, the folder that holds one, or the vocabulary of a
+ * GGUF file (a path that ends in ".gguf").
  *
  *   path  UTF-8.  Of a folder, tokenizer_config.json is read as well when it is
  *         there, for bos_token and eos_token.

@@ -211,135 +211,174 @@ static hearth_status encode_word(encoder *e, const char *s, size_t n) {
 
 /* ---- splitting ---- */
 
-/* Split s [n] by pattern `level`, every match and every gap a piece, and each
- * piece by the next pattern; what no pattern is left for is a word. */
 static hearth_status encode_split(encoder *e, const char *s, size_t n,
-                                  size_t level) {
-    size_t at = 0, start, end;
-    hearth_status st;
-    if (!n) return HEARTH_OK;
-    if (level == e->t->n_splits) return encode_word(e, s, n);
-    while (at < n) {
-        st = hearth_tokenizer_regex_find(e->cursor[level], s, n, at, &start,
-                                         &end);
-        if (st == HEARTH_ETOOBIG)
-            return hearth_error_set(e->err, st,
-                                    "the tokenizer's pattern needs too many "
-                                    "steps for this text; split the text");
-        if (st != HEARTH_OK) return st;
-        if ((st = encode_split(e, s + at, start - at, level + 1)) != HEARTH_OK)
-            return st;
-        if ((st = encode_split(e, s + start, end - start, level + 1)) !=
-            HEARTH_OK)
-            return st;
-        at = end;
-    }
-    return HEARTH_OK;
-}
+                                  size_t level);
 
-/* ---- normalizing ---- */
+/* A stretch that a pattern matched, or one between matches. */
+typedef struct {
+    size_t start, end;
+    bool match;
+} stretch;
 
-hearth_status hearth_tokenizer__replace(const tokenizer_rule *r, const char *in,
-                                        size_t n, hearth_buf *out) {
-    size_t done = 0;
-    hearth_status st;
-    for (size_t i = 0; i + r->n_from <= n;) {
-        if (in[i] != r->from[0] || memcmp(in + i, r->from, r->n_from) != 0) {
-            i++;
-            continue;
-        }
-        if ((st = hearth_buf_append(out, in + done, i - done)) != HEARTH_OK ||
-            (st = hearth_buf_append(out, r->to, r->n_to)) != HEARTH_OK)
-            return st;
-        done = i += r->n_from;
-    }
-    return hearth_buf_append(out, in + done, n - done);
-}
-
-static hearth_status normalize_step(const encoder *e, const tokenizer_rule *r,
-                                    const hearth_buf *in, bool first,
-                                    hearth_buf *out) {
-    const char *s = hearth_buf_str(in);
-    bool has = in->n >= r->n_to && memcmp(s, r->to, r->n_to) == 0;
-    bool prepend = !(e->flags & HEARTH_TOKENIZE_CONTINUES);
+/* The stretch that begins at `from`; found holds the next match. */
+static hearth_status next_stretch(encoder *e, const char *s, size_t n,
+                                  size_t level, size_t from, stretch *found,
+                                  stretch *out) {
+    const tokenizer_split *sp = &e->t->split[level];
     hearth_status st = HEARTH_OK;
-    if (r->kind == RULE_REPLACE)
-        return hearth_tokenizer__replace(r, s, in->n, out);
-    if (r->kind == RULE_NORMAL_FORM)
-        return hearth_tokenizer__normal_form((tokenizer_form)r->start, s, in->n,
-                                             e->out->al, out);
-    if (r->kind == RULE_PREPEND_UNLESS) prepend = prepend && !has;
-    if (r->kind == RULE_PREPEND_FIRST) prepend = prepend && !has && first;
-    if (prepend) st = hearth_buf_append(out, r->to, r->n_to);
-    return st == HEARTH_OK ? hearth_buf_append(out, s, in->n) : st;
-}
-
-/* One stretch of text between added tokens. */
-static hearth_status encode_stretch(encoder *e, const char *s, size_t n,
-                                    bool first) {
-    hearth_buf buf[2] = {HEARTH_BUF_INIT(e->out->al),
-                         HEARTH_BUF_INIT(e->out->al)};
-    size_t now = 0;
-    if (!e->t->n_normal) return encode_split(e, s, n, 0);
-    hearth_status st = hearth_buf_append(&buf[0], s, n);
-    for (size_t i = 0; st == HEARTH_OK && i < e->t->n_normal; i++) {
-        hearth_buf_clear(&buf[!now]);
-        st = normalize_step(e, &e->t->normal[i], &buf[now], first, &buf[!now]);
-        now = !now;
-        if (st == HEARTH_OK && buf[now].n > 3 * HEARTH_TOKENIZER_MAX_TEXT)
-            st = hearth_error_set(e->err, HEARTH_ETOOBIG,
-                                  "the text grows too much when normalized; "
-                                  "split the text");
-    }
-    if (st == HEARTH_OK)
-        st = encode_split(e, hearth_buf_str(&buf[now]), buf[now].n, 0);
-    hearth_buf_free(&buf[0]);
-    hearth_buf_free(&buf[1]);
+    if (found->end <= from)
+        st = hearth_tokenizer_regex_find(e->cursor[level], s, n, from,
+                                         &found->start, &found->end);
+    if (st == HEARTH_ETOOBIG)
+        return hearth_error_set(e->err, st,
+                                "the tokenizer's pattern needs too many "
+                                "steps for this text; split the text");
+    bool gap = found->start > from;
+    *out = (stretch){from, gap ? found->start : found->end, gap == sp->invert};
     return st;
 }
 
-/* The added token that starts at s, or -1; the longest when several do. */
-static int32_t added_at(const hearth_tokenizer *t, const char *s, size_t n,
-                        size_t *n_token) {
-    size_t low = 0, high = t->n_added, n_text;
+/* Join stretches as the behavior says: whether next goes on in piece. */
+static bool joins(tokenizer_behavior behavior, const stretch *piece,
+                  const stretch *next) {
+    switch (behavior) {
+    case SPLIT_MERGED_PREVIOUS: return next->match && !piece->match;
+    case SPLIT_MERGED_NEXT: return piece->match && !next->match;
+    case SPLIT_CONTIGUOUS: return piece->match == next->match;
+    default: return false;
+    }
+}
+
+/* Split s [n] by pattern `level`, and each piece by the next pattern; what no
+ * pattern is left for is a word.  A joined piece counts as what came last, so
+ * that it takes one neighbour only. */
+static hearth_status encode_split(encoder *e, const char *s, size_t n,
+                                  size_t level) {
+    stretch found = {0, 0, false}, piece = {0, 0, false}, next;
+    hearth_status st;
+    if (!n) return HEARTH_OK;
+    if (level == e->t->n_splits) return encode_word(e, s, n);
+    tokenizer_behavior behavior = e->t->split[level].behavior;
+    for (size_t at = 0; at < n; at = next.end) {
+        st = next_stretch(e, s, n, level, at, &found, &next);
+        if (st != HEARTH_OK) return st;
+        if (piece.end && joins(behavior, &piece, &next)) {
+            piece.end = next.end;
+            piece.match = next.match;
+            continue;
+        }
+        st = encode_split(e, s + piece.start, piece.end - piece.start,
+                          level + 1);
+        if (st != HEARTH_OK) return st;
+        piece = next;
+        if (behavior == SPLIT_REMOVED && next.match)
+            piece.start = piece.end; /* nothing of it is left */
+    }
+    return encode_split(e, s + piece.start, piece.end - piece.start, level + 1);
+}
+
+/* ---- added tokens ---- */
+
+/* The added token of list [n_list] that starts at s, or NULL; the longest when
+ * several do. */
+static const tokenizer_added *added_at(const tokenizer_added *list,
+                                       size_t n_list, const char *s, size_t n) {
+    size_t low = 0, high = n_list;
     unsigned char c = (unsigned char)s[0];
     while (low < high) { /* first token whose first byte is not below c */
         size_t mid = low + (high - low) / 2;
-        const char *text = hearth_tokenizer__text(t, t->added[mid], &n_text);
-        if ((unsigned char)text[0] < c)
+        if ((unsigned char)list[mid].s[0] < c)
             low = mid + 1;
         else
             high = mid;
     }
-    for (; low < t->n_added; low++) {
-        const char *text = hearth_tokenizer__text(t, t->added[low], &n_text);
-        if ((unsigned char)text[0] != c) break;
-        if (n_text <= n && memcmp(text, s, n_text) == 0) {
-            *n_token = n_text;
-            return (int32_t)t->added[low];
-        }
-    }
-    return -1;
+    for (; low < n_list && (unsigned char)list[low].s[0] == c; low++)
+        if (list[low].n <= n && memcmp(list[low].s, s, list[low].n) == 0)
+            return &list[low];
+    return NULL;
 }
 
-static hearth_status encode_text(encoder *e, const char *s, size_t n) {
-    size_t done = 0, n_token = 0;
+/* Whether no word goes on at either side of s[start, end). */
+static bool stands_alone(const char *s, size_t n, size_t start, size_t end) {
+    uint32_t c;
+    if (end < n) {
+        (void)hearth_tokenizer__utf8(s + end, &c);
+        if (hearth_tokenizer__is_word(c)) return false;
+    }
+    if (!start) return true;
+    while (start > 1 && ((unsigned char)s[start - 1] & 0xC0) == 0x80) start--;
+    (void)hearth_tokenizer__utf8(s + start - 1, &c);
+    return !hearth_tokenizer__is_word(c);
+}
+
+typedef hearth_status (*encode_rest)(encoder *e, const char *s, size_t n,
+                                     bool first);
+
+/* Cut s [n] at the tokens of list, and hand what is between them to rest. */
+static hearth_status cut_added(encoder *e, const tokenizer_added *list,
+                               size_t n_list, const char *s, size_t n,
+                               bool first, encode_rest rest) {
+    size_t done = 0;
     hearth_status st;
-    if (!n) /* a tokenizer that prepends gives the empty text one token */
-        return encode_stretch(e, s, n, true);
-    for (size_t i = 0; e->flags & HEARTH_TOKENIZE_ADDED && i < n;) {
-        int32_t id = added_at(e->t, s + i, n - i, &n_token);
-        if (id < 0) {
+    if (!n_list) return rest(e, s, n, first);
+    for (size_t i = 0; i < n;) {
+        const tokenizer_added *a = e->flags & HEARTH_TOKENIZE_ADDED
+                                       ? added_at(list, n_list, s + i, n - i)
+                                       : NULL;
+        size_t start = i, end;
+        if (!a) {
+            if (!(e->flags & HEARTH_TOKENIZE_ADDED)) break;
             i++;
             continue;
         }
-        if (i > done &&
-            (st = encode_stretch(e, s + done, i - done, !done)) != HEARTH_OK)
+        i = end = start + a->n;
+        if (a->flags & ADDED_SINGLE && !stands_alone(s, n, start, end))
+            continue;
+        if (a->flags & ADDED_LSTRIP)
+            start = hearth_tokenizer__trimmed(s, start);
+        if (a->flags & ADDED_RSTRIP)
+            end += hearth_tokenizer__spaces(s + end, n - end);
+        if (start > done &&
+            (st = rest(e, s + done, start - done, first && !done)) != HEARTH_OK)
             return st;
-        if ((st = hearth_ids_push(e->out, id)) != HEARTH_OK) return st;
-        done = i += n_token;
+        if ((st = hearth_ids_push(e->out, (int32_t)a->id)) != HEARTH_OK)
+            return st;
+        done = end;
     }
-    return done < n ? encode_stretch(e, s + done, n - done, !done) : HEARTH_OK;
+    return done < n || !n ? rest(e, s + done, n - done, first && !done)
+                          : HEARTH_OK;
+}
+
+/* What is between all added tokens: prefixes, then words. */
+static hearth_status encode_plain(encoder *e, const char *s, size_t n,
+                                  bool first) {
+    const hearth_tokenizer *t = e->t;
+    hearth_buf buf = HEARTH_BUF_INIT(e->out->al);
+    if (!n || t->n_before_added == t->n_normal) return encode_split(e, s, n, 0);
+    hearth_status st = hearth_tokenizer__normalize(
+        t, t->n_before_added, t->n_normal, s, n, e->flags, first, &buf, e->err);
+    if (st == HEARTH_OK) st = encode_split(e, hearth_buf_str(&buf), buf.n, 0);
+    hearth_buf_free(&buf);
+    return st;
+}
+
+/* One stretch between the added tokens of the raw text. */
+static hearth_status encode_stretch(encoder *e, const char *s, size_t n,
+                                    bool first) {
+    const hearth_tokenizer *t = e->t;
+    const tokenizer_added *list = t->added + t->n_raw;
+    size_t n_list = t->n_added - t->n_raw;
+    hearth_buf buf = HEARTH_BUF_INIT(e->out->al);
+    if (!n) return HEARTH_OK; /* as the tokenizers library: not even a prefix */
+    if (!t->n_before_added)
+        return cut_added(e, list, n_list, s, n, first, encode_plain);
+    hearth_status st = hearth_tokenizer__normalize(
+        t, 0, t->n_before_added, s, n, e->flags, first, &buf, e->err);
+    if (st == HEARTH_OK)
+        st = cut_added(e, list, n_list, hearth_buf_str(&buf), buf.n, first,
+                       encode_plain);
+    hearth_buf_free(&buf);
+    return st;
 }
 
 static hearth_status encode_all(encoder *e, const char *s, size_t n) {
@@ -348,13 +387,14 @@ static hearth_status encode_all(encoder *e, const char *s, size_t n) {
     hearth_status st = HEARTH_OK;
     for (; e->splits_done < t->n_splits; e->splits_done++) {
         st = hearth_tokenizer_regex_cursor_new(&e->cursor[e->splits_done],
-                                               t->split[e->splits_done]);
+                                               t->split[e->splits_done].regex);
         if (st != HEARTH_OK) return st;
     }
     for (size_t i = 0; special && i < t->n_before; i++)
         if ((st = hearth_ids_push(e->out, t->before[i])) != HEARTH_OK)
             return st;
-    if ((st = encode_text(e, s, n)) != HEARTH_OK) return st;
+    st = cut_added(e, t->added, t->n_raw, s, n, true, encode_stretch);
+    if (st != HEARTH_OK) return st;
     for (size_t i = 0; special && i < t->n_after; i++)
         if ((st = hearth_ids_push(e->out, t->after[i])) != HEARTH_OK) return st;
     return HEARTH_OK;

@@ -7,6 +7,7 @@
  * whatever order the file has them.  All passes run the same code, so what was
  * counted is what is filled.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "client/tokenizer/tokenizer_parts.h"
@@ -121,20 +122,22 @@ typedef struct {
     size_t n;
     int64_t id;
     bool have_text, special;
+    unsigned flags; /* ADDED_* */
 } added_token;
 
-static hearth_status added_flag(loader *l, const char *name, bool *value) {
+static hearth_status added_flag(loader *l, added_token *a, unsigned flag) {
     hearth_jsonpull_event ev = hearth_jsonpull_next(&l->p);
     if (ev != HEARTH_JSONPULL_TRUE && ev != HEARTH_JSONPULL_FALSE)
         return bad(l, "an added token's flag is neither true nor false");
     bool on = ev == HEARTH_JSONPULL_TRUE;
-    if (value) *value = on;
-    if (on && !value) return unsupported(l, name);
+    if (!flag)
+        a->special = on;
+    else if (on)
+        a->flags |= flag;
     return HEARTH_OK;
 }
 
 static hearth_status added_field(loader *l, added_token *a) {
-    bool ignored;
     if (hearth_jsonpull_is(&l->p, "id")) {
         if (hearth_jsonpull_next(&l->p) != HEARTH_JSONPULL_NUMBER ||
             hearth_jsonpull_i64(&l->p, &a->id) != HEARTH_OK)
@@ -150,16 +153,15 @@ static hearth_status added_field(loader *l, added_token *a) {
             return too_big(l, "bytes in a token", HEARTH_TOKENIZER_MAX_PIECE);
         return a->n ? HEARTH_OK : bad(l, "an added token is empty");
     }
-    if (hearth_jsonpull_is(&l->p, "special"))
-        return added_flag(l, "special", &a->special);
+    if (hearth_jsonpull_is(&l->p, "special")) return added_flag(l, a, 0);
     if (hearth_jsonpull_is(&l->p, "normalized"))
-        return added_flag(l, "normalized", &ignored);
+        return added_flag(l, a, ADDED_NORMALIZED);
     if (hearth_jsonpull_is(&l->p, "single_word"))
-        return added_flag(l, "an added token with single_word", NULL);
+        return added_flag(l, a, ADDED_SINGLE);
     if (hearth_jsonpull_is(&l->p, "lstrip"))
-        return added_flag(l, "an added token with lstrip", NULL);
+        return added_flag(l, a, ADDED_LSTRIP);
     if (hearth_jsonpull_is(&l->p, "rstrip"))
-        return added_flag(l, "an added token with rstrip", NULL);
+        return added_flag(l, a, ADDED_RSTRIP);
     return unsupported(l, "an unknown field of an added token");
 }
 
@@ -171,12 +173,17 @@ static hearth_status put_added(loader *l, const added_token *a) {
         return count_token(l, a->n, a->id);
     }
     if (l->pass == PASS_REST) return HEARTH_OK;
+    size_t n = 0;
     hearth_status st = put_token(l, a->s, a->n, a->id);
     if (st != HEARTH_OK) return st;
     for (size_t i = 0; i < t->n_added; i++)
-        if (t->added[i] == (uint32_t)a->id)
+        if (t->added[i].id == (uint32_t)a->id)
             return bad(l, "an added token is there twice");
-    t->added[t->n_added++] = (uint32_t)a->id;
+    tokenizer_added *e = &t->added[t->n_added++];
+    e->s = hearth_tokenizer__text(t, (size_t)a->id, &n);
+    e->n = (uint16_t)n;
+    e->id = (uint32_t)a->id;
+    e->flags = (uint8_t)a->flags;
     if (a->special)
         t->special[a->id / 8] |= (uint8_t)(1u << ((unsigned)a->id % 8));
     return HEARTH_OK;
@@ -187,7 +194,7 @@ static hearth_status read_added(loader *l) {
     if (hearth_jsonpull_next(&l->p) != HEARTH_JSONPULL_ARRAY)
         return bad(l, "\"added_tokens\" is not an array");
     while ((ev = hearth_jsonpull_next(&l->p)) == HEARTH_JSONPULL_OBJECT) {
-        added_token a = {{0}, 0, -1, false, false};
+        added_token a = {{0}, 0, -1, false, false, 0};
         hearth_status st = HEARTH_OK;
         while (st == HEARTH_OK &&
                (ev = hearth_jsonpull_next(&l->p)) == HEARTH_JSONPULL_KEY)
@@ -202,21 +209,54 @@ static hearth_status read_added(loader *l) {
                                            : bad(l, "broken added_tokens");
 }
 
-/* By first byte, longest first: the first that matches is the right one. */
-static void sort_added(hearth_tokenizer *t) {
-    for (size_t i = 1; i < t->n_added; i++) {
-        uint32_t id = t->added[i];
-        size_t n = 0, other_n = 0, k = i;
-        const char *s = hearth_tokenizer__text(t, id, &n);
-        for (; k > 0; k--) {
-            const char *o =
-                hearth_tokenizer__text(t, t->added[k - 1], &other_n);
-            unsigned char a = (unsigned char)s[0], b = (unsigned char)o[0];
-            if (b < a || (b == a && other_n >= n)) break;
-            t->added[k] = t->added[k - 1];
-        }
-        t->added[k] = id;
+/* Normalized tokens are found by what the normalizer makes of them. */
+static hearth_status normalize_added(hearth_tokenizer *t, hearth_error *err) {
+    hearth_buf one = HEARTH_BUF_INIT(&t->al);
+    hearth_status st = HEARTH_OK;
+    size_t at = 0;
+    if (!t->n_before_added) return st; /* they stay as they are */
+    for (size_t i = 0; st == HEARTH_OK && i < t->n_added; i++) {
+        tokenizer_added *a = &t->added[i];
+        if (!(a->flags & ADDED_NORMALIZED)) continue;
+        st = hearth_tokenizer__normalize(t, 0, t->n_before_added, a->s, a->n, 0,
+                                         true, &one, err);
+        if (st == HEARTH_OK && one.n > UINT16_MAX) st = HEARTH_ETOOBIG;
+        if (st == HEARTH_OK)
+            st = hearth_buf_append(&t->added_text, one.v, one.n);
+        a->n = (uint16_t)one.n;
     }
+    hearth_buf_free(&one);
+    for (size_t i = 0; st == HEARTH_OK && i < t->n_added; i++) {
+        tokenizer_added *a = &t->added[i];
+        if (!(a->flags & ADDED_NORMALIZED)) continue;
+        a->s = hearth_buf_str(&t->added_text) + at;
+        at += a->n;
+    }
+    return st;
+}
+
+/* Raw ones first, then by first byte, longest first: the first that matches is
+ * the right one.  Those that normalizing emptied are dropped. */
+static int added_order(const void *x, const void *y) {
+    const tokenizer_added *a = x, *b = y;
+    int p = a->flags & ADDED_NORMALIZED, q = b->flags & ADDED_NORMALIZED;
+    if (p != q) return p - q;
+    unsigned char c = a->n ? (unsigned char)a->s[0] : 0;
+    unsigned char d = b->n ? (unsigned char)b->s[0] : 0;
+    if (c != d) return c < d ? -1 : 1;
+    if (a->n != b->n) return a->n > b->n ? -1 : 1;
+    return a->id < b->id ? -1 : a->id > b->id;
+}
+
+static void sort_added(hearth_tokenizer *t) {
+    size_t kept = 0;
+    for (size_t i = 0; i < t->n_added; i++) {
+        if (t->added[i].n) t->added[kept++] = t->added[i];
+    }
+    t->n_added = kept;
+    if (kept) qsort(t->added, kept, sizeof(*t->added), added_order);
+    while (t->n_raw < kept && !(t->added[t->n_raw].flags & ADDED_NORMALIZED))
+        t->n_raw++;
 }
 
 /* ---- merges ---- */
@@ -536,8 +576,8 @@ hearth_status hearth_tokenizer__load(hearth_tokenizer *t, const char *json,
         st = bad(l, "\"unk_token\" is not in the vocabulary");
         goto done;
     }
-    sort_added(t);
     find_bytes(t);
+    if ((st = normalize_added(t, err)) == HEARTH_OK) sort_added(t);
 done:
     hearth_mem_free(&t->al, l);
     return st;

@@ -16,6 +16,8 @@
 #include "client/tokenizer/tokenizer.h"
 #include "client/tokenizer/tokenizer_regex.h"
 #include "common/arena.h"
+#include "common/buf.h"
+#include "common/gguf.h"
 #include "common/hash.h"
 #include "common/jsonpull.h"
 
@@ -23,17 +25,17 @@
 #define TOKENIZER_MAX_RULES 8  /* of one kind */
 #define TOKENIZER_RULE_TEXT 32 /* bytes of a pattern or replacement */
 
-/* Unicode's normal forms. */
-typedef enum { FORM_NFC, FORM_NFD, FORM_NFKC, FORM_NFKD } tokenizer_form;
-
 /* One step of a normalizer or decoder. */
 typedef enum {
     RULE_REPLACE,        /* from -> to, everywhere */
     RULE_PREPEND,        /* to, always */
     RULE_PREPEND_UNLESS, /* to, unless the text starts with it */
     RULE_PREPEND_FIRST,  /* the same, only where the whole text begins */
-    RULE_NORMAL_FORM,    /* to the form `start`, a tokenizer_form */
     RULE_BYTE_FALLBACK,  /* <0xNN> is that byte */
+    RULE_FORM,           /* Unicode normal form: `form` */
+    RULE_LOWERCASE,      /* every character by itself */
+    RULE_STRIP_SPACE,    /* white space at the start (start) and end (stop) */
+    RULE_REPLACE_REGEX,  /* what `regex` matches -> to */
     RULE_STRIP           /* up to `start` copies of `from` at the start, and
                             `stop` at the end, of the whole text */
 } tokenizer_rule_kind;
@@ -42,8 +44,42 @@ typedef struct {
     tokenizer_rule_kind kind;
     uint8_t n_from, n_to;
     uint8_t start, stop;
+    uint8_t form;           /* TOKENIZER_FORM_*, or-ed together */
+    tokenizer_regex *regex; /* owned */
     char from[TOKENIZER_RULE_TEXT], to[TOKENIZER_RULE_TEXT];
 } tokenizer_rule;
+
+enum { TOKENIZER_FORM_COMPOSE = 1, TOKENIZER_FORM_COMPAT = 2 };
+
+/* What a Split does with what its pattern matches. */
+typedef enum {
+    SPLIT_ISOLATED,
+    SPLIT_REMOVED,
+    SPLIT_MERGED_PREVIOUS,
+    SPLIT_MERGED_NEXT,
+    SPLIT_CONTIGUOUS
+} tokenizer_behavior;
+
+typedef struct {
+    tokenizer_regex *regex; /* owned */
+    tokenizer_behavior behavior;
+    bool invert; /* the gaps are the matches */
+} tokenizer_split;
+
+/* How an added token is looked for. */
+enum {
+    ADDED_NORMALIZED = 1, /* in the normalized text, normalized itself */
+    ADDED_LSTRIP = 2,     /* takes the white space before it along */
+    ADDED_RSTRIP = 4,     /* and after it */
+    ADDED_SINGLE = 8      /* only where no word goes on at either side */
+};
+
+typedef struct {
+    const char *s; /* [n] of the tables, or of added_text */
+    uint32_t id;
+    uint16_t n;
+    uint8_t flags;
+} tokenizer_added;
 
 typedef struct {
     uint32_t left, right, result; /* ids; the index is the rank */
@@ -67,9 +103,12 @@ struct hearth_tokenizer {
     size_t n_merge_slots;
     int32_t byte_id[256]; /* token of a byte, or -1 */
 
-    uint32_t *added; /* [n_added] ids by first byte, longest first */
-    size_t n_added;
-    uint8_t *special; /* [n_ids / 8 + 1] bit set */
+    tokenizer_added *added; /* [n_added] those looked for in the raw text,
+                               then the normalized ones; each part by first
+                               byte, longest first */
+    size_t n_added, n_raw;  /* n_raw: of the first part */
+    hearth_buf added_text;  /* normalized texts */
+    uint8_t *special;       /* [n_ids / 8 + 1] bit set */
 
     bool byte_level;    /* pieces are spelt in GPT-2's byte alphabet */
     bool byte_fallback; /* unknown characters become byte tokens */
@@ -78,8 +117,10 @@ struct hearth_tokenizer {
 
     tokenizer_rule normal[TOKENIZER_MAX_RULES], decode[TOKENIZER_MAX_RULES];
     size_t n_normal, n_decode;
+    size_t n_before_added; /* rules of the normalizer: the rest of normal[] is
+                              the pre_tokenizer's */
     bool decode_byte_level;
-    tokenizer_regex *split[TOKENIZER_MAX_RULES];
+    tokenizer_split split[TOKENIZER_MAX_RULES];
     size_t n_splits;
     int32_t before[TOKENIZER_MAX_RULES], after[TOKENIZER_MAX_RULES];
     size_t n_before, n_after; /* template ids around the text */
@@ -114,10 +155,28 @@ size_t hearth_tokenizer__put_utf8(char out[2], uint32_t c);
 hearth_status hearth_tokenizer__replace(const tokenizer_rule *r, const char *in,
                                         size_t n, hearth_buf *out);
 
-/* s [n] (UTF-8) in a normal form, appended to out.  HEARTH_ENOMEM. */
-hearth_status hearth_tokenizer__normal_form(tokenizer_form form, const char *s,
-                                            size_t n, const hearth_alloc *al,
-                                            hearth_buf *out);
+/* Apply normal[from, to) to s [n]; the result is in out (emptied first), which
+ * has out->al.  flags as of an encode; first: the whole text begins here.
+ * HEARTH_ETOOBIG (err says why), HEARTH_ENOMEM. */
+hearth_status hearth_tokenizer__normalize(const hearth_tokenizer *t,
+                                          size_t from, size_t to, const char *s,
+                                          size_t n, unsigned flags, bool first,
+                                          hearth_buf *out, hearth_error *err);
+
+/* Whether c is white space, and part of a word, as regular expressions of the
+ * tokenizers library mean \\s and \\w. */
+bool hearth_tokenizer__is_space(uint32_t c);
+bool hearth_tokenizer__is_word(uint32_t c);
+
+/* White space at the start of s [n], and where that at its end begins. */
+size_t hearth_tokenizer__spaces(const char *s, size_t n);
+size_t hearth_tokenizer__trimmed(const char *s, size_t n);
+
+/* The vocabulary of a GGUF file; errors as hearth_tokenizer_parse. */
+hearth_status hearth_tokenizer__from_gguf(hearth_tokenizer **out,
+                                          const hearth_gguf *g,
+                                          const hearth_alloc *al,
+                                          hearth_error *err);
 
 /* What tokenizer_rules.c reads: the four rule sections. */
 typedef enum {

@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client/tokenizer/tokenizer_regex.c - the contract is in tokenizer_regex.h.
  *
- * No just-in-time compiler: phones forbid pages that are writable and
- * executable, and splitting is not what training waits for.
+ * Patterns are written for Oniguruma with Ruby's rules.  What differs there is
+ * put into PCRE2's words (white space without U+180E, ^ and $ at every line) or
+ * refused (classes inside classes, \h).  The just-in-time compiler is used
+ * where the system lets it: phones forbid pages that are writable and
+ * executable, and the interpreter gives the same matches.
  */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "client/tokenizer/tokenizer_regex.h"
 
 #include <pcre2.h>
+#include <stdbool.h>
 #include <stdint.h>
 
+#include "common/buf.h"
 #include "common/mem.h"
 
 #define MAX_STEPS      10000000u /* of one match attempt */
@@ -48,14 +53,56 @@ void hearth_tokenizer_regex_free(tokenizer_regex *r) {
     hearth_mem_free(&al, r);
 }
 
+#define SPACE                                                                  \
+    "\\t-\\r "                                                                 \
+    "\\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}"    \
+    "\\x{205F}\\x{3000}"
+
+/* Put pattern [n] into PCRE2's words. */
+static hearth_status translate(const char *pattern, size_t n, hearth_buf *out,
+                               hearth_error *err) {
+    hearth_status st = HEARTH_OK;
+    bool in_class = false;
+    for (size_t i = 0; st == HEARTH_OK && i < n; i++) {
+        char c = pattern[i], next = i + 1 < n ? pattern[i + 1] : 0;
+        if (c == '\\' && (next == 'h' || next == 'H' || next == 'R' ||
+                          next == 'X' || next == 'K' || next == 'G'))
+            return hearth_error_set(err, HEARTH_EUNSUPPORTED,
+                                    "\\%c in the tokenizer's pattern is not "
+                                    "supported; use a BPE tokenizer without it",
+                                    next);
+        if (in_class && (c == '[' || (c == '&' && next == '&')))
+            return hearth_error_set(err, HEARTH_EUNSUPPORTED,
+                                    "a class inside a class of the tokenizer's "
+                                    "pattern is not supported; use a BPE "
+                                    "tokenizer without it");
+        if (c == '\\' && next == 's') {
+            st = hearth_buf_puts(out, in_class ? SPACE : "[" SPACE "]");
+            i++;
+        } else if (c == '\\' && next == 'S' && !in_class) {
+            st = hearth_buf_puts(out, "[^" SPACE "]");
+            i++;
+        } else if (c == '\\' && next) {
+            st = hearth_buf_append(out, pattern + i++, 2);
+        } else {
+            if (c == '[') in_class = true;
+            if (c == ']') in_class = false;
+            st = hearth_buf_putc(out, (unsigned char)c);
+        }
+    }
+    return st;
+}
+
 static hearth_status compile(tokenizer_regex *r, const char *pattern, size_t n,
                              hearth_error *err) {
     int code = 0;
     PCRE2_SIZE at = 0, bytes = 0;
     pcre2_compile_context *ctx = pcre2_compile_context_create(r->general);
     if (!ctx) return HEARTH_ENOMEM;
+    (void)pcre2_set_newline(ctx, PCRE2_NEWLINE_LF);
     r->code = pcre2_compile((PCRE2_SPTR)pattern, n,
-                            PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C,
+                            PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE |
+                                PCRE2_NEVER_BACKSLASH_C,
                             &code, &at, ctx);
     pcre2_compile_context_free(ctx);
     if (!r->code && code == PCRE2_ERROR_HEAP_FAILED) return HEARTH_ENOMEM;
@@ -70,6 +117,7 @@ static hearth_status compile(tokenizer_regex *r, const char *pattern, size_t n,
         return hearth_error_set(err, HEARTH_ETOOBIG,
                                 "the pre_tokenizer's pattern is too complex; "
                                 "use a tokenizer with a simpler one");
+    (void)pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE); /* if it can */
     return HEARTH_OK;
 }
 
@@ -78,6 +126,7 @@ hearth_status hearth_tokenizer_regex_new(tokenizer_regex **out,
                                          const hearth_alloc *al,
                                          hearth_error *err) {
     hearth_status st = HEARTH_ENOMEM;
+    hearth_buf text = HEARTH_BUF_INIT(al);
     *out = NULL;
     if (n > TOKENIZER_REGEX_MAX_PATTERN)
         return hearth_error_set(err, HEARTH_ETOOBIG,
@@ -90,13 +139,16 @@ hearth_status hearth_tokenizer_regex_new(tokenizer_regex **out,
     r->general = pcre2_general_context_create(take, give, &r->al);
     if (r->general) r->match = pcre2_match_context_create(r->general);
     if (!r->match) goto done;
-    if ((st = compile(r, pattern, n, err)) != HEARTH_OK) goto done;
+    if ((st = translate(pattern, n, &text, err)) != HEARTH_OK ||
+        (st = compile(r, hearth_buf_str(&text), text.n, err)) != HEARTH_OK)
+        goto done;
     pcre2_set_match_limit(r->match, MAX_STEPS);
     pcre2_set_depth_limit(r->match, MAX_DEPTH);
     pcre2_set_heap_limit(r->match, MAX_HEAP_KIB);
     *out = r;
     r = NULL;
 done:
+    hearth_buf_free(&text);
     hearth_tokenizer_regex_free(r);
     return st;
 }
@@ -131,6 +183,10 @@ hearth_status hearth_tokenizer_regex_find(tokenizer_regex_cursor *c,
     int rc =
         pcre2_match(c->r->code, (PCRE2_SPTR)text, n, from,
                     PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, c->data, c->r->match);
+    if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
+        rc = pcre2_match(c->r->code, (PCRE2_SPTR)text, n, from,
+                         PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY | PCRE2_NO_JIT,
+                         c->data, c->r->match);
     if (rc == PCRE2_ERROR_NOMATCH) return HEARTH_OK;
     if (rc == PCRE2_ERROR_NOMEMORY) return HEARTH_ENOMEM;
     if (rc < 0) return HEARTH_ETOOBIG;

@@ -19,6 +19,14 @@ static const char GPT2_WORDS[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|"
     "\\s+(?!\\S)|\\s+";
 
+/* Whitespace: runs of word characters, and of what is neither they nor white
+ * space.  \w as the tokenizers library has it. */
+#define WORD                                                                   \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{200C}\\x{200D}\\x{24B6}-\\x{24E9}"   \
+    "\\x{1F130}-\\x{1F149}\\x{1F150}-\\x{1F169}\\x{1F170}-\\x{1F189}"
+static const char WORDS[] = "[" WORD "]+|[^\\s" WORD "]+";
+static const char PUNCTUATION[] = "[!-/:-@\\[-`{-~\\p{P}]";
+
 enum { MAX_NESTING = 3 };
 
 /* Fields of a rule that hold text. */
@@ -37,10 +45,20 @@ static const char *const TEXT_NAME[] = {
     "type", "prepend", "content", "replacement", "behavior", "prepend_scheme"};
 
 /* Fields that are true or false: -1 while absent. */
-enum { F_PREFIX, F_TRIM, F_USE_REGEX, F_INVERT, F_SPLIT, F_DIGITS, N_FLAGS };
+enum {
+    F_PREFIX,
+    F_TRIM,
+    F_USE_REGEX,
+    F_INVERT,
+    F_SPLIT,
+    F_DIGITS,
+    F_LEFT,
+    F_RIGHT,
+    N_FLAGS
+};
 static const char *const FLAG_NAME[] = {
-    "add_prefix_space", "trim_offsets", "use_regex",
-    "invert",           "split",        "individual_digits"};
+    "add_prefix_space",  "trim_offsets", "use_regex",  "invert", "split",
+    "individual_digits", "strip_left",   "strip_right"};
 
 typedef struct {
     hearth_jsonpull text[N_TEXTS]; /* the reader as it stood at the string */
@@ -264,11 +282,37 @@ static hearth_status too_many(rule_reader *r) {
                             hearth_jsonpull_line(r->p), TOKENIZER_MAX_RULES);
 }
 
+static hearth_status pattern_text(rule_reader *r, const rule_fields *f,
+                                  char out[TOKENIZER_REGEX_MAX_PATTERN],
+                                  size_t *n) {
+    if (hearth_jsonpull_string(&f->text[F_REGEX], out,
+                               TOKENIZER_REGEX_MAX_PATTERN, n) == HEARTH_OK)
+        return HEARTH_OK;
+    return hearth_error_set(r->err, HEARTH_ETOOBIG,
+                            "tokenizer.json:%zu: a pattern is above %zu "
+                            "bytes; use a simpler tokenizer",
+                            hearth_jsonpull_line(r->p),
+                            TOKENIZER_REGEX_MAX_PATTERN);
+}
+
 static hearth_status add_replace(rule_reader *r, const rule_fields *f) {
     tokenizer_rule *rule = new_rule(r, RULE_REPLACE);
     hearth_status st;
     if (!rule) return too_many(r);
-    if (f->have[F_REGEX]) return unsupported(r, "Replace by a regex");
+    if (f->have[F_REGEX] && r->section == SECTION_DECODER)
+        return unsupported(r, "Replace by a regex in a decoder");
+    if (f->have[F_REGEX]) {
+        char pattern[TOKENIZER_REGEX_MAX_PATTERN];
+        size_t n = 0;
+        st = pattern_text(r, f, pattern, &n);
+        if (st == HEARTH_OK)
+            st = hearth_tokenizer_regex_new(&rule->regex, pattern, n, &r->t->al,
+                                            r->err);
+        rule->kind = RULE_REPLACE_REGEX;
+        return st == HEARTH_OK
+                   ? rule_text(r, f, F_CONTENT, rule->to, &rule->n_to)
+                   : st;
+    }
     st = rule_text(r, f, F_STRING, rule->from, &rule->n_from);
     if (st == HEARTH_OK) st = rule_text(r, f, F_CONTENT, rule->to, &rule->n_to);
     if (st == HEARTH_OK && !rule->n_from)
@@ -285,14 +329,49 @@ static hearth_status add_prepend(rule_reader *r, tokenizer_rule_kind kind,
     return HEARTH_OK;
 }
 
-static hearth_status add_split(rule_reader *r, const char *pattern, size_t n) {
+static hearth_status add_split(rule_reader *r, const char *pattern, size_t n,
+                               tokenizer_behavior behavior, bool invert) {
     hearth_tokenizer *t = r->t;
     if (t->byte_level) return unsupported(r, "a split after ByteLevel");
     if (t->n_splits == TOKENIZER_MAX_RULES) return too_many(r);
-    hearth_status st = hearth_tokenizer_regex_new(&t->split[t->n_splits],
-                                                  pattern, n, &t->al, r->err);
+    tokenizer_split *s = &t->split[t->n_splits];
+    hearth_status st =
+        hearth_tokenizer_regex_new(&s->regex, pattern, n, &t->al, r->err);
+    s->behavior = behavior;
+    s->invert = invert;
     if (st == HEARTH_OK) t->n_splits++;
     return st;
+}
+
+/* A pattern that matches just s [n]. */
+static hearth_status add_split_string(rule_reader *r, const char *s, size_t n,
+                                      tokenizer_behavior behavior,
+                                      bool invert) {
+    char pattern[2 * TOKENIZER_RULE_TEXT];
+    size_t k = 0;
+    for (size_t i = 0; i < n; i++) {
+        if ((unsigned char)s[i] < 0x80 &&
+            !hearth_tokenizer__is_word((uint32_t)s[i]))
+            pattern[k++] = '\\';
+        pattern[k++] = s[i];
+    }
+    return add_split(r, pattern, k, behavior, invert);
+}
+
+static hearth_status read_behavior(rule_reader *r, const rule_fields *f,
+                                   tokenizer_behavior *out) {
+    static const char *const name[] = {"Isolated", "Removed",
+                                       "MergedWithPrevious", "MergedWithNext",
+                                       "Contiguous"};
+    const hearth_jsonpull *b = &f->text[F_BEHAVIOR];
+    *out = SPLIT_ISOLATED;
+    if (!f->have[F_BEHAVIOR]) return HEARTH_OK;
+    for (int i = 0; i < 5; i++)
+        if (hearth_jsonpull_is(b, name[i])) {
+            *out = (tokenizer_behavior)i;
+            return HEARTH_OK;
+        }
+    return unsupported_word(r, "behavior", b);
 }
 
 /* Metaspace: " " becomes the replacement, one more in front. */
@@ -311,8 +390,6 @@ static hearth_status apply_metaspace(rule_reader *r, const rule_fields *f) {
         else if (prepend && !hearth_jsonpull_is(s, "always"))
             return unsupported_word(r, "prepend_scheme", s);
     }
-    if (r->section == SECTION_PRE_TOKENIZER && f->flag[F_SPLIT] != 0)
-        return unsupported(r, "Metaspace with split");
     if (r->t->n_splits) return unsupported(r, "Metaspace after a split");
     tokenizer_rule *rule = new_rule(r, RULE_REPLACE);
     if (!rule) return too_many(r);
@@ -322,8 +399,14 @@ static hearth_status apply_metaspace(rule_reader *r, const rule_fields *f) {
     rule->n_from = decoder ? n : 1;
     rule->n_to = decoder ? 1 : n;
     if (!n) return bad(r, "Metaspace has an empty replacement");
+    if (!decoder) {
+        if (prepend && (st = add_prepend(r, kind, mark, n)) != HEARTH_OK)
+            return st;
+        return f->flag[F_SPLIT] != 0
+                   ? add_split_string(r, mark, n, SPLIT_MERGED_NEXT, false)
+                   : HEARTH_OK;
+    }
     if (!prepend) return HEARTH_OK;
-    if (!decoder) return add_prepend(r, kind, mark, n);
     r->fused = true;
     if (!(rule = new_rule(r, RULE_STRIP))) return too_many(r);
     rule->from[0] = ' ';
@@ -333,22 +416,26 @@ static hearth_status apply_metaspace(rule_reader *r, const rule_fields *f) {
 
 static hearth_status apply_normalizer(rule_reader *r, const rule_fields *f) {
     const hearth_jsonpull *type = &f->text[F_TYPE];
-    static const char *const forms[] = {"NFC", "NFD", "NFKC", "NFKD"};
     char text[TOKENIZER_RULE_TEXT];
     uint8_t n = 0;
-    for (uint8_t i = 0; i < 4; i++) {
-        if (!hearth_jsonpull_is(type, forms[i])) continue;
-        tokenizer_rule *rule = new_rule(r, RULE_NORMAL_FORM);
-        if (!rule) return too_many(r);
-        rule->start = i;
-        return HEARTH_OK;
-    }
     if (hearth_jsonpull_is(type, "Replace")) return add_replace(r, f);
     if (hearth_jsonpull_is(type, "Prepend")) {
         hearth_status st = rule_text(r, f, F_PREPEND, text, &n);
         return st == HEARTH_OK ? add_prepend(r, RULE_PREPEND, text, n) : st;
     }
-    return unsupported_word(r, "normalizer", type);
+    static const char *const form[] = {"NFD", "NFC", "NFKD", "NFKC"};
+    tokenizer_rule_kind kind = RULE_FORM;
+    if (hearth_jsonpull_is(type, "Lowercase")) kind = RULE_LOWERCASE;
+    if (hearth_jsonpull_is(type, "Strip")) kind = RULE_STRIP_SPACE;
+    for (unsigned i = 0; i < 4; i++)
+        if (hearth_jsonpull_is(type, form[i])) n = (uint8_t)(i + 1);
+    if (kind == RULE_FORM && !n) return unsupported_word(r, "normalizer", type);
+    tokenizer_rule *rule = new_rule(r, kind);
+    if (!rule) return too_many(r);
+    rule->form = (uint8_t)(n ? n - 1 : 0);
+    rule->start = f->flag[F_LEFT] == 1;
+    rule->stop = f->flag[F_RIGHT] == 1;
+    return HEARTH_OK;
 }
 
 /* A string to split at that the normalizer has replaced can not occur. */
@@ -371,18 +458,22 @@ static hearth_status apply_split(rule_reader *r, const rule_fields *f) {
     size_t n = 0;
     if (f->have[F_STRING] && never_occurs(r->t, &f->text[F_STRING]))
         return HEARTH_OK;
-    if (!f->have[F_REGEX]) return unsupported(r, "Split by a string");
-    if (!f->have[F_BEHAVIOR] ||
-        !hearth_jsonpull_is(&f->text[F_BEHAVIOR], "Isolated") ||
-        f->flag[F_INVERT] == 1)
-        return unsupported(r, "a Split whose behavior is not Isolated");
-    if (hearth_jsonpull_string(&f->text[F_REGEX], pattern, sizeof(pattern),
-                               &n) != HEARTH_OK)
-        return hearth_error_set(r->err, HEARTH_ETOOBIG,
-                                "tokenizer.json:%zu: a pattern is above %zu "
-                                "bytes; use a simpler tokenizer",
-                                hearth_jsonpull_line(r->p), sizeof(pattern));
-    return add_split(r, pattern, n);
+    tokenizer_behavior behavior;
+    hearth_status st = read_behavior(r, f, &behavior);
+    bool invert = f->flag[F_INVERT] == 1;
+    if (st != HEARTH_OK) return st;
+    if (f->have[F_STRING]) {
+        char text[TOKENIZER_RULE_TEXT];
+        uint8_t n_text = 0;
+        st = rule_text(r, f, F_STRING, text, &n_text);
+        if (st == HEARTH_OK && !n_text) return bad(r, "Split has no pattern");
+        return st == HEARTH_OK
+                   ? add_split_string(r, text, n_text, behavior, invert)
+                   : st;
+    }
+    if (!f->have[F_REGEX]) return bad(r, "Split has no pattern");
+    if ((st = pattern_text(r, f, pattern, &n)) != HEARTH_OK) return st;
+    return add_split(r, pattern, n, behavior, invert);
 }
 
 static hearth_status apply_byte_level(rule_reader *r, const rule_fields *f) {
@@ -394,7 +485,8 @@ static hearth_status apply_byte_level(rule_reader *r, const rule_fields *f) {
         st = add_prepend(r, RULE_PREPEND_UNLESS, " ", 1);
     }
     if (st == HEARTH_OK && f->flag[F_USE_REGEX] != 0)
-        st = add_split(r, GPT2_WORDS, sizeof(GPT2_WORDS) - 1);
+        st = add_split(r, GPT2_WORDS, sizeof(GPT2_WORDS) - 1, SPLIT_ISOLATED,
+                       false);
     if (st == HEARTH_OK && t->byte_level)
         return unsupported(r, "ByteLevel twice");
     t->byte_level = true;
@@ -402,13 +494,26 @@ static hearth_status apply_byte_level(rule_reader *r, const rule_fields *f) {
 }
 
 static hearth_status apply_pre_tokenizer(rule_reader *r, const rule_fields *f) {
+    tokenizer_behavior behavior;
     const hearth_jsonpull *type = &f->text[F_TYPE];
     if (hearth_jsonpull_is(type, "ByteLevel")) return apply_byte_level(r, f);
     if (hearth_jsonpull_is(type, "Metaspace")) return apply_metaspace(r, f);
     if (hearth_jsonpull_is(type, "Split")) return apply_split(r, f);
     if (hearth_jsonpull_is(type, "Digits"))
-        return f->flag[F_DIGITS] == 1 ? add_split(r, "\\p{N}", 5)
-                                      : add_split(r, "\\p{N}+", 6);
+        return f->flag[F_DIGITS] == 1
+                   ? add_split(r, "\\p{N}", 5, SPLIT_ISOLATED, false)
+                   : add_split(r, "\\p{N}+", 6, SPLIT_ISOLATED, false);
+    if (hearth_jsonpull_is(type, "WhitespaceSplit"))
+        return add_split(r, "\\s+", 3, SPLIT_REMOVED, false);
+    if (hearth_jsonpull_is(type, "Whitespace"))
+        return add_split(r, WORDS, sizeof(WORDS) - 1, SPLIT_REMOVED, true);
+    if (hearth_jsonpull_is(type, "Punctuation")) {
+        hearth_status st = read_behavior(r, f, &behavior);
+        return st == HEARTH_OK
+                   ? add_split(r, PUNCTUATION, sizeof(PUNCTUATION) - 1,
+                               behavior, false)
+                   : st;
+    }
     return unsupported_word(r, "pre_tokenizer", type);
 }
 
@@ -536,5 +641,10 @@ hearth_status hearth_tokenizer__read_section(hearth_tokenizer *t,
                    ? unsupported(&r, "a file without a decoder")
                    : HEARTH_OK;
     if (ev != HEARTH_JSONPULL_OBJECT) return bad(&r, "a rule is no object");
-    return read_rule(&r, 0);
+    if (section != SECTION_NORMALIZER) return read_rule(&r, 0);
+    if (t->n_normal || t->n_splits)
+        return unsupported(&r, "a normalizer after the pre_tokenizer");
+    hearth_status st = read_rule(&r, 0);
+    t->n_before_added = t->n_normal;
+    return st;
 }
