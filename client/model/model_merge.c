@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "client/model/gguf_sides.h"
 #include "client/model/model_write.h"
 #include "client/train/weight_private.h"
 #include "common/error.h"
@@ -209,6 +210,8 @@ hearth_status hearth_model_merge(const hearth_model *m, const hearth_adapter *a,
         st = hearth_model__write_config(j.c, out_dir, j.al, err);
     if (st == HEARTH_OK)
         st = hearth_model__copy_sides(hearth_model_dir(m), out_dir, j.al, err);
+    if (st == HEARTH_OK)
+        st = hearth_gguf_copy_sides(hearth_model_dir(m), out_dir, j.al, err);
     if (st == HEARTH_OK) st = write_all(&j, path);
     hearth_safetensors_writer_free(j.w);
     hearth_mem_free(j.al, j.value);

@@ -27,7 +27,7 @@ typedef enum {
 } hearth_merge_type;
 
 /* Write a Hugging Face folder: config.json, model.safetensors, and the
- * tokenizer files of the base's folder.
+ * tokenizer files of the base's folder, or those inside its GGUF file.
  *
  * HEARTH_EEXISTS    out_dir has a model.safetensors already
  * HEARTH_EMISMATCH  the adapter is of another model

@@ -11,6 +11,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "client/model/gguf_sides.h"
 #include "client/train/evaluate_private.h"
 #include "client/train/trainer_private.h"
 #include "common/mem.h"
@@ -288,6 +289,9 @@ hearth_status hearth_trainer_save_model(const hearth_trainer *t,
     hearth_status st =
         hearth_model_save(hearth_model_get_config(t->model), value,
                           hearth_model_dir(t->model), dir, &t->al, err);
+    if (st == HEARTH_OK)
+        st = hearth_gguf_copy_sides(hearth_model_dir(t->model), dir, &t->al,
+                                    err);
     hearth_mem_free(&t->al, value);
     return st;
 }

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "client/train/trainer_private.h"
+#include "client/train/weight_private.h"
 #include "common/file.h"
 #include "common/mem.h"
 
@@ -38,17 +39,43 @@ hearth_decoder_shape hearth_trainer__shape(const hearth_model *model,
                                   .n_workers = hearth_pool_size(pool)};
 }
 
-/* Bytes of the weights' file; what the config says when it cannot be asked. */
-static size_t model_file_bytes(const hearth_model *model) {
-    char path[1024];
+static size_t tensor_bytes(const hearth_weight *w) {
+    size_t n = w->rows * w->cols;
+    switch (w->type) {
+    case HEARTH_WEIGHT_F16:
+    case HEARTH_WEIGHT_BF16: return 2 * n;
+    case HEARTH_WEIGHT_QUANT:
+        return n / hearth_quant_elements(w->quant) *
+               hearth_quant_bytes(w->quant);
+    case HEARTH_WEIGHT_F32:
+    case HEARTH_WEIGHT_REAL: break;
+    }
+    return 4 * n;
+}
+
+static size_t regular_bytes(const char *path) {
     struct stat sb;
-    if (hearth_file_join(path, sizeof(path), hearth_model_dir(model),
-                         "model.safetensors") == HEARTH_OK &&
-        stat(path, &sb) == 0 && sb.st_size > 0)
-        return (size_t)sb.st_size;
-    return (size_t)hearth_model_config_parameters(
-               hearth_model_get_config(model)) *
-           sizeof(float);
+    return stat(path, &sb) == 0 && S_ISREG(sb.st_mode) && sb.st_size > 0
+               ? (size_t)sb.st_size
+               : 0;
+}
+
+/* Bytes of the weights' file; of a model in several, of its tensors. */
+static size_t model_file_bytes(const hearth_model *model) {
+    const hearth_model_config *c = hearth_model_get_config(model);
+    char path[1024];
+    size_t sum = regular_bytes(hearth_model_dir(model));
+    if (sum == 0 &&
+        hearth_file_join(path, sizeof(path), hearth_model_dir(model),
+                         "model.safetensors") == HEARTH_OK)
+        sum = regular_bytes(path);
+    if (sum) return sum;
+    for (size_t i = 0; i < hearth_model_n_tensors(c); i++) {
+        hearth_model_tensor t;
+        hearth_model_tensor_at(c, i, &t);
+        sum += tensor_bytes(hearth_model_weight(model, t.role, t.layer));
+    }
+    return sum;
 }
 
 /* What a run over given numbers of tokens holds. */
