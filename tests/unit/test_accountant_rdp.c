@@ -221,6 +221,44 @@ static void exact_sampled_goes_back(void **state) {
     assert_true(hearth_gaussian_epsilon_sampled(1, 0.5, 1) == INF);
 }
 
+/* PRIVACY.md: N_Z(0, 64) against N(0, 64 - s) followed by a discrete Gaussian
+ * of variance s centred there; the log-ratio is at most 8.1 e^(-2 pi^2 s). */
+static double largest_log_ratio(double s) {
+    const double pi = 3.14159265358979323846, var = 64, step = 1.0 / 64;
+    double high = -INF, low = INF;
+    for (int k = -40; k <= 40; k++) {
+        double sum = 0;
+        /* The integrand's bulk is at k (var - s) / var, with variance
+         * s (var - s) / var. */
+        for (double y = k - 14; y <= k + 14; y += step) {
+            double z = 0;
+            for (int j = (int)floor(y) - 12; j <= (int)floor(y) + 13; j++)
+                z += exp(-(j - y) * (j - y) / (2 * s));
+            sum += exp(-y * y / (2 * (var - s)) - (k - y) * (k - y) / (2 * s) +
+                       k * (double)k / (2 * var)) /
+                   z;
+        }
+        double ratio = log(sum * step * sqrt(2 * pi * s));
+        high = fmax(high, ratio);
+        low = fmin(low, ratio);
+    }
+    return high - low;
+}
+
+static void discrete_gaussian_is_a_function_of_a_continuous_one(void **state) {
+    (void)state;
+    const double pi = 3.14159265358979323846;
+    const double s[] = {0.15, 0.25, 0.5, 1};
+    for (int i = 0; i < 4; i++) {
+        double r = largest_log_ratio(s[i]);
+        /* 1e-12: what double precision can see. */
+        if (!(r <= 8.1 * exp(-2 * pi * pi * s[i]) + 1e-12))
+            fail_msg("s %g: %g", s[i], r);
+    }
+    assert_true(largest_log_ratio(0.15) > 1e-6); /* and it sees something */
+    assert_true(8.1 * exp(-2 * pi * pi * 3.6) < 1.2e-30);
+}
+
 /* ---- refusals ---- */
 
 static void refused(hearth_account_query q, hearth_status st,
@@ -316,6 +354,7 @@ int main(void) {
         cmocka_unit_test(rdp_is_monotone_and_adds_up),
         cmocka_unit_test(exact_sampled_goes_back),
         cmocka_unit_test(what_a_method_cannot_do_is_refused_by_name),
+        cmocka_unit_test(discrete_gaussian_is_a_function_of_a_continuous_one),
         cmocka_unit_test(names),
         cmocka_unit_test(normal_tails_keep_their_digits),
     };
