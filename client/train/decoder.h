@@ -79,6 +79,7 @@ size_t hearth_decoder_bytes(const hearth_decoder_shape *s);
  * HEARTH_EINVAL  no model, no tokens or workers, an adapter in full mode, no
  *                adapter in LoRA mode, or one that does not fit the model
  *                (err names the module)
+ * HEARTH_EUNSUPPORTED full mode of a model with quantised weights
  * HEARTH_ETOOBIG more than HEARTH_DECODER_MAX_TOKENS tokens, a cache longer
  *                than the model's max_positions, or a size overflow */
 HEARTH_MUST_CHECK hearth_status

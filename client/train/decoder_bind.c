@@ -84,7 +84,7 @@ static void bind_frozen(hearth_decoder *d) {
         hearth_model_tensor_at(d->c, i, &t);
         const hearth_weight *w = hearth_model_weight(d->model, t.role, t.layer);
         bool is_bias;
-        if (t.cols != 1) {
+        if (!hearth_decoder__is_vector(&t)) {
             bind_matrix(d, &t, w, NULL);
             continue;
         }
@@ -106,7 +106,7 @@ static void bind_full(hearth_decoder *d) {
         hearth_model_tensor_at(d->c, i, &t);
         size_t n = (size_t)t.rows * t.cols;
         hearth_real *value = d->value + at, *grad = d->grad + at;
-        bool is_bias;
+        bool is_bias, is_vector = hearth_decoder__is_vector(&t);
         hearth_weight_copy(hearth_model_weight(d->model, t.role, t.layer),
                            value);
         d->own[i] = (hearth_weight){.type = HEARTH_WEIGHT_REAL,
@@ -114,10 +114,10 @@ static void bind_full(hearth_decoder *d) {
                                     .cols = t.cols,
                                     .data = (const unsigned char *)value};
         hearth_norm *norm = norm_of(d, &t, &is_bias);
-        if (t.cols != 1)
-            bind_matrix(d, &t, &d->own[i], grad);
-        else
+        if (is_vector)
             bind_vector(d, &t, value, grad);
+        else
+            bind_matrix(d, &t, &d->own[i], grad);
         if (norm && d->vectors) {
             norm->own = value;
             norm->w = next;
@@ -125,7 +125,7 @@ static void bind_full(hearth_decoder *d) {
         }
         (void)snprintf(d->name[i], sizeof(d->name[i]), "%s", t.name);
         d->params.param[i] =
-            (hearth_param){d->name[i], value, grad, n, t.cols != 1};
+            (hearth_param){d->name[i], value, grad, n, !is_vector};
         at += n;
     }
 }

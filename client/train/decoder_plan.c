@@ -118,7 +118,7 @@ static void derive(hearth_decoder *d) {
     for (size_t i = 0; i < hearth_model_n_tensors(c); i++) {
         hearth_model_tensor t;
         hearth_model_tensor_at(c, i, &t);
-        if (t.cols == 1) d->n_vectors += t.rows;
+        if (hearth_decoder__is_vector(&t)) d->n_vectors += t.rows;
     }
     d->n_slots = 1;
     if (s->mode != HEARTH_DECODER_INFER && !s->recompute)

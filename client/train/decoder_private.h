@@ -129,6 +129,14 @@ struct hearth_decoder {
     size_t n_vectors;     /* elements of them */
 };
 
+/* Is the tensor a bias or the weight of a norm?  (A matrix may have one
+ * column as well.) */
+static inline bool hearth_decoder__is_vector(const hearth_model_tensor *t) {
+    return (t->role >= HEARTH_TENSOR_BIAS && t->role < HEARTH_TENSOR_EMBED) ||
+           t->role == HEARTH_TENSOR_NORM_FINAL ||
+           t->role == HEARTH_TENSOR_NORM_FINAL_BIAS;
+}
+
 /* decoder_plan.c: check the shape and fill what follows from it. */
 hearth_status hearth_decoder__check(hearth_decoder *d,
                                     const hearth_decoder_shape *s,

@@ -121,6 +121,11 @@ static void read_blocks(const hearth_weight *w, size_t row, size_t first,
     }
 }
 
+static void add_shift(const hearth_weight *w, size_t n, hearth_real *out) {
+    if (w->shift < 0 || w->shift > 0)
+        for (size_t i = 0; i < n; i++) out[i] += (hearth_real)w->shift;
+}
+
 void hearth_weight__convert(const hearth_weight *w, size_t r, size_t first,
                             size_t n, hearth_real *out) {
     if (w->transposed) {
@@ -133,8 +138,7 @@ void hearth_weight__convert(const hearth_weight *w, size_t r, size_t first,
     } else {
         read_stored(w, stored_row(w, r), w->cols, first, n, out);
     }
-    if (w->shift < 0 || w->shift > 0)
-        for (size_t i = 0; i < n; i++) out[i] += (hearth_real)w->shift;
+    add_shift(w, n, out);
 }
 
 #ifndef HEARTH_FLOAT64
@@ -188,6 +192,7 @@ static bool fill_tile(const hearth_weight *w, size_t r0, size_t n_r, size_t c0,
     if (w->transposed) {
         for (size_t c = 0; c < n_c; c++)
             read_stored(w, c0 + c, w->rows, r0, n_r, tile + c * n_r);
+        add_shift(w, n_r * n_c, tile);
         return true;
     }
     for (size_t r = 0; r < n_r; r++)

@@ -22,7 +22,8 @@ struct hearth_weight {
     size_t rows, cols;         /* of the canonical matrix */
     const unsigned char *data; /* row-major, no padding */
     hearth_quant_type quant;   /* of HEARTH_WEIGHT_QUANT */
-    bool transposed;           /* stored as [cols, rows]: GPT-2's Conv1D */
+    bool transposed;           /* stored as [cols, rows]: GPT-2's Conv1D; never
+                                  with permuted or blocks */
     uint32_t permuted; /* 0, or head_dim d: of each d rows the stored ones 2 j
                           + s are the canonical ones s d / 2 + j (GGUF's q and
                           k of Llama-class models) */
