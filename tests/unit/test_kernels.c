@@ -80,6 +80,73 @@ static void products_of_nothing_do_nothing(void **state) {
     assert_true(c[0] >= 3.0f && c[0] <= 3.0f);
 }
 
+/* a: gate or input, b: up, c: gradient; results in place, as the decoder uses
+ * them. */
+static void gelu_loops_agree(const hearth_kernels *k, const hearth_kernels *r,
+                             size_t n) {
+    fill(a, n, n, 2);
+    fill(b, n, n + 1, 1);
+    k->geglu(n, a, b, d);
+    r->geglu(n, a, b, e);
+    check("geglu", n, d, e, n);
+    k->gelu(n, a, d);
+    r->gelu(n, a, e);
+    check("gelu", n, d, e, n);
+    memcpy(d, a, n * sizeof(*a));
+    k->gelu_back(n, d, c, d);
+    r->gelu_back(n, a, c, e);
+    check("gelu_back", n, d, e, n);
+    memcpy(d, a, n * sizeof(*a));
+    memcpy(e, b, n * sizeof(*b));
+    k->geglu_back(n, d, e, c, d, e);
+    r->geglu_back(n, a, b, c, a, b);
+    check("geglu_back dg", n, d, a, n);
+    check("geglu_back du", n, e, b, n);
+}
+
+/* The mean is far from 0, so that it counts. */
+static void layer_norms_agree(const hearth_kernels *k, const hearth_kernels *r,
+                              size_t n) {
+    float mean[2], x, y;
+    fill(a, n, n, 1);
+    fill(b, n, n + 1, 1);
+    fill(f, n, n + 3, 1);
+    for (size_t i = 0; i < n; i++) a[i] += 3.0f;
+    x = k->layer_inverse(n, a, 1e-2f, &mean[0]);
+    y = r->layer_inverse(n, a, 1e-2f, &mean[1]);
+    check("layer_inverse", n, &x, &y, 1);
+    check("mean", n, &mean[0], &mean[1], 1);
+    k->layernorm(n, a, b, f, 1e-2f, d);
+    r->layernorm(n, a, b, f, 1e-2f, e);
+    check("layernorm", n, d, e, n);
+    memcpy(d, f, n * sizeof(*f)); /* added to what is there */
+    memcpy(e, f, n * sizeof(*f));
+    k->layernorm_back(n, a, b, 1e-2f, c, d);
+    r->layernorm_back(n, a, b, 1e-2f, c, e);
+    check("layernorm_back", n, d, e, n);
+}
+
+/* By the definition, with libm. */
+static void gelu_and_layer_norm_are_as_defined(void **state) {
+    const hearth_kernels *r = hearth_kernels_reference();
+    static const float v[4] = {-1.5f, 0.25f, 2.0f, 3.25f};
+    static const float w[4] = {1, 2, 3, 4}, bias[4] = {-1, 0, 1, 2};
+    (void)state;
+    r->gelu(4, v, a);
+    r->geglu(4, v, w, b);
+    r->layernorm(4, v, w, bias, 0.5f, c); /* mean 1, variance 3.21875 */
+    for (size_t i = 0; i < 4; i++) {
+        double z = (double)v[i];
+        double gelu =
+            0.5 * z *
+            (1 + tanh(0.7978845608028654 * (z + 0.044715 * z * z * z)));
+        double norm = (z - 1) / sqrt(3.21875 + 0.5) * (double)w[i];
+        assert_true(fabs((double)a[i] - gelu) <= 1e-6);
+        assert_true(fabs((double)b[i] - gelu * (double)w[i]) <= 4e-6);
+        assert_true(fabs((double)c[i] - norm - (double)bias[i]) <= 1e-5);
+    }
+}
+
 static void loops_agree(void **state) {
     NEED_BLAS;
     for (size_t n = 1; n <= 300; n += n < 40 ? 1 : 37) {
@@ -113,7 +180,10 @@ static void loops_agree(void **state) {
         r->swiglu_back(n, a, b, c, a, b);
         check("swiglu_back dg", n, d, a, n);
         check("swiglu_back du", n, e, b, n);
+        gelu_loops_agree(k, r, n);
+        layer_norms_agree(k, r, n);
         fill(a, 2 * n, n, 1);
+        fill(b, n, n + 1, 1);
         memcpy(d, a, 2 * n * sizeof(*a));
         k->rope(n, b, c, -1, d);
         r->rope(n, b, c, -1, a);
@@ -222,6 +292,127 @@ static void weights_of_every_kind_agree(void **state) {
     }
 }
 
+/* The views' products against those of the dense matrix that a copy gives;
+ * `dense` is what the copy must be. */
+static void check_view(const char *name, const hearth_weight *w) {
+    static float tile[4 * HEARTH_WEIGHT_TILE_BYTES / sizeof(float)];
+    static float copy[ROWS * COLS];
+    const hearth_kernels *r = hearth_kernels_reference();
+    hearth_compute compute = {hearth_kernels_default(), NULL, tile};
+    hearth_weight_copy(w, copy);
+    check(name, 0, copy, dense, w->rows * w->cols);
+    r->gemm_nt(TOKENS, w->rows, w->cols, 1, x, COLS, dense, w->cols, 0, y_want,
+               ROWS);
+    r->gemm_nn(TOKENS, w->cols, w->rows, 1, dy, ROWS, dense, w->cols, 0,
+               dx_want, COLS);
+    for (size_t t = 0; t < TOKENS; t++) {
+        memset(y_want + t * ROWS + w->rows, 0, (ROWS - w->rows) * 4);
+        memset(dx_want + t * COLS + w->cols, 0, (COLS - w->cols) * 4);
+    }
+    memset(y, 0, sizeof(y));
+    memset(dx, 0, sizeof(dx));
+    hearth_weight_forward(&compute, w, TOKENS, x, COLS, y, ROWS, 0);
+    check(name, 1, y, y_want, TOKENS * ROWS);
+    hearth_weight_backward(&compute, w, TOKENS, dy, ROWS, dx, COLS, 0);
+    check(name, 2, dx, dx_want, TOKENS * COLS);
+    for (size_t i = 3; i < w->rows; i += 101) {
+        hearth_weight_row(w, i, f);
+        assert_memory_equal(f, copy + i * w->cols, w->cols * sizeof(float));
+    }
+    hearth_weight__convert(w, 5, 33, 70, f); /* no whole blocks */
+    assert_memory_equal(f, copy + 5 * w->cols + 33, 70 * sizeof(float));
+}
+
+/* bfloat16 values, so that both 16-bit and 32-bit files can hold them. */
+static void fill_dense(void) {
+    fill(dense, ROWS * COLS, 1, 1);
+    for (size_t i = 0; i < (size_t)ROWS * COLS; i++) {
+        uint32_t bits;
+        memcpy(&bits, &dense[i], 4);
+        bits &= 0xffff0000u;
+        memcpy(&dense[i], &bits, 4);
+    }
+    fill(x, TOKENS * COLS, 2, 1);
+    fill(dy, TOKENS * ROWS, 3, 1);
+}
+
+/* Stored [COLS, ROWS], the shape that Conv1D has in a file. */
+static void transposed_views_agree(void **state) {
+    static float turned[ROWS * COLS];
+    (void)state;
+    for (int kind = 0; kind < 4; kind++) {
+        fill_dense();
+        for (size_t r = 0; r < ROWS; r++)
+            for (size_t q = 0; q < COLS; q++)
+                turned[q * ROWS + r] = dense[r * COLS + q];
+        memcpy(dense, turned, sizeof(dense));
+        hearth_weight w = make_weight(
+            kind == 2 ? HEARTH_WEIGHT_BF16 : HEARTH_WEIGHT_F32, kind == 1);
+        fill_dense();
+        w.transposed = true;
+        if (kind == 3) w.shift = 0.5f;
+        for (size_t i = 0; kind == 3 && i < (size_t)ROWS * COLS; i++)
+            dense[i] += 0.5f;
+        assert_int_equal(hearth_weight_needs_tile(&w), kind > 0);
+        check_view("transposed", &w);
+    }
+}
+
+/* llama.cpp's order of q and k: pairs side by side within each head. */
+static void permuted_and_shifted_views_agree(void **state) {
+    enum { HEAD = 10 };
+    static float mixed[ROWS * COLS];
+    (void)state;
+    fill_dense();
+    for (size_t r = 0; r < ROWS; r++) {
+        size_t head = r / HEAD, half = r % HEAD / (HEAD / 2);
+        size_t pair = r % (HEAD / 2);
+        memcpy(mixed + (head * HEAD + 2 * pair + half) * COLS, dense + r * COLS,
+               COLS * sizeof(float));
+    }
+    hearth_weight w = {.type = HEARTH_WEIGHT_REAL,
+                       .rows = ROWS,
+                       .cols = COLS,
+                       .data = (unsigned char *)mixed,
+                       .permuted = HEAD};
+    assert_true(hearth_weight_needs_tile(&w));
+    check_view("permuted", &w);
+    w.shift = -1.0f;
+    for (size_t i = 0; i < (size_t)ROWS * COLS; i++) dense[i] -= 1.0f;
+    check_view("permuted and shifted", &w);
+}
+
+/* Random blocks of every type.  512 columns: two blocks of 256, and rows that
+ * end within a tile. */
+static void quantised_views_agree(void **state) {
+    enum { WIDE = 512 };
+    (void)state;
+    for (int t = HEARTH_QUANT_Q8_0; t < HEARTH_QUANT_COUNT; t++)
+        for (uint32_t permuted = 0; permuted <= 10; permuted += 10) {
+            hearth_quant_type type = (hearth_quant_type)t;
+            size_t block = hearth_quant_bytes(type);
+            size_t row_bytes = WIDE / hearth_quant_elements(type) * block;
+            hearth_philox_key key =
+                hearth_philox_key_make((uint64_t)t, HEARTH_PHILOX_DATA);
+            fill_dense();
+            for (size_t i = 0; i < ROWS * row_bytes; i++) /* halves: finite */
+                stored[i] = (unsigned char)hearth_philox_below(key, 0, i, 0x38);
+            hearth_weight w = {.type = HEARTH_WEIGHT_QUANT,
+                               .rows = ROWS,
+                               .cols = WIDE,
+                               .data = stored,
+                               .quant = type,
+                               .permuted = permuted};
+            for (size_t r = 0; r < ROWS; r++) {
+                size_t in = r % 10, at = r;
+                if (permuted) at = r - in + in % 5 * 2 + in / 5;
+                hearth_quant_decode(type, stored + at * row_bytes, 0, WIDE,
+                                    dense + r * WIDE);
+            }
+            check_view(hearth_quant_name(type), &w);
+        }
+}
+
 static void dense_gradient_adds_over_tokens(void **state) {
     const hearth_kernels *r = hearth_kernels_reference();
     hearth_compute compute = {hearth_kernels_default(), NULL, NULL};
@@ -242,9 +433,13 @@ int main(void) {
         cmocka_unit_test(products_agree),
         cmocka_unit_test(products_of_nothing_do_nothing),
         cmocka_unit_test(loops_agree),
+        cmocka_unit_test(gelu_and_layer_norm_are_as_defined),
         cmocka_unit_test(exponential_is_accurate_and_keeps_nan),
         cmocka_unit_test(sets_are_found_by_name),
         cmocka_unit_test(weights_of_every_kind_agree),
+        cmocka_unit_test(transposed_views_agree),
+        cmocka_unit_test(permuted_and_shifted_views_agree),
+        cmocka_unit_test(quantised_views_agree),
         cmocka_unit_test(dense_gradient_adds_over_tokens),
     };
     return cmocka_run_group_tests_name("client/train/kernels", tests, NULL,

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/unit/test_decoder_families.c - what client/train/decoder.h promises,
+ * for every family: packing, threads, recomputing, the cache, sliding windows.
+ * Documents are longer and shorter than the windows (5). */
+#include <math.h>
+
+#include "tests/support/model_fixture.h"
+
+#include "client/train/decoder_private.h"
+
+static const uint32_t lengths[] = {20, 1, 33, 12, 30};
+#define N_DOCS 5
+#define VOCAB  67
+
+/* A family's model with an adapter on everything it has. */
+typedef struct {
+    hearth_model *model;
+    hearth_adapter *adapter;
+    char dir[64];
+    tiny_stream ts;
+} family;
+
+static void open_family(family *f, const char *config) {
+    f->model = tiny_model_of(config, 9, f->dir);
+    hearth_lora_spec spec = {2, 4.0f,  hearth_model_targets(f->model),
+                             0, false, false};
+    f->adapter = tiny_adapter(f->model, &spec, 4);
+    tiny_stream_make(&f->ts, lengths, N_DOCS, VOCAB, 2);
+}
+
+static void close_family(family *f) {
+    hearth_adapter_free(f->adapter);
+    tiny_drop(f->model, f->dir);
+}
+
+/* Norm weights and biases of a new model are all alike: make them differ, the
+ * same way in every mode. */
+static void disturb(hearth_decoder *d) {
+    hearth_philox_key k = hearth_philox_key_make(6, HEARTH_PHILOX_STATS);
+    size_t at = 0;
+    if (d->shape.mode != HEARTH_DECODER_FULL) {
+        for (; at < d->n_vectors; at++)
+            d->vectors[at] += (float)(0.3 * hearth_philox_normal(k, 0, at));
+        return;
+    }
+    for (size_t i = 0; i < d->params.n_params; i++) {
+        hearth_param *p = &d->params.param[i];
+        for (size_t e = 0; !p->decay && e < p->n; e++, at++)
+            p->value[e] += (float)(0.3 * hearth_philox_normal(k, 0, at));
+    }
+    assert_int_equal(at, d->n_vectors);
+}
+
+typedef struct {
+    float *grad;
+    size_t n;
+    hearth_loss loss;
+} result;
+
+/* LoRA (with dropout where given), or full mode without an adapter. */
+static result gradient(const family *f, bool full, bool recompute,
+                       hearth_pool *pool, const hearth_kernels *k,
+                       const hearth_stream *s, const hearth_dropout *drop) {
+    tiny_engine e;
+    result r;
+    hearth_decoder_shape shape = {.model = f->model,
+                                  .adapter = full ? NULL : f->adapter,
+                                  .mode = full ? HEARTH_DECODER_FULL
+                                               : HEARTH_DECODER_LORA,
+                                  .recompute = recompute,
+                                  .dropout = drop != NULL};
+    tiny_engine_open(&e, shape, pool, k);
+    disturb(e.dec);
+    hearth_decoder_zero_grad(e.dec);
+    assert_ok(hearth_decoder_grad(e.dec, s, drop, &r.loss, NULL));
+    const hearth_params *p = hearth_decoder_params(e.dec);
+    r.n = p->n_elements;
+    r.grad = malloc(r.n * sizeof(*r.grad));
+    assert_non_null(r.grad);
+    memcpy(r.grad, p->param[0].grad, r.n * sizeof(*r.grad));
+    tiny_engine_close(&e);
+    return r;
+}
+
+static double distance(const float *a, const float *b, size_t n) {
+    double diff = 0, norm = 0;
+    for (size_t i = 0; i < n; i++) {
+        double d = (double)a[i] - (double)b[i];
+        diff += d * d;
+        norm += (double)b[i] * (double)b[i];
+    }
+    return sqrt(diff / norm);
+}
+
+static void expect_near(const char *what, const char *name, double got,
+                        double limit) {
+    if (!(got <= limit)) fail_msg("%s: %s differs by %.3g", name, what, got);
+}
+
+static void packed_is_the_sum_of_documents(void **state) {
+    const hearth_kernels *k = hearth_kernels_default();
+    (void)state;
+    for (size_t i = 0; i < TINY_FAMILIES * 2; i++) {
+        family f;
+        bool full = i % 2;
+        double sum = 0;
+        open_family(&f, tiny_family[i / 2].config);
+        const tiny_stream *t = &f.ts;
+        result all = gradient(&f, full, false, NULL, k, &t->stream, NULL);
+        float *added = calloc(all.n, sizeof(*added));
+        assert_non_null(added);
+        for (uint32_t d = 0; d < N_DOCS; d++) {
+            uint32_t at = t->doc_start[d];
+            uint32_t start[2] = {0, t->doc_start[d + 1] - at};
+            hearth_stream s = {start[1],         1,
+                               t->token + at,    start,
+                               t->position + at, t->label + at};
+            result one = gradient(&f, full, false, NULL, k, &s, NULL);
+            for (size_t e = 0; e < all.n; e++) added[e] += one.grad[e];
+            sum += one.loss.loss_sum;
+            free(one.grad);
+        }
+        const char *name = tiny_family[i / 2].name;
+        expect_near("packed loss", name, fabs(sum - all.loss.loss_sum) / sum,
+                    1e-5);
+        expect_near("packed gradient", name, distance(added, all.grad, all.n),
+                    1e-5);
+        free(added);
+        free(all.grad);
+        close_family(&f);
+    }
+}
+
+static void gradient_is_the_same_for_threads_and_recompute(void **state) {
+    static const size_t threads[] = {1, 2, 3, 7};
+    (void)state;
+    for (size_t i = 0; i < TINY_FAMILIES * 2; i++) {
+        family f;
+        hearth_dropout drop = {0.25f, 3, 1, 40};
+        float *first = NULL;
+        open_family(&f, tiny_family[i / 2].config);
+        for (size_t run = 0; run < 8; run++) {
+            hearth_pool *pool = NULL;
+            assert_ok(hearth_pool_open(&pool, threads[run % 4], NULL, NULL));
+            result r = gradient(&f, i % 2, run >= 4, pool,
+                                hearth_kernels_default(), &f.ts.stream, &drop);
+            if (first) {
+                assert_memory_equal(r.grad, first, r.n * sizeof(*first));
+                free(r.grad);
+            } else {
+                first = r.grad;
+            }
+            hearth_pool_close(pool);
+        }
+        free(first);
+        close_family(&f);
+    }
+}
+
+static void reference_and_default_kernels_agree(void **state) {
+    (void)state;
+    for (size_t i = 0; i < TINY_FAMILIES * 2; i++) {
+        family f;
+        open_family(&f, tiny_family[i / 2].config);
+        result a = gradient(&f, i % 2, false, NULL, hearth_kernels_default(),
+                            &f.ts.stream, NULL);
+        result b = gradient(&f, i % 2, false, NULL, hearth_kernels_reference(),
+                            &f.ts.stream, NULL);
+        /* seen: below 2e-5 */
+        expect_near("the kernel sets' gradient", tiny_family[i / 2].name,
+                    distance(a.grad, b.grad, a.n), 1e-4);
+        free(a.grad);
+        free(b.grad);
+        close_family(&f);
+    }
+}
+
+/* The cache gives what one pass over the whole context gives. */
+static void extend_equals_logits(void **state) {
+    static float logits[TINY_TOKENS * VOCAB], last[VOCAB];
+    static const size_t step[] = {3, 1, 1, 9, 1, 14, 4};
+    (void)state;
+    for (size_t i = 0; i < TINY_FAMILIES; i++) {
+        family f;
+        tiny_engine e;
+        const char *name = tiny_family[i].name;
+        open_family(&f, tiny_family[i].config);
+        hearth_decoder_shape s = {.model = f.model,
+                                  .adapter = f.adapter,
+                                  .mode = HEARTH_DECODER_INFER,
+                                  .max_context = 40};
+        tiny_engine_open(&e, s, NULL, hearth_kernels_default());
+        disturb(e.dec);
+        uint32_t start[2] = {0, 33}, at = f.ts.doc_start[2];
+        hearth_stream one = {33,  1, f.ts.token + at, start, f.ts.position + at,
+                             NULL};
+        assert_ok(hearth_decoder_logits(e.dec, &one, logits, NULL));
+        for (size_t n = 0, k = 0; k < 7; k++) {
+            assert_ok(hearth_decoder_extend(e.dec, one.token + n, step[k], last,
+                                            NULL));
+            n += step[k];
+            expect_near("the cache", name,
+                        distance(last, logits + (n - 1) * VOCAB, VOCAB), 1e-5);
+        }
+        hearth_decoder_rewind(e.dec, 10);
+        assert_ok(hearth_decoder_extend(e.dec, one.token + 10, 1, last, NULL));
+        expect_near("the cache cut back", name,
+                    distance(last, logits + 10 * VOCAB, VOCAB), 1e-5);
+        tiny_engine_close(&e);
+        close_family(&f);
+    }
+}
+
+/* With L layers that all slide by a window w, a token reaches L (w - 1) places
+ * on and not one more. */
+static void a_token_reaches_as_far_as_the_windows(void **state) {
+    static float before[33 * VOCAB], after[33 * VOCAB];
+    const size_t reach = 3 * (5 - 1);
+    family f;
+    tiny_engine e;
+    (void)state;
+    open_family(&f, tiny_family[4].config);
+    assert_string_equal(tiny_family[4].name, "mistral");
+    hearth_decoder_shape s = {.model = f.model, .mode = HEARTH_DECODER_INFER};
+    tiny_engine_open(&e, s, NULL, hearth_kernels_reference());
+    uint32_t start[2] = {0, 33}, at = f.ts.doc_start[2];
+    hearth_stream one = {33,  1, f.ts.token + at, start, f.ts.position + at,
+                         NULL};
+    assert_ok(hearth_decoder_logits(e.dec, &one, before, NULL));
+    f.ts.token[at] = (f.ts.token[at] + 1) % VOCAB;
+    assert_ok(hearth_decoder_logits(e.dec, &one, after, NULL));
+    for (size_t p = 0; p < 33; p++) {
+        bool same = memcmp(before + p * VOCAB, after + p * VOCAB,
+                           VOCAB * sizeof(float)) == 0;
+        assert_int_equal(same, p > reach);
+    }
+    tiny_engine_close(&e);
+    close_family(&f);
+}
+
+static void vectors_do_not_decay(void **state) {
+    (void)state;
+    for (size_t i = 0; i < TINY_FAMILIES; i++) {
+        family f;
+        tiny_engine e;
+        open_family(&f, tiny_family[i].config);
+        hearth_decoder_shape s = {.model = f.model,
+                                  .mode = HEARTH_DECODER_FULL};
+        tiny_engine_open(&e, s, NULL, hearth_kernels_default());
+        const hearth_params *ps = hearth_decoder_params(e.dec);
+        for (size_t p = 0; p < ps->n_params; p++) {
+            const char *name = ps->param[p].name;
+            bool vector = strstr(name, "norm") || strstr(name, ".ln_") ||
+                          strstr(name, ".bias");
+            assert_int_equal(ps->param[p].decay, !vector);
+        }
+        tiny_engine_close(&e);
+        close_family(&f);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(packed_is_the_sum_of_documents),
+        cmocka_unit_test(gradient_is_the_same_for_threads_and_recompute),
+        cmocka_unit_test(reference_and_default_kernels_agree),
+        cmocka_unit_test(extend_equals_logits),
+        cmocka_unit_test(a_token_reaches_as_far_as_the_windows),
+        cmocka_unit_test(vectors_do_not_decay),
+    };
+    return cmocka_run_group_tests_name("client/train/decoder_families", tests,
+                                       NULL, NULL);
+}
