@@ -150,6 +150,22 @@ static void grid_is_exact_at_its_points_and_above_between(void **state) {
             }
 }
 
+/* With a coarse cut the tails matter: still above the truth everywhere. */
+static void grid_counts_its_tails_as_lost(void **state) {
+    (void)state;
+    for (int add = 0; add < 2; add++) {
+        hearth_loss_grid g;
+        double q = 0.5, h = 1e-3;
+        assert_ok(hearth_loss_grid_init(&g, 1, q, 1e-2, h, NULL));
+        const hearth_loss_side *s = add ? &g.add : &g.remove;
+        assert_true(s->infinite > 1e-5);
+        for (double e = 0; e < 8; e += 0.05)
+            assert_true(hockey_stick(s, h, e) >=
+                        true_delta(1, q, e, add) * (1 - 1e-9));
+        hearth_loss_grid_free(&g);
+    }
+}
+
 static void grid_refuses(void **state) {
     (void)state;
     hearth_loss_grid g;
@@ -348,6 +364,7 @@ int main(void) {
         cmocka_unit_test(fft_of_a_shifted_impulse),
         cmocka_unit_test(fft_refuses_bad_lengths),
         cmocka_unit_test(grid_is_exact_at_its_points_and_above_between),
+        cmocka_unit_test(grid_counts_its_tails_as_lost),
         cmocka_unit_test(grid_refuses),
         cmocka_unit_test(pld_matches_the_rows_written_here),
         cmocka_unit_test(pld_matches_every_reference_row),
