@@ -43,6 +43,15 @@ static size_t character(const char *s, size_t n) {
     return 0;
 }
 
+/* Bytes that one U+FFFD stands for: as many as could have begun a character.
+ * Source: Unicode 15, section 3.9, "maximal subpart"; what the tokenizers
+ * library and Python's decoder do. */
+static size_t broken(const char *s, size_t n) {
+    size_t k = 1;
+    while (k < 3 && k < n && hearth_utf8_complete(s, k + 1) == 0) k++;
+    return k;
+}
+
 /* From raw to held: whole characters as they are, broken bytes as U+FFFD; an
  * incomplete last character stays. */
 static hearth_status take_characters(hearth_text_gate *g) {
@@ -53,7 +62,7 @@ static hearth_status take_characters(hearth_text_gate *g) {
         hearth_status st = k ? hearth_buf_append(&g->held, s + at, k)
                              : hearth_buf_append(&g->held, "\xef\xbf\xbd", 3);
         if (st != HEARTH_OK) return st;
-        at += k ? k : 1;
+        at += k ? k : broken(s + at, n - at);
     }
     drop(&g->raw, n);
     return HEARTH_OK;
