@@ -21,7 +21,7 @@
 
 #define ROUGH_POINTS 8192.0
 #define FINE_POINTS  524288.0  /* 2^19, when the interval is ours to choose */
-#define FFT_FINE     524288.0 /* 2^19, the same */
+#define FFT_FINE     524288.0  /* 2^19, the same */
 #define FFT_MAX      4194304.0 /* 2^22, when it was asked for */
 #define CHAIN        64u
 
