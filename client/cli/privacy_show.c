@@ -64,6 +64,11 @@ static hearth_status show_row(void *ud, const hearth_ledger_row *r,
     hearth_event_f64(l->cli, "rho", r->rho);
     hearth_event_f64(l->cli, "noise_multiplier", r->z);
     hearth_event_f64(l->cli, "epsilon_coordinator", epsilon);
+    hearth_event_f64(l->cli, "delta", l->delta);
+    hearth_event_str(l->cli, "relation",
+                     hearth_dp_relation_name(HEARTH_DP_REPLACE_ONE));
+    hearth_event_str(l->cli, "unit", HEARTH_PRIVACY_UNIT);
+    hearth_event_u64(l->cli, "participations", 1);
     hearth_event_bool(l->cli, "voided", voided);
     hearth_event_str(l->cli, "state", what);
     hearth_event_end(l->cli);

@@ -278,7 +278,8 @@ static void put_table(hearth_buf *b, const hearth_fleet_summary *s) {
         (void)hearth_buf_printf(
             b,
             "<p>epsilon_coordinator <b>%.3f</b>, epsilon_release <b>%.3f</b>, "
-            "noise-to-signal <b>%.3f</b>.</p>\n",
+            "noise-to-signal <b>%.3f</b>; replace-one, the unit is a device, "
+            "delta and rounds as in the scenario.</p>\n",
             s->epsilon_coordinator, s->epsilon_release, s->noise_to_signal);
 }
 

@@ -213,7 +213,8 @@ hearth_status hearth_fleet_summary_text(hearth_buf *b,
         (void)hearth_buf_printf(
             b,
             "epsilon_coordinator %.3f, epsilon_release %.3f, "
-            "noise_to_signal %.3f\n",
+            "noise_to_signal %.3f (replace-one, unit device; delta and rounds "
+            "as in the scenario)\n",
             s->epsilon_coordinator, s->epsilon_release, s->noise_to_signal);
     else
         (void)hearth_buf_puts(b, "no noise: not private (simulator only)\n");
