@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client/cli/cmd_model.c - `hearth model`: create and inspect here, the other
  * words in files of their own. */
+#include <string.h>
+
 #include "client/cli/model_words.h"
 #include "client/cli/workbench.h"
 #include "client/tokenizer/chat_template.h"
@@ -10,16 +12,19 @@
 
 static int create(hearth_cli *cli, int argc, char **argv) {
     const char *config = NULL, *tokenizer = NULL, *out = NULL;
+    const char *dtype = "f32";
     uint64_t seed = 1;
     const hearth_flag flags[] = {
         HEARTH_FLAG_STR("config", "FILE", "config.json", &config),
         HEARTH_FLAG_STR("tokenizer", "FILE", "tokenizer.json", &tokenizer),
         HEARTH_FLAG_U64("seed", "N", "of the weights", &seed, 0, UINT64_MAX),
+        HEARTH_FLAG_CHOICE("dtype", "f32|f16|bf16", "of the weights", &dtype),
         HEARTH_FLAG_STR("out", "DIR", "the new folder", &out)};
     const hearth_usage u = {
         .command = "model create",
         .summary = "a model with random weights",
-        .arguments = "--config FILE --tokenizer FILE --out DIR [--seed N]",
+        .arguments = "--config FILE --tokenizer FILE --out DIR [--seed N] "
+                     "[--dtype f32|f16|bf16]",
         .example = "hearth model create --config config.json --tokenizer "
                    "tokenizer.json --seed 1 --out base",
         .flags = flags,
@@ -28,8 +33,11 @@ static int create(hearth_cli *cli, int argc, char **argv) {
     hearth_error err = {0};
     int rc;
     if (!hearth_cli_parse(cli, &u, argc, argv, &rc)) return rc;
+    hearth_dtype type = strcmp(dtype, "bf16") == 0  ? HEARTH_DTYPE_BF16
+                        : strcmp(dtype, "f16") == 0 ? HEARTH_DTYPE_F16
+                                                    : HEARTH_DTYPE_F32;
     hearth_status st =
-        hearth_model_create(config, tokenizer, seed, out, NULL, &err);
+        hearth_model_create_as(type, config, tokenizer, seed, out, NULL, &err);
     if (st != HEARTH_OK) return hearth_cli_fail(cli, st, &err, NULL);
     hearth_event_begin(cli, "model_created");
     hearth_event_str(cli, "out", out);
@@ -45,7 +53,7 @@ static void show_model(hearth_cli *cli, const hearth_model *m) {
     const hearth_model_config *c = hearth_model_get_config(m);
     uint64_t n = hearth_model_config_parameters(c);
     char hex[65];
-    hearth_hex_encode(hex, hearth_model_digest(m), 32);
+    hearth_model_base_id(m, hex);
     hearth_event_begin(cli, "model");
     hearth_event_str(cli, "architecture", c->architecture);
     hearth_event_u64(cli, "parameters", n);

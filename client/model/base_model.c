@@ -3,14 +3,17 @@
  * check every tensor. */
 #include "client/model/base_model.h"
 
+#include <dirent.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "client/model/family.h"
 #include "client/model/gguf_model.h"
+#include "client/model/model_convert.h"
 #include "client/model/tensor_source.h"
 #include "client/train/weight_private.h"
+#include "common/bytes.h"
 #include "common/error.h"
 #include "common/file.h"
 #include "common/hash.h"
@@ -259,9 +262,41 @@ static hearth_status list_modules(hearth_model *m, hearth_error *err) {
     return HEARTH_OK;
 }
 
+/* The one .gguf of a folder without config.json becomes m->dir; any other
+ * folder stays what it is. */
+static hearth_status prefer_gguf(hearth_model *m, hearth_error *err) {
+    char path[MAX_PATH_BYTES];
+    size_t n = 0;
+    hearth_status st =
+        hearth_file_join(path, sizeof(path), m->dir, "config.json");
+    DIR *d =
+        st == HEARTH_OK && !hearth_file_exists(path) ? opendir(m->dir) : NULL;
+    if (!d) return HEARTH_OK;
+    for (const struct dirent *e = readdir(d); e; e = readdir(d))
+        if (ends_with(e->d_name, ".gguf") && e->d_name[0] != '.' && n++ == 0)
+            st = hearth_file_join(path, sizeof(path), m->dir, e->d_name);
+    (void)closedir(d);
+    if (n > 1)
+        return hearth_error_set(err, HEARTH_EINVAL,
+                                "%.150s: there are %zu .gguf files; give one "
+                                "of them instead of the folder",
+                                m->dir, n);
+    if (n == 0 || st != HEARTH_OK) return HEARTH_OK;
+    char *file = hearth_mem_strdup(&m->al, path);
+    if (!file)
+        return hearth_error_set(err, HEARTH_ENOMEM,
+                                "%.150s: out of memory; close other programs "
+                                "and try again",
+                                m->dir);
+    hearth_mem_free(&m->al, m->dir);
+    m->dir = file;
+    return HEARTH_OK;
+}
+
 static hearth_status open_files(hearth_model *m, hearth_error *err) {
     char path[MAX_PATH_BYTES];
-    hearth_status st;
+    hearth_status st = prefer_gguf(m, err);
+    if (st != HEARTH_OK) return st;
     if (ends_with(m->dir, ".gguf")) {
         st = hearth_gguf_open(&m->gguf, m->dir, &m->al, err);
         if (st == HEARTH_OK)
@@ -435,4 +470,17 @@ const uint8_t *hearth_model_digest(const hearth_model *m) {
     }
     (void)pthread_mutex_unlock(&own->lock);
     return ok ? m->digest : NULL;
+}
+
+void hearth_model_base_id(const hearth_model *m, char out[65]) {
+    const char *said = NULL;
+    uint8_t bytes[HEARTH_SHA256_BYTES];
+    size_t n = 0;
+    if (m->gguf &&
+        hearth_gguf_string(m->gguf, HEARTH_GGUF_KEY_BASE_ID, &said, &n) ==
+            HEARTH_OK &&
+        hearth_hex_decode(bytes, sizeof(bytes), said, n) == HEARTH_OK)
+        hearth_hex_encode(out, bytes, sizeof(bytes));
+    else
+        hearth_hex_encode(out, hearth_model_digest(m), HEARTH_SHA256_BYTES);
 }

@@ -25,6 +25,7 @@
 #include "client/train/weight.h"
 #include "common/adapter.h"
 #include "common/alloc.h"
+#include "common/safetensors.h"
 #include "common/status.h"
 
 #define HEARTH_MODEL_MAX_NAME 96u /* bytes of a tensor or module name + NUL */
@@ -64,8 +65,8 @@ typedef enum {
 #define HEARTH_TENSOR_BIAS_OF(target)                                          \
     ((hearth_tensor_role)((int)HEARTH_TENSOR_BIAS + (int)(target)))
 
-/* Open the folder dir, or the file when dir ends in ".gguf".  Errors leave *out
- * NULL: those of hearth_model_config_load, hearth_tensor_source_open,
+/* Open the folder dir, or the file when dir ends in ".gguf" or is a folder
+ * without config.json that holds one such file.  Errors leave *out NULL: those of hearth_model_config_load, hearth_tensor_source_open,
  * hearth_gguf_open and hearth_gguf_model_config, and
  * HEARTH_EFORMAT for tensors that do not fit the config. */
 HEARTH_MUST_CHECK hearth_status hearth_model_open(hearth_model **out,
@@ -76,13 +77,18 @@ void hearth_model_close(hearth_model *m); /* NULL is a no-op */
 
 const hearth_model_config *hearth_model_get_config(const hearth_model *m);
 
-/* The folder or file given to open. */
+/* The folder or file given to open; the .gguf of a folder that is but one. */
 const char *hearth_model_dir(const hearth_model *m);
 
 /* SHA-256 [32] over the config and all tensors in canonical order.  Computed
  * at the first call (about 0.5 GB/s), then kept.  Borrowed from m.  NULL only
  * when hashing itself fails, which open has tried. */
 const uint8_t *hearth_model_digest(const hearth_model *m);
+
+/* What adapters and tasks call their base, 64 hex digits and a NUL: the digest,
+ * or what a GGUF file says under "hearth.base_id", since it holds the weights
+ * of that folder in another form. */
+void hearth_model_base_id(const hearth_model *m, char out[65]);
 
 /* The view of one tensor, NULL when the family has none; the head of a tied
  * model is the embedding's view.  layer < n_layers for per-layer roles. */
@@ -124,6 +130,12 @@ uint32_t hearth_model_auto_targets(const hearth_model *m);
 HEARTH_MUST_CHECK hearth_status hearth_model_create(
     const char *config_path, const char *tokenizer_path, uint64_t seed,
     const char *out_dir, const hearth_alloc *al, hearth_error *err);
+
+/* The same with the weights stored as F32, F16 or BF16, rounded to nearest. */
+HEARTH_MUST_CHECK hearth_status hearth_model_create_as(
+    hearth_dtype dtype, const char *config_path, const char *tokenizer_path,
+    uint64_t seed, const char *out_dir, const hearth_alloc *al,
+    hearth_error *err);
 
 /* client/model/model_save.c: write a Hugging Face folder (F32): config.json,
  * model.safetensors, and the tokenizer files of src_dir (NULL: none).

@@ -57,6 +57,15 @@ typedef struct {
     hearth_field_rule rule;
 } hearth_family_field;
 
+/* What transformers takes where config.json has no such key. */
+typedef struct {
+    uint32_t kv_heads;  /* 0: as many as heads */
+    uint32_t head_dim;  /* 0: hidden size / heads */
+    uint32_t positions; /* longest text */
+    uint32_t window;    /* of layers that slide; 0: none slide */
+    double norm_eps;
+} hearth_family_defaults;
+
 /* What config.json calls the sizes, where families differ. */
 typedef struct {
     const char *hidden, *layers, *heads, *ffn, *positions, *act, *norm_eps;
@@ -71,6 +80,7 @@ typedef struct {
     hearth_lora_names names; /* how its modules are spelt */
     uint32_t automatic;      /* PEFT's default targets */
     hearth_family_words words;
+    hearth_family_defaults missing;
     hearth_model_config fixed;  /* what every model of the family has */
     const char *const *ignored; /* endings of tensors that are no weights,
                                    NULL-terminated */

@@ -117,10 +117,14 @@ static hearth_status unknown_architecture(const reader *r, const char *name) {
         memcpy(list + at, f[i].architecture, m + 1);
         at += m;
     }
+    const char *hint = "";
+    if (strcmp(name, "Gemma3ForConditionalGeneration") == 0 ||
+        strcmp(name, "gemma3") == 0)
+        hint = " sees pictures too and";
     return hearth_error_set(r->err, HEARTH_EUNSUPPORTED,
-                            "%s: architecture '%.60s' is not supported; "
+                            "%s: architecture '%.60s'%s is not supported; "
                             "choose a model of: %s",
-                            r->what, name, list);
+                            r->what, name, hint, list);
 }
 
 /* architectures[0], or model_type where there is no list. */
@@ -325,9 +329,14 @@ static hearth_status read_rope(const reader *r) {
         st = read_positive(r, r->root, "rope_local_base_freq", 1e12, 1e4,
                            &r->c->rope_theta_local);
     if (st != HEARTH_OK) return st;
-    if (!absent(scaling) &&
-        (st = read_rope_object(r, "rope_scaling", scaling)) != HEARTH_OK)
-        return st;
+    if (!absent(scaling)) {
+        double inner = r->c->rope_theta; /* versions differ on which counts */
+        if ((st = read_rope_object(r, "rope_scaling", scaling)) ||
+            (st = read_positive(r, scaling, "rope_theta", 1e12, inner, &inner)))
+            return st;
+        if (inner < r->c->rope_theta || inner > r->c->rope_theta)
+            return bad(r, "rope_theta", "differs from the one in rope_scaling");
+    }
     if (absent(params)) return HEARTH_OK;
     if (gemma && !absent(hearth_json_get(params, "full_attention")))
         return read_split_params(r, params, given);
@@ -358,10 +367,11 @@ static hearth_status read_heads(const reader *r) {
     const hearth_family_words *w = &r->family->words;
     const uint32_t max = HEARTH_MODEL_MAX_WIDTH;
     bool rotary = !c->learned_positions;
-    if (absent(hearth_json_get(r->root, "head_dim")) &&
+    uint32_t per_head = r->family->missing.head_dim;
+    if (absent(hearth_json_get(r->root, "head_dim")) && !per_head &&
         c->hidden_size % c->n_heads)
         return bad(r, w->hidden, "is no multiple of the number of heads");
-    uint32_t per_head = c->hidden_size / c->n_heads;
+    if (!per_head) per_head = c->hidden_size / c->n_heads;
     hearth_status st =
         read_count(r, "head_dim", max, per_head ? per_head : 1, &c->head_dim);
     if (st != HEARTH_OK) return st;
@@ -390,10 +400,16 @@ static hearth_status read_sizes(const reader *r) {
                          &c->n_layers)) ||
         (st = read_count(r, w->heads, max, 0, &c->n_heads)) ||
         (st = read_count(r, w->positions, HEARTH_MODEL_MAX_POSITIONS,
-                         gpt2 ? 1024 : 2048, &c->max_positions)))
+                         r->family->missing.positions, &c->max_positions)))
         return st;
+    /* null is "as many as heads"; an absent key is the family's default */
+    const hearth_json_value *kv =
+        hearth_json_get(r->root, "num_key_value_heads");
     c->n_kv_heads = c->n_heads;
-    if (!gpt2 && (st = read_count(r, "num_key_value_heads", max, c->n_heads,
+    if (hearth_json_type_of(kv) == HEARTH_JSON_NONE &&
+        r->family->missing.kv_heads)
+        c->n_kv_heads = r->family->missing.kv_heads;
+    if (!gpt2 && (st = read_count(r, "num_key_value_heads", max, c->n_kv_heads,
                                   &c->n_kv_heads)))
         return st;
     return read_heads(r);
@@ -445,11 +461,15 @@ static hearth_status default_layer_types(const reader *r) {
     uint32_t pattern = 6, first = 0;
     hearth_status st = HEARTH_OK;
     if (c->sandwich) {
-        st = read_count(r, "_sliding_window_pattern", HEARTH_MODEL_MAX_LAYERS,
-                        6, &pattern);
+        uint32_t other; /* a note of some versions, which none reads back */
+        st = read_count(r, "sliding_window_pattern", HEARTH_MODEL_MAX_LAYERS, 6,
+                        &pattern);
         if (st == HEARTH_OK)
-            st = read_count(r, "sliding_window_pattern",
-                            HEARTH_MODEL_MAX_LAYERS, pattern, &pattern);
+            st = read_count(r, "_sliding_window_pattern",
+                            HEARTH_MODEL_MAX_LAYERS, pattern, &other);
+        if (st == HEARTH_OK && other != pattern)
+            return bad(r, "_sliding_window_pattern",
+                       "says other layers than sliding_window_pattern");
     } else if (hearth_family_field_find(r->family, "max_window_layers")) {
         st = read_count(r, "max_window_layers", HEARTH_MODEL_MAX_LAYERS, 28,
                         &first);
@@ -460,6 +480,12 @@ static hearth_status default_layer_types(const reader *r) {
     return st;
 }
 
+/* Mistral and Phi-3 slide on all layers or on none. */
+static bool layers_may_differ(const reader *r) {
+    return r->c->sandwich ||
+           hearth_family_field_find(r->family, "max_window_layers");
+}
+
 /* sliding_window, and which layers it is for. */
 static hearth_status read_window(const reader *r) {
     hearth_model_config *c = r->c;
@@ -467,22 +493,33 @@ static hearth_status read_window(const reader *r) {
     const hearth_json_value *use =
         hearth_json_get(r->root, "use_sliding_window");
     const hearth_json_value *v = hearth_json_get(r->root, "sliding_window");
-    bool on = c->sandwich || !absent(v);
+    /* null is "none"; an absent key is the family's default */
+    bool on = hearth_json_type_of(v) == HEARTH_JSON_NONE
+                  ? r->family->missing.window > 0
+                  : !absent(v);
+    bool chosen = true; /* Qwen slides only when it is told to */
     hearth_status st = HEARTH_OK;
-    if (hearth_family_field_find(r->family, "max_window_layers")) {
-        on = false;
-        if (!absent(use) && hearth_json_bool(use, &on) != HEARTH_OK)
+    if (hearth_family_field_find(r->family, "use_sliding_window")) {
+        chosen = false;
+        if (!absent(use) && hearth_json_bool(use, &chosen) != HEARTH_OK)
             return bad(r, "use_sliding_window", "is not true or false");
     }
+    on = on && chosen;
     if (!absent(types)) st = read_layer_types(r, types);
-    if (st == HEARTH_OK && absent(types) && on) st = default_layer_types(r);
+    if (st == HEARTH_OK && absent(types) && (on || c->sandwich))
+        st = default_layer_types(r);
     if (st != HEARTH_OK) return st;
-    bool any = false;
-    for (uint32_t l = 0; l < c->n_layers; l++) any = any || c->local[l];
-    if (!any) return HEARTH_OK;
-    if (!on) return bad(r, "layer_types", "slides without a sliding_window");
-    return read_count(r, "sliding_window", HEARTH_MODEL_MAX_POSITIONS, 4096,
-                      &c->sliding_window);
+    uint32_t n = 0;
+    for (uint32_t l = 0; l < c->n_layers; l++) n += c->local[l];
+    if (n && !on)
+        return bad(r, "layer_types", "slides without a sliding_window");
+    if (on && n < c->n_layers && !layers_may_differ(r))
+        return unsupported(r, "layer_types",
+                           "has layers that do not slide, which this "
+                           "architecture has not");
+    if (!n) return HEARTH_OK;
+    return read_count(r, "sliding_window", HEARTH_MODEL_MAX_POSITIONS,
+                      r->family->missing.window, &c->sliding_window);
 }
 
 /* What scales embeddings and scores. */
@@ -492,9 +529,11 @@ static hearth_status read_scales(const reader *r) {
     if (c->sandwich) {
         /* Rounded as the float32 buffer that transformers keeps. */
         c->embed_scale = (double)(float)hearth_ref_sqrt((double)c->hidden_size);
-        hearth_status st = read_positive(r, r->root, "query_pre_attn_scalar",
-                                         1e6, 256, &scalar);
+        uint32_t whole;
+        hearth_status st =
+            read_count(r, "query_pre_attn_scalar", 1000000, 256, &whole);
         if (st != HEARTH_OK) return st;
+        scalar = (double)whole;
     }
     c->attn_scale = 1.0 / hearth_ref_sqrt(scalar);
     return HEARTH_OK;
@@ -509,8 +548,7 @@ static hearth_status read_rest(const reader *r) {
     if (!absent(v) && hearth_json_bool(v, &c->tied) != HEARTH_OK)
         return bad(r, "tie_word_embeddings", "is not true or false");
     if ((st = read_activation(r)) ||
-        (st = read_positive(r, r->root, eps, 1.0,
-                            c->norm_kind == HEARTH_NORM_LAYER ? 1e-5 : 1e-6,
+        (st = read_positive(r, r->root, eps, 1.0, r->family->missing.norm_eps,
                             &c->norm_eps)) ||
         (st = read_positive(r, r->root, "initializer_range", 10.0, 0.02,
                             &c->initializer_range)) ||

@@ -57,12 +57,12 @@ static void write_window(const hearth_model_config *c, const hearth_family *f,
     if (hearth_family_field_find(f, "use_sliding_window"))
         (void)hearth_buf_printf(out, "  \"use_sliding_window\": %s,\n",
                                 c->sliding_window ? "true" : "false");
-    if (!c->sliding_window) {
-        if (hearth_family_field_find(f, "sliding_window"))
-            (void)hearth_buf_puts(out, "  \"sliding_window\": null,\n");
-        return;
-    }
-    put_count(out, "sliding_window", c->sliding_window);
+    if (c->sliding_window)
+        put_count(out, "sliding_window", c->sliding_window);
+    else if (hearth_family_field_find(f, "sliding_window"))
+        (void)hearth_buf_puts(out, "  \"sliding_window\": null,\n");
+    /* Gemma's default pattern slides. */
+    if (!c->sliding_window && !c->sandwich) return;
     (void)hearth_buf_puts(out, "  \"layer_types\": [");
     for (uint32_t l = 0; l < c->n_layers; l++)
         (void)hearth_buf_printf(out, "%s\"%s\"", l ? ", " : "",
@@ -80,8 +80,8 @@ static void write_rotary(const hearth_model_config *c, const hearth_family *f,
     if (hearth_family_field_find(f, "mlp_bias"))
         (void)hearth_buf_puts(out, "  \"mlp_bias\": false,\n");
     if (c->sandwich)
-        put_real(out, "query_pre_attn_scalar",
-                 1.0 / (c->attn_scale * c->attn_scale));
+        put_count(out, "query_pre_attn_scalar",
+                  (uint32_t)(1.0 / (c->attn_scale * c->attn_scale) + 0.5));
     write_window(c, f, out);
     write_rope(c, out);
 }

@@ -18,6 +18,7 @@
 typedef struct {
     hearth_philox_key key;
     double sigma;
+    hearth_dtype dtype;
     float norm; /* weight of a norm that changes nothing */
 } init_job;
 
@@ -26,6 +27,16 @@ static bool is_bias(hearth_tensor_role role) {
            role == HEARTH_TENSOR_NORM_ATTN_BIAS ||
            role == HEARTH_TENSOR_NORM_MLP_BIAS ||
            role == HEARTH_TENSOR_NORM_FINAL_BIAS;
+}
+
+/* n <= BLOCK_FLOATS values in the file's type. */
+static hearth_status put_block(hearth_safetensors_writer *w, hearth_dtype dtype,
+                               const float *v, size_t n, hearth_error *err) {
+    uint8_t half[2 * BLOCK_FLOATS];
+    if (dtype == HEARTH_DTYPE_F32)
+        return hearth_safetensors_writer_write_f32(w, v, n, err);
+    hearth_dtype_from_f32(dtype, v, n, half);
+    return hearth_safetensors_writer_write(w, half, 2 * n, err);
 }
 
 static hearth_status init_tensor(void *ud, hearth_safetensors_writer *w,
@@ -42,8 +53,7 @@ static hearth_status init_tensor(void *ud, hearth_safetensors_writer *w,
                            ? j->norm
                            : (float)(j->sigma *
                                      hearth_philox_normal(j->key, i, e + k));
-        hearth_status st =
-            hearth_safetensors_writer_write_f32(w, block, m, err);
+        hearth_status st = put_block(w, j->dtype, block, m, err);
         if (st != HEARTH_OK) return st;
     }
     return HEARTH_OK;
@@ -53,6 +63,16 @@ hearth_status hearth_model_create(const char *config_path,
                                   const char *tokenizer_path, uint64_t seed,
                                   const char *out_dir, const hearth_alloc *al,
                                   hearth_error *err) {
+    return hearth_model_create_as(HEARTH_DTYPE_F32, config_path, tokenizer_path,
+                                  seed, out_dir, al, err);
+}
+
+hearth_status hearth_model_create_as(hearth_dtype dtype,
+                                     const char *config_path,
+                                     const char *tokenizer_path, uint64_t seed,
+                                     const char *out_dir,
+                                     const hearth_alloc *al,
+                                     hearth_error *err) {
     char path[MAX_PATH_BYTES];
     hearth_model_config c;
     hearth_status st = hearth_model_config_load(&c, config_path, al, err);
@@ -66,7 +86,7 @@ hearth_status hearth_model_create(const char *config_path,
                                 "folder",
                                 out_dir);
     init_job j = {hearth_philox_key_make(seed, HEARTH_PHILOX_INIT),
-                  c.initializer_range,
+                  c.initializer_range, dtype,
                   c.norm_kind == HEARTH_NORM_RMS_ONE ? 0.0f : 1.0f};
     if ((st = hearth_file_mkdirs(out_dir, err)) != HEARTH_OK) return st;
     if (tokenizer_path)
@@ -74,6 +94,7 @@ hearth_status hearth_model_create(const char *config_path,
                                      al, err);
     if (st == HEARTH_OK) st = hearth_model__write_config(&c, out_dir, al, err);
     if (st == HEARTH_OK)
-        st = hearth_model__write_tensors(&c, out_dir, init_tensor, &j, al, err);
+        st = hearth_model__write_tensors(&c, out_dir, dtype, init_tensor, &j,
+                                         al, err);
     return st;
 }

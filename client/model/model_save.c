@@ -55,7 +55,7 @@ hearth_status hearth_model__write_config(const hearth_model_config *c,
 }
 
 static hearth_status write_all(hearth_safetensors_writer *w,
-                               const hearth_model_config *c,
+                               const hearth_model_config *c, hearth_dtype dtype,
                                hearth_model__fill fill, void *ud,
                                hearth_error *err) {
     size_t n = hearth_model_n_tensors(c);
@@ -66,7 +66,7 @@ static hearth_status write_all(hearth_safetensors_writer *w,
         hearth_model_tensor_at(c, i, &t);
         uint64_t dim[2] = {t.rows, t.cols};
         if (t.stored_transposed) dim[0] = t.cols, dim[1] = t.rows;
-        st = hearth_safetensors_writer_declare(w, t.name, HEARTH_DTYPE_F32,
+        st = hearth_safetensors_writer_declare(w, t.name, dtype,
                                                t.cols == 1 ? 1 : 2, dim, err);
     }
     for (size_t i = 0; st == HEARTH_OK && i < n; i++) {
@@ -77,7 +77,7 @@ static hearth_status write_all(hearth_safetensors_writer *w,
 }
 
 hearth_status hearth_model__write_tensors(const hearth_model_config *c,
-                                          const char *dir,
+                                          const char *dir, hearth_dtype dtype,
                                           hearth_model__fill fill, void *ud,
                                           const hearth_alloc *al,
                                           hearth_error *err) {
@@ -85,7 +85,7 @@ hearth_status hearth_model__write_tensors(const hearth_model_config *c,
     hearth_safetensors_writer *w = NULL;
     hearth_status st = join(path, dir, "model.safetensors", err);
     if (st == HEARTH_OK) st = hearth_safetensors_writer_new(&w, path, al, err);
-    if (st == HEARTH_OK) st = write_all(w, c, fill, ud, err);
+    if (st == HEARTH_OK) st = write_all(w, c, dtype, fill, ud, err);
     hearth_safetensors_writer_free(w);
     return st;
 }
@@ -141,7 +141,8 @@ hearth_status hearth_model_save(const hearth_model_config *c,
     if (st == HEARTH_OK && src_dir)
         st = hearth_model__copy_sides(src_dir, out_dir, al, err);
     if (st == HEARTH_OK)
-        st = hearth_model__write_tensors(c, out_dir, save_tensor,
-                                         (void *)(uintptr_t)value, al, err);
+        st = hearth_model__write_tensors(c, out_dir, HEARTH_DTYPE_F32,
+                                         save_tensor, (void *)(uintptr_t)value,
+                                         al, err);
     return st;
 }

@@ -15,8 +15,9 @@ typedef hearth_status (*hearth_model__fill)(void *ud,
 
 /* dir/model.safetensors, all tensors in canonical order, atomically. */
 HEARTH_MUST_CHECK hearth_status hearth_model__write_tensors(
-    const hearth_model_config *c, const char *dir, hearth_model__fill fill,
-    void *ud, const hearth_alloc *al, hearth_error *err);
+    const hearth_model_config *c, const char *dir, hearth_dtype dtype,
+    hearth_model__fill fill, void *ud, const hearth_alloc *al,
+    hearth_error *err);
 
 /* dir/config.json. */
 HEARTH_MUST_CHECK hearth_status

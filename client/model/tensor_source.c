@@ -3,6 +3,7 @@
 #include "client/model/tensor_source.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -138,20 +139,66 @@ void hearth_tensor_index_free(hearth_tensor_index *x, const hearth_alloc *al) {
     *x = (hearth_tensor_index){0};
 }
 
+static hearth_status no_memory(const char *dir, hearth_error *err) {
+    return hearth_error_set(err, HEARTH_ENOMEM,
+                            "%.150s: out of memory; close other programs and "
+                            "try again",
+                            dir);
+}
+
 /* What the walk over weight_map checks against the opened shards. */
 typedef struct {
     const hearth_tensor_source *s;
     const char *what;
+    const hearth_tensor **seen; /* [n_tensors] found so far */
+    size_t n_seen;
     hearth_error *err;
 } checking;
 
 static hearth_status check_entry(void *ud, const char *tensor, size_t shard) {
-    const checking *c = ud;
-    if (hearth_safetensors_find(c->s->file[shard], tensor)) return HEARTH_OK;
+    checking *c = ud;
+    const hearth_tensor *t = hearth_safetensors_find(c->s->file[shard], tensor);
+    if (t) {
+        c->seen[c->n_seen++] = t;
+        return HEARTH_OK;
+    }
     return hearth_error_set(c->err, HEARTH_EFORMAT,
                             "%.150s: tensor '%.80s' is not in the shard that "
                             "is named for it; " HINT,
                             c->what, tensor);
+}
+
+/* More tensors than entries: name the first that the map leaves out, or lists
+ * in another shard. */
+static hearth_status name_extra(const checking *c) {
+    const char *name = "";
+    for (size_t i = 0; !name[0] && i < hearth_tensor_source_count(c->s); i++) {
+        const hearth_tensor *t = hearth_tensor_source_at(c->s, i);
+        size_t k = 0;
+        while (k < c->n_seen && c->seen[k] != t) k++;
+        if (k == c->n_seen) name = t->name;
+    }
+    return hearth_error_set(c->err, HEARTH_EFORMAT,
+                            "%.150s: tensor '%.80s' is in a shard that "
+                            "weight_map does not name for it; " HINT,
+                            c->what, name);
+}
+
+/* Map and shards hold the same tensors, n of them, each once. */
+static hearth_status compare_map(const hearth_tensor_source *s,
+                                 const char *json, size_t bytes, size_t n,
+                                 const char *what, hearth_error *err) {
+    hearth_tensor_index x;
+    checking c = {s, what, hearth_mem_array(&s->al, n, sizeof(*c.seen)), 0,
+                  err};
+    if (!c.seen) return no_memory(what, err);
+    hearth_status st = hearth_tensor_index_parse(&x, json, bytes, what,
+                                                 check_entry, &c, &s->al, err);
+    hearth_tensor_index_free(&x, &s->al);
+    if (st == HEARTH_OK && hearth_tensor_source_count(s) != n)
+        st = name_extra(&c);
+    hearth_mem_free(&s->al, (void *)(uintptr_t)c.seen);
+    return st;
 }
 
 static hearth_status open_at(hearth_tensor_source *s, const char *dir,
@@ -163,13 +210,6 @@ static hearth_status open_at(hearth_tensor_source *s, const char *dir,
     st = hearth_safetensors_open(&s->file[s->n_files], path, &s->al, err);
     if (st == HEARTH_OK) s->n_files++;
     return st;
-}
-
-static hearth_status no_memory(const char *dir, hearth_error *err) {
-    return hearth_error_set(err, HEARTH_ENOMEM,
-                            "%.150s: out of memory; close other programs and "
-                            "try again",
-                            dir);
 }
 
 /* Shards open in order of their names; then map and shards are compared: each
@@ -191,15 +231,7 @@ static hearth_status open_shards(hearth_tensor_source *s, const char *dir,
     size_t n_tensors = x.n_tensors;
     hearth_tensor_index_free(&x, &s->al);
     if (st != HEARTH_OK) return st;
-    checking c = {s, what, err};
-    st = hearth_tensor_index_parse(&x, json, text->n, what, check_entry, &c,
-                                   &s->al, err);
-    hearth_tensor_index_free(&x, &s->al);
-    if (st == HEARTH_OK && hearth_tensor_source_count(s) != n_tensors)
-        st = bad_index(err, what,
-                       "the shards hold tensors that weight_map "
-                       "does not name");
-    return st;
+    return compare_map(s, json, text->n, n_tensors, what, err);
 }
 
 static hearth_status open_files(hearth_tensor_source *s, const char *dir,

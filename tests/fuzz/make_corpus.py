@@ -34,6 +34,11 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
           "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
 
 
+ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM",
+                 "qwen3": "Qwen3ForCausalLM", "gemma3": "Gemma3ForCausalLM",
+                 "mistral": "MistralForCausalLM", "phi3": "Phi3ForCausalLM"}
+
+
 def model_config():
     def change(name, **fields):
         config = {**LLAMA, **fields}
@@ -392,6 +397,53 @@ def gguf():
     put("gguf", "short", b"GGUF")
 
 
+def model_families():
+    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3,
+             "num_attention_heads": 8, "vocab_size": 512}
+    gpt2 = {"architectures": ["GPT2LMHeadModel"], "n_embd": 64, "n_layer": 3, "n_head": 8,
+            "vocab_size": 512}
+
+    def of(family, name, **fields):
+        base = gpt2 if family == "gpt2" else {"architectures": [ARCHITECTURES[family]], **sizes}
+        put("model_config", f"{family}_{name}", {**base, **fields})
+
+    for family in [*ARCHITECTURES, "gpt2"]:
+        of(family, "plain")
+        of(family, "unknown", embedding_multiplier=2)
+    full, local = "full_attention", "sliding_attention"
+    of("gpt2", "inner", n_inner=100, n_positions=40, tie_word_embeddings=False)
+    of("gpt2", "act", activation_function="gelu")
+    of("gpt2", "scale", scale_attn_weights=False)
+    of("gpt2", "scale_held", scale_attn_weights=True, reorder_and_upcast_attn=False)
+    of("gpt2", "odd_heads", n_head=7)
+    of("qwen2", "window", use_sliding_window=True, sliding_window=9, max_window_layers=2)
+    of("qwen2", "window_null", use_sliding_window=True, sliding_window=None)
+    of("qwen2", "window_bad", use_sliding_window=3)
+    of("qwen2", "types_few", layer_types=[full])
+    of("qwen2", "types_number", layer_types=[1, 2, 3])
+    of("qwen2", "types_other", layer_types=["chunked_attention", full, full])
+    of("qwen2", "types_no_window", layer_types=[local, full, full])
+    of("mistral", "no_window", sliding_window=None, num_key_value_heads=None)
+    of("mistral", "types_differ", layer_types=[local, full, full])
+    of("phi3", "window", sliding_window=2047)
+    of("phi3", "longrope", rope_scaling={"type": "longrope"})
+    of("gemma3", "window_null", sliding_window=None)
+    of("gemma3", "pattern", sliding_window_pattern=2, _sliding_window_pattern=2)
+    of("gemma3", "pattern_one", sliding_window_pattern=1)
+    of("gemma3", "pattern_differs", _sliding_window_pattern=3)
+    of("gemma3", "scalar", query_pre_attn_scalar=168)
+    of("gemma3", "scalar_part", query_pre_attn_scalar=2.5)
+    of("gemma3", "softcap", final_logit_softcapping=30.0)
+    both = {"full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 5e5},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 2e4}}
+    of("gemma3", "bases", rope_parameters=both)
+    of("gemma3", "bases_one", rope_parameters={"full_attention": {}})
+    of("gemma3", "bases_scaled", rope_parameters={**both, "sliding_attention": both["full_attention"]})
+    of("llama", "theta_in_scaling", rope_theta=2e4,
+       rope_scaling={"rope_type": "default", "rope_theta": 3e4})
+    put("model_config", "gemma3_pictures", {"architectures": ["Gemma3ForConditionalGeneration"]})
+
+
 # ---- client/model/tensor_source.c ---------------------------------------
 
 def tensor_index():
@@ -488,6 +540,7 @@ def routes():
 
 
 model_config()
+model_families()
 adapter_config()
 tokenizer()
 safetensors()

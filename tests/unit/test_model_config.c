@@ -220,8 +220,12 @@ static void real_configs_are_read_or_refused_by_name(void **state) {
     } file[] = {
         {"configs/Llama-3.2-1B.config.json", HEARTH_OK, 16},
         {"configs/SmolLM2-135M.config.json", HEARTH_OK, 30},
-        {"configs/gpt2.config.json", HEARTH_EUNSUPPORTED, 0},
+        {"configs/gpt2.config.json", HEARTH_EUNSUPPORTED, 0}, /* GPTQ */
         {"configs/gemma-3-270m-it.config.json", HEARTH_OK, 18},
+        /* what another runtime made of them */
+        {"configs/gemma-3-1b-it.mtk.config.json", HEARTH_EFORMAT, 0},
+        {"configs/Llama-3.2-1B-Instruct.mtk.config.json", HEARTH_EUNSUPPORTED,
+         0},
         {"configs/Qwen2.5-0.5B-Instruct.config.json", HEARTH_OK, 24},
     };
     char path[1024];
