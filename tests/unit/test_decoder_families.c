@@ -6,6 +6,7 @@
 
 #include "tests/support/model_fixture.h"
 
+#include "client/model/model_convert.h"
 #include "client/train/decoder_private.h"
 
 static const uint32_t lengths[] = {20, 1, 33, 12, 30};
@@ -259,6 +260,80 @@ static void vectors_do_not_decay(void **state) {
     }
 }
 
+/* The values that a model's views show, as a folder of floats. */
+static hearth_model *dense_twin(const hearth_model *m, const char *out) {
+    const hearth_model_config *c = hearth_model_get_config(m);
+    size_t n = hearth_model_n_tensors(c);
+    float **value = calloc(n, sizeof(*value));
+    hearth_model *twin = NULL;
+    hearth_error err = {HEARTH_OK, ""};
+    assert_non_null(value);
+    for (size_t i = 0; i < n; i++) {
+        hearth_model_tensor t;
+        hearth_model_tensor_at(c, i, &t);
+        value[i] = malloc((size_t)t.rows * t.cols * sizeof(float));
+        assert_non_null(value[i]);
+        hearth_weight_copy(hearth_model_weight(m, t.role, t.layer), value[i]);
+    }
+    if (hearth_model_save(c, (const float *const *)value, NULL, out, NULL,
+                          &err) != HEARTH_OK ||
+        hearth_model_open(&twin, out, NULL, &err) != HEARTH_OK)
+        fail_msg("%s", err.text);
+    for (size_t i = 0; i < n; i++) free(value[i]);
+    free(value);
+    return twin;
+}
+
+#define WIDE                                                                   \
+    "\"vocab_size\":67,\"hidden_size\":64,\"intermediate_size\":96,"           \
+    "\"num_hidden_layers\":3,\"num_attention_heads\":4,"                       \
+    "\"num_key_value_heads\":2,\"head_dim\":16,"                               \
+    "\"max_position_embeddings\":128,\"initializer_range\":0.15"
+
+/* Products with blocks and the products with the values in them. */
+static void quantised_weights_give_what_their_values_give(void **state) {
+    static const char *const config[] = {
+        "{\"architectures\":[\"LlamaForCausalLM\"]," WIDE "}",
+        "{\"architectures\":[\"Gemma3ForCausalLM\"],\"sliding_window\":5,"
+        "\"query_pre_attn_scalar\":16," WIDE "}",
+        "{\"architectures\":[\"GPT2LMHeadModel\"],\"vocab_size\":67,"
+        "\"n_embd\":64,\"n_layer\":2,\"n_head\":4,\"n_positions\":128,"
+        "\"initializer_range\":0.15}"};
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        family f;
+        char path[128], folder[128];
+        hearth_error err = {HEARTH_OK, ""};
+        hearth_decoder_sizes sizes;
+        open_family(&f, config[i]);
+        (void)snprintf(path, sizeof(path), "%s/q.gguf", f.dir);
+        (void)snprintf(folder, sizeof(folder), "%s/dense", f.dir);
+        if (hearth_model_convert(f.model, HEARTH_QUANT_Q8_0, path, NULL,
+                                 &err) != HEARTH_OK)
+            fail_msg("%s", err.text);
+        hearth_model_close(f.model);
+        if (hearth_model_open(&f.model, path, NULL, &err) != HEARTH_OK)
+            fail_msg("%s", err.text);
+        hearth_decoder_shape full = {.model = f.model,
+                                     .mode = HEARTH_DECODER_FULL,
+                                     .max_tokens = 8,
+                                     .n_workers = 1};
+        assert_int_equal(hearth_decoder_plan(&full, &sizes, &err),
+                         HEARTH_EUNSUPPORTED);
+        const hearth_kernels *k = hearth_kernels_default();
+        result a = gradient(&f, false, false, NULL, k, &f.ts.stream, NULL);
+        hearth_model *quantised = f.model;
+        f.model = dense_twin(quantised, folder);
+        result b = gradient(&f, false, false, NULL, k, &f.ts.stream, NULL);
+        expect_near("the quantised gradient", config[i],
+                    distance(a.grad, b.grad, a.n), 1e-5);
+        free(a.grad);
+        free(b.grad);
+        hearth_model_close(quantised);
+        close_family(&f);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(packed_is_the_sum_of_documents),
@@ -267,6 +342,7 @@ int main(void) {
         cmocka_unit_test(extend_equals_logits),
         cmocka_unit_test(a_token_reaches_as_far_as_the_windows),
         cmocka_unit_test(vectors_do_not_decay),
+        cmocka_unit_test(quantised_weights_give_what_their_values_give),
     };
     return cmocka_run_group_tests_name("client/train/decoder_families", tests,
                                        NULL, NULL);
