@@ -118,15 +118,15 @@ hearth_status hearth_fleet_lab_open(hearth_fleet_lab *lab,
     lab->spec.rslora = sc->rslora;
     lab->spec.last_layers = sc->last_layers;
     lab->spec.freeze_a = true;
-    if (hearth_targets_parse(sc->targets, HEARTH_TARGETS_LINEAR,
-                             HEARTH_TARGETS_QV,
-                             &lab->spec.targets) != HEARTH_OK)
-        return hearth_error_set(
-            err, HEARTH_EFORMAT,
-            "[model] targets = %s: unknown layer; use auto, "
-            "attn, all-linear or names such as q_proj",
-            sc->targets);
     st = hearth_model_open(&lab->model, sc->model_path, al, err);
+    if (st == HEARTH_OK &&
+        hearth_targets_parse(sc->targets, hearth_model_targets(lab->model),
+                             hearth_model_auto_targets(lab->model),
+                             &lab->spec.targets) != HEARTH_OK)
+        st = hearth_error_set(err, HEARTH_EFORMAT,
+                              "[model] targets = %s: unknown layer; use auto, "
+                              "attn, all-linear or names such as q_proj",
+                              sc->targets);
     if (st == HEARTH_OK)
         st = hearth_tokenizer_open(&lab->tokenizer, sc->model_path, al, err);
     if (st == HEARTH_OK)
