@@ -8,6 +8,7 @@
 #include "client/cli/cli.h"
 #include "client/tokenizer/tokenizer.h"
 #include "common/bytes.h"
+#include "common/jsonpull.h"
 
 int hearth_cmd_tokenize(hearth_cli *cli, int argc, char **argv);
 
@@ -16,6 +17,7 @@ typedef struct {
     bool special; /* BOS and EOS as the tokenizer's template adds them */
     bool added;   /* control tokens in the text are recognised */
     bool decode;  /* ids in, texts out */
+    bool quoted;  /* texts are JSON strings: they may hold line breaks */
 } tokenize_options;
 
 static void print_ids(hearth_cli *cli, const hearth_ids *ids) {
@@ -83,6 +85,29 @@ static hearth_status decode_line(hearth_cli *cli, const hearth_tokenizer *t,
     return st;
 }
 
+/* A line that is a JSON string. */
+static hearth_status encode_quoted(hearth_cli *cli, const hearth_tokenizer *t,
+                                   const tokenize_options *o, const char *line,
+                                   size_t n, hearth_error *err) {
+    hearth_jsonpull p;
+    size_t n_text = 0;
+    char *text = malloc(n + 1); /* unescaped text is no longer than that */
+    if (!text) return hearth_error_set(err, HEARTH_ENOMEM, "out of memory");
+    hearth_jsonpull_init(&p, line, n);
+    hearth_status st = HEARTH_EINVAL;
+    if (hearth_jsonpull_next(&p) == HEARTH_JSONPULL_STRING)
+        st = hearth_jsonpull_string(&p, text, n + 1, &n_text);
+    if (st != HEARTH_OK)
+        st = hearth_error_set(err, HEARTH_EINVAL,
+                              "a line is not a JSON string; put the text in "
+                              "quotes, or leave --quoted out");
+    else
+        st = encode_line(cli, t, o, text, n_text, err);
+    hearth_zeroize(text, n + 1);
+    free(text);
+    return st;
+}
+
 static hearth_status each_line(hearth_cli *cli, const hearth_tokenizer *t,
                                const tokenize_options *o, hearth_error *err) {
     char *line = NULL;
@@ -93,8 +118,9 @@ static hearth_status each_line(hearth_cli *cli, const hearth_tokenizer *t,
     while (st == HEARTH_OK && (n = getline(&line, &cap, stdin)) >= 0) {
         at++;
         if (n > 0 && line[n - 1] == '\n') line[--n] = '\0';
-        st = o->decode ? decode_line(cli, t, line, err)
-                       : encode_line(cli, t, o, line, (size_t)n, err);
+        st = o->decode   ? decode_line(cli, t, line, err)
+             : o->quoted ? encode_quoted(cli, t, o, line, (size_t)n, err)
+                         : encode_line(cli, t, o, line, (size_t)n, err);
     }
     if (st != HEARTH_OK && err->text[0]) {
         const hearth_error why = *err;
@@ -107,13 +133,14 @@ static hearth_status each_line(hearth_cli *cli, const hearth_tokenizer *t,
 }
 
 int hearth_cmd_tokenize(hearth_cli *cli, int argc, char **argv) {
-    tokenize_options o = {NULL, true, true, false};
+    tokenize_options o = {NULL, true, true, false, false};
     const hearth_flag flags[] = {
         HEARTH_FLAG_STR("model", "DIR", "folder with a tokenizer.json",
                         &o.model),
         HEARTH_FLAG_BOOL("special", "without begin and end tokens", &o.special),
         HEARTH_FLAG_BOOL("added", "control tokens are plain text", &o.added),
         HEARTH_FLAG_BOOL("decode", "ids in, texts out", &o.decode),
+        HEARTH_FLAG_BOOL("quoted", "each text is a JSON string", &o.quoted),
     };
     const hearth_usage u = {
         .command = "tokenize",

@@ -8,13 +8,15 @@
  * a file asks for and this reader does not do exactly is an error that names
  * it; nothing is guessed.
  *
- * Understood:  normalizer     null, Prepend, Replace (string), Sequence of them
- *              pre_tokenizer  null, ByteLevel, Metaspace (split false), Split
- *                             by regex or string, Sequence of them
+ * Understood:  normalizer     null, NFC, NFD, NFKC, NFKD, Lowercase, Strip,
+ *                             Prepend, Replace (string, regex), Sequence
+ *              pre_tokenizer  null, ByteLevel, Metaspace, Split (all
+ *                             behaviors), Digits, Punctuation, Whitespace,
+ *                             WhitespaceSplit, Sequence
  *              post_processor null, TemplateProcessing, ByteLevel, Sequence
- *              decoder        null, Replace, ByteFallback, Fuse, Strip,
+ *              decoder        Replace (string), ByteFallback, Fuse, Strip,
  *                             ByteLevel, Metaspace, Sequence
- *              added_tokens   found in the raw text before anything else
+ *              added_tokens   with lstrip, rstrip, single_word, normalized
  *
  *     hearth_tokenizer *t;
  *     hearth_ids ids;
