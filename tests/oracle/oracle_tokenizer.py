@@ -292,6 +292,7 @@ def main():
     compare("gpt-2 GGUF", kit.DATA / "formats/ggml-vocab-gpt-2.gguf", package(gpt2))
     # Of the model file: the folder's older tokenizer.json spells U+00A0 as a space.
     llama = sentencepiece(kit.DATA / "tokenizers/llama2/tokenizer.model", True)
+    llama["post_processor"] = known["tokenizers/llama2"]["post_processor"]
     compare("llama-spm GGUF", kit.DATA / "formats/ggml-vocab-llama-spm.gguf", package(llama))
 
 
