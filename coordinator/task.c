@@ -20,25 +20,26 @@
 #include "coordinator/task_derive.h"
 
 static const hearth_ini_key KEYS[] = {
-    {"task", "name"},           {"task", "rule"},
-    {"task", "mode"},           {"task", "rounds"},
-    {"task", "purpose"},        {"task", "min_examples"},
-    {"task", "spacing"},        {"base", "id"},
-    {"base", "tokenizer"},      {"base", "template"},
-    {"base", "layers"},         {"base", "hidden"},
-    {"base", "heads"},          {"base", "kv_heads"},
-    {"base", "head_dim"},       {"base", "ffn"},
-    {"adapter", "targets"},     {"adapter", "rank"},
-    {"adapter", "alpha"},       {"adapter", "rslora"},
-    {"adapter", "last_layers"}, {"adapter", "a_seed"},
-    {"train", "steps"},         {"train", "batch"},
-    {"train", "seq"},           {"train", "lr"},
-    {"train", "schedule"},      {"train", "warmup"},
-    {"train", "weight_decay"},  {"train", "loss"},
-    {"cohort", "count"},        {"cohort", "time"},
-    {"cohort", "over_select"},  {"privacy", "clip"},
-    {"privacy", "noise"},       {"privacy", "delta"},
-    {"privacy", "scale"},       {"server", "lr"},
+    {"task", "name"},      {"task", "rule"},
+    {"task", "mode"},      {"task", "rounds"},
+    {"task", "purpose"},   {"task", "min_examples"},
+    {"task", "spacing"},   {"base", "id"},
+    {"base", "tokenizer"}, {"base", "template"},
+    {"base", "layers"},    {"base", "hidden"},
+    {"base", "heads"},     {"base", "kv_heads"},
+    {"base", "modules"},   {"base", "head_dim"},
+    {"base", "ffn"},       {"adapter", "targets"},
+    {"adapter", "rank"},   {"adapter", "alpha"},
+    {"adapter", "rslora"}, {"adapter", "last_layers"},
+    {"adapter", "a_seed"}, {"train", "steps"},
+    {"train", "batch"},    {"train", "seq"},
+    {"train", "lr"},       {"train", "schedule"},
+    {"train", "warmup"},   {"train", "weight_decay"},
+    {"train", "loss"},     {"cohort", "count"},
+    {"cohort", "time"},    {"cohort", "over_select"},
+    {"privacy", "clip"},   {"privacy", "noise"},
+    {"privacy", "delta"},  {"privacy", "scale"},
+    {"server", "lr"},
 };
 
 /* Reading stops at the first failure: every helper is a no-op after it. */
@@ -163,6 +164,17 @@ static void read_base(reader *r, hearth_task *t) {
     get_digest(r, "id", NULL, t->space.base_digest);
     get_digest(r, "tokenizer", NULL, t->space.tokenizer_digest);
     get_digest(r, "template", "none", t->space.template_digest);
+    const char *modules = get_str(r, "base", "modules", "llama");
+    if (r->st == HEARTH_OK) {
+        if (strcmp(modules, "gpt2") == 0)
+            t->base.modules = HEARTH_TASK_GPT2;
+        else if (strcmp(modules, "phi3") == 0)
+            t->base.modules = HEARTH_TASK_PHI3;
+        else if (strcmp(modules, "llama") != 0)
+            fail(r, "base", "modules",
+                 "is not llama, gpt2 or phi3; take what hearth model inspect "
+                 "--task prints");
+    }
     t->base.layers =
         get_u32(r, "base", "layers", 1, HEARTH_LORA_MAX_LAYERS, NULL);
     t->base.hidden = get_u32(r, "base", "hidden", 1, 1 << 20, NULL);
@@ -175,10 +187,12 @@ static void read_base(reader *r, hearth_task *t) {
 static void read_adapter(reader *r, hearth_task *t) {
     const int64_t none = 0;
     const bool no = false;
+    uint32_t automatic,
+        offered = hearth_task_targets(t->base.modules, &automatic);
     const char *targets = get_str(r, "adapter", "targets", "auto");
     if (r->st == HEARTH_OK &&
-        hearth_targets_parse(targets, HEARTH_TARGETS_LINEAR, HEARTH_TARGETS_QV,
-                             &t->space.targets) != HEARTH_OK)
+        hearth_targets_parse(targets, offered, automatic, &t->space.targets) !=
+            HEARTH_OK)
         fail(r, "adapter", "targets",
              "names no linear layer; use auto, attn, all-linear or a list");
     t->space.rank =

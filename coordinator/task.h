@@ -38,10 +38,21 @@
 
 #define HEARTH_TASK_MAX_INI ((size_t)16 << 10) /* bytes of a TASK.ini */
 
+/* Which linear layers a block of the base has. */
+typedef enum {
+    HEARTH_TASK_LLAMA, /* q k v o gate up down: Llama, Qwen, Gemma, Mistral */
+    HEARTH_TASK_GPT2,  /* c_attn, two c_proj, c_fc */
+    HEARTH_TASK_PHI3   /* qkv o gate_up down */
+} hearth_task_modules;
+
 /* Sides of the base's linear layers. */
 typedef struct {
+    hearth_task_modules modules;
     uint32_t layers, hidden, heads, kv_heads, head_dim, ffn;
 } hearth_task_base;
+
+/* Targets that such a base offers, and PEFT's default of them. */
+uint32_t hearth_task_targets(hearth_task_modules m, uint32_t *automatic);
 
 /* A task, resolved. */
 typedef struct {

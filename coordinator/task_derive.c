@@ -20,27 +20,42 @@
 /* Tails beyond this many sigma do not happen: P < 2^-180 a coordinate. */
 #define RANGE_SIGMAS 16.0
 
+uint32_t hearth_task_targets(hearth_task_modules m, uint32_t *automatic) {
+    *automatic = m == HEARTH_TASK_LLAMA ? HEARTH_TARGETS_QV
+                                        : HEARTH_TARGET_BIT(HEARTH_TARGET_QKV);
+    if (m == HEARTH_TASK_GPT2) return HEARTH_TARGETS_GPT2;
+    return m == HEARTH_TASK_PHI3 ? HEARTH_TARGETS_PHI3 : HEARTH_TARGETS_LINEAR;
+}
+
 static hearth_status list_modules(hearth_module_info **out, size_t *n,
                                   char (**names)[HEARTH_LORA_MODULE_MAX],
                                   const hearth_task_base *b,
                                   const hearth_alloc *al) {
     uint32_t q = b->heads * b->head_dim, kv = b->kv_heads * b->head_dim;
-    const uint32_t in[] = {b->hidden, b->hidden, b->hidden, q,
-                           b->hidden, b->hidden, b->ffn};
-    const uint32_t to[] = {q, kv, kv, b->hidden, b->ffn, b->ffn, b->hidden};
-    const uint32_t per_layer = sizeof(in) / sizeof(in[0]);
-    *n = (size_t)b->layers * per_layer;
-    *out = hearth_mem_array(al, *n, sizeof(**out));
-    *names = hearth_mem_array(al, *n, sizeof(**names));
+    const uint32_t in[HEARTH_TARGET_COUNT] = {b->hidden, b->hidden, b->hidden,
+                                              q,         b->hidden, b->hidden,
+                                              b->ffn,    b->hidden, b->hidden};
+    const uint32_t to[HEARTH_TARGET_COUNT] = {
+        q,      kv,        kv,         b->hidden, b->ffn,
+        b->ffn, b->hidden, q + 2 * kv, 2 * b->ffn};
+    uint32_t automatic, has = hearth_task_targets(b->modules, &automatic);
+    hearth_lora_names style =
+        b->modules == HEARTH_TASK_GPT2 ? HEARTH_NAMES_GPT2 : HEARTH_NAMES_LLAMA;
+    size_t cap = (size_t)b->layers * HEARTH_TARGET_COUNT;
+    *n = 0;
+    *out = hearth_mem_array(al, cap, sizeof(**out));
+    *names = hearth_mem_array(al, cap, sizeof(**names));
     if (!*out || !*names) return HEARTH_ENOMEM;
-    for (size_t i = 0; i < *n; i++) {
-        uint32_t layer = (uint32_t)(i / per_layer);
-        uint32_t target = (uint32_t)(i % per_layer);
-        hearth_status st = hearth_lora_module_name(
-            (*names)[i], sizeof(**names), HEARTH_NAMES_LLAMA, layer, target);
+    for (size_t i = 0; i < cap; i++) {
+        uint32_t layer = (uint32_t)(i / HEARTH_TARGET_COUNT);
+        uint32_t target = (uint32_t)(i % HEARTH_TARGET_COUNT);
+        if (!(has & HEARTH_TARGET_BIT(target))) continue;
+        char *name = (*names)[*n];
+        hearth_status st = hearth_lora_module_name(name, sizeof(**names), style,
+                                                   layer, target);
         if (st != HEARTH_OK) return st;
-        (*out)[i] = (hearth_module_info){(*names)[i], layer, target, in[target],
-                                         to[target]};
+        (*out)[(*n)++] =
+            (hearth_module_info){name, layer, target, in[target], to[target]};
     }
     return HEARTH_OK;
 }

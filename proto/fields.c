@@ -10,6 +10,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/lora_names.h"
 #include "proto/messages.h"
 #include "proto/signed.h"
 
@@ -106,7 +107,7 @@ static const hearth_field space_rows[] = {
     BIN("base", wire_space, base_digest),
     BIN("tok", wire_space, tokenizer_digest),
     BIN("tmpl", wire_space, template_digest),
-    U32("targets", wire_space, targets, 1, 0x7f),
+    U32("targets", wire_space, targets, 1, HEARTH_TARGETS_ANY),
     U32("rank", wire_space, rank, 1, 1024),
     U32("last", wire_space, last_layers, 0, 1024),
     F64("alpha", wire_space, alpha, 0, (double)FLT_MAX),

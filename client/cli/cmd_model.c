@@ -107,6 +107,8 @@ static hearth_status show_task_base(hearth_cli *cli, const hearth_model *m,
             (unsigned long)c->hidden_size, (unsigned long)c->n_heads,
             (unsigned long)c->n_kv_heads, (unsigned long)c->head_dim,
             (unsigned long)c->ffn_size);
+    if (c->fused_qkv)
+        fprintf(cli->out, "modules = %s\n", c->fused_gate_up ? "phi3" : "gpt2");
     return HEARTH_OK;
 }
 

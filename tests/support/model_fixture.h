@@ -74,7 +74,7 @@ static inline hearth_model *tiny_model_of(const char *config, uint64_t seed,
     hearth_model *m = NULL;
     hearth_error err = {HEARTH_OK, ""};
     assert_non_null(hearth_test_dir(dir));
-    (void)snprintf(path, sizeof(path), "%s/in.json", dir);
+    (void)snprintf(path, sizeof(path), "%.63s/in.json", dir);
     assert_ok(hearth_file_write(path, config, strlen(config), 0644, &err));
     if (hearth_model_create(path, NULL, seed, dir, NULL, &err) != HEARTH_OK ||
         hearth_model_open(&m, dir, NULL, &err) != HEARTH_OK)

@@ -76,6 +76,38 @@ static void task_of_fedit_has_both_factors(void **state) {
     hearth_adapter_free(a);
 }
 
+/* The bases whose blocks have other linear layers. */
+static void task_of_other_modules(void **state) {
+    static const struct {
+        const char *base, *targets, *first;
+        size_t d; /* of B: out x rank 2 */
+    } v[] = {
+        {"ffn = 16\nmodules = gpt2\n", "targets = auto",
+         "transformer.h.0.attn.c_attn", 16 * 2},
+        {"ffn = 16\nmodules = gpt2\n", "targets = c_proj,c_fc",
+         "transformer.h.0.attn.c_proj", (8 + 16 + 8) * 2},
+        {"ffn = 16\nmodules = phi3\n", "targets = qkv_proj,gate_up_proj",
+         "model.layers.0.self_attn.qkv_proj", (16 + 32) * 2},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+        hearth_task t;
+        hearth_error err;
+        hearth_adapter *a = NULL;
+        char ini[2048], again[2048];
+        edited(ini, "ffn = 16\n", v[i].base);
+        char *at = strstr(ini, "targets = v_proj");
+        assert_non_null(at);
+        (void)snprintf(again, sizeof(again), "%.*s%s%s", (int)(at - ini), ini,
+                       v[i].targets, at + strlen("targets = v_proj"));
+        if (parse(&t, again, &err) != HEARTH_OK) fail_msg("%s", err.text);
+        assert_int_equal(t.privacy.d, v[i].d);
+        assert_ok(hearth_task_adapter(&a, &t, NULL, &err));
+        assert_string_equal(a->pair[0].module, v[i].first);
+        hearth_adapter_free(a);
+    }
+}
+
 static void task_refuses(const char *from, const char *to, hearth_status want) {
     hearth_task t, zero;
     hearth_error err;
@@ -124,6 +156,9 @@ static void task_refuses_bad_settings(void **state) {
     task_refuses("id = 01", "id = 0", HEARTH_EFORMAT);
     task_refuses("layers = 1", "layers = 0", HEARTH_EFORMAT);
     task_refuses("targets = v_proj", "targets = z_proj", HEARTH_EFORMAT);
+    task_refuses("targets = v_proj", "targets = c_attn", HEARTH_EFORMAT);
+    task_refuses("ffn = 16\n", "ffn = 16\nmodules = bert\n", HEARTH_EFORMAT);
+    task_refuses("ffn = 16\n", "ffn = 16\nmodules = gpt2\n", HEARTH_EFORMAT);
     task_refuses("rank = 2", "rank = 2000", HEARTH_EFORMAT);
     task_refuses("alpha = 2", "alpha = nan", HEARTH_EFORMAT);
     task_refuses("lr = 2e-2", "lr = 0", HEARTH_EFORMAT);
@@ -316,6 +351,7 @@ int main(void) {
         cmocka_unit_test(task_gives_every_number),
         cmocka_unit_test(a_seed_of_the_text_wins),
         cmocka_unit_test(task_of_fedit_has_both_factors),
+        cmocka_unit_test(task_of_other_modules),
         cmocka_unit_test(task_refuses_bad_settings),
         cmocka_unit_test(ring_bound_is_the_limit),
         cmocka_unit_test(one_device_has_no_release_epsilon),
