@@ -7,11 +7,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/model/convert_tokenizer.h"
 #include "client/model/family.h"
 #include "client/model/gguf_model.h"
 #include "common/bytes.h"
 #include "common/error.h"
 #include "common/file.h"
+#include "common/jsonpull.h"
 #include "common/mem.h"
 
 #define PIECE          ((size_t)4096) /* floats the writer takes at once */
@@ -107,7 +109,7 @@ static void put_rope(const job *j) {
 static void put_settings(const job *j) {
     const hearth_model_config *c = j->c;
     char hex[65];
-    hearth_hex_encode(hex, hearth_model_digest(j->m), 32);
+    hearth_model_base_id(j->m, hex);
     put_text(j, "general.architecture", j->arch);
     put_text(j, "general.type", "model");
     put_text(j, HEARTH_GGUF_KEY_BASE_ID, hex);
@@ -209,36 +211,86 @@ static hearth_status write_tensor(const job *j, const hearth_model_tensor *t) {
     return st;
 }
 
-/* A file of the source folder under a key; none is fine. */
-static hearth_status put_file(const job *j, const char *name,
-                              const char *as_key) {
+/* A file of the source folder; none is fine and leaves text empty. */
+static hearth_status read_side(const job *j, const char *name,
+                               hearth_buf *text) {
     char path[1024];
-    hearth_buf text = HEARTH_BUF_INIT(j->al);
     hearth_status st =
         hearth_file_join(path, sizeof(path), hearth_model_dir(j->m), name);
     if (st != HEARTH_OK || !hearth_file_exists(path)) return HEARTH_OK;
-    st = hearth_file_read(&text, path, MAX_SIDE_BYTES, j->err);
-    if (st == HEARTH_OK)
-        hearth_gguf_put_string(j->w, as_key, (const char *)text.v, text.n);
+    return hearth_file_read(text, path, MAX_SIDE_BYTES, j->err);
+}
+
+static void put_buf(const job *j, const char *as_key, const hearth_buf *text) {
+    if (text->n)
+        hearth_gguf_put_string(j->w, as_key, (const char *)text->v, text->n);
+}
+
+/* The template: a file of its own, or in older folders a string of the
+ * settings. */
+static hearth_status put_template(const job *j, const hearth_buf *settings) {
+    hearth_buf text = HEARTH_BUF_INIT(j->al);
+    hearth_jsonpull p;
+    size_t n = 0;
+    hearth_status st = read_side(j, "chat_template.jinja", &text);
+    hearth_jsonpull_init(&p, (const char *)settings->v, settings->n);
+    if (st == HEARTH_OK && !text.n && settings->n &&
+        hearth_jsonpull_next(&p) == HEARTH_JSONPULL_OBJECT)
+        while (hearth_jsonpull_next(&p) == HEARTH_JSONPULL_KEY) {
+            bool here = hearth_jsonpull_is(&p, "chat_template");
+            hearth_jsonpull q = p;
+            if (!hearth_jsonpull_skip(&p)) break;
+            if (!here || hearth_jsonpull_next(&q) != HEARTH_JSONPULL_STRING)
+                continue;
+            st = hearth_buf_reserve(&text, q.token_n + 1);
+            if (st == HEARTH_OK)
+                st = hearth_jsonpull_string(&q, (char *)text.v, q.token_n, &n);
+            text.n = n;
+            break;
+        }
+    put_buf(j, HEARTH_GGUF_KEY_CHAT_TEMPLATE, &text);
     hearth_buf_free(&text);
     return st;
 }
 
+static hearth_status put_vocabulary(const job *j) {
+    hearth_buf json = HEARTH_BUF_INIT(j->al), settings = HEARTH_BUF_INIT(j->al);
+    bool done = false;
+    hearth_status st = read_side(j, "tokenizer.json", &json);
+    if (st == HEARTH_OK) st = read_side(j, "tokenizer_config.json", &settings);
+    if (st == HEARTH_OK && json.n)
+        st = hearth_convert_tokenizer_json(j->w, (const char *)json.v, json.n,
+                                           j->c->vocab_size, &done, j->al,
+                                           j->err);
+    if (!done) put_text(j, "tokenizer.ggml.model", "no_vocab");
+    put_buf(j, HEARTH_GGUF_KEY_TOKENIZER, &json);
+    put_buf(j, HEARTH_GGUF_KEY_TOKENIZER_CONFIG, &settings);
+    if (st == HEARTH_OK) st = put_template(j, &settings);
+    hearth_buf_free(&json);
+    hearth_buf_free(&settings);
+    return st;
+}
+
+static void put_token(const job *j, const char *name, int32_t id) {
+    if (id >= 0) hearth_gguf_put_u32(j->w, name, (uint32_t)id);
+}
+
 static hearth_status put_tokenizer(const job *j) {
+    static const char *const ends[] = {"tokenizer.ggml.eos_token_id",
+                                       "tokenizer.ggml.eot_token_id",
+                                       "tokenizer.ggml.eom_token_id"};
     const hearth_model_config *c = j->c;
-    put_text(j, "tokenizer.ggml.model", "no_vocab");
-    if (c->bos >= 0)
-        hearth_gguf_put_u32(j->w, "tokenizer.ggml.bos_token_id",
-                            (uint32_t)c->bos);
-    if (c->n_eos)
-        hearth_gguf_put_u32(j->w, "tokenizer.ggml.eos_token_id",
-                            (uint32_t)c->eos[0]);
-    hearth_status st = put_file(j, "tokenizer.json", HEARTH_GGUF_KEY_TOKENIZER);
-    if (st == HEARTH_OK)
-        st = put_file(j, "tokenizer_config.json",
-                      HEARTH_GGUF_KEY_TOKENIZER_CONFIG);
-    if (st == HEARTH_OK)
-        st = put_file(j, "chat_template.jinja", HEARTH_GGUF_KEY_CHAT_TEMPLATE);
+    const char *dir = hearth_model_dir(j->m);
+    size_t n = strlen(dir);
+    put_token(j, "tokenizer.ggml.bos_token_id", c->bos);
+    put_token(j, "tokenizer.ggml.padding_token_id", c->pad);
+    for (size_t i = 0; i < c->n_eos && i < 3; i++)
+        put_token(j, ends[i], c->eos[i]);
+    if (n < 5 || strcmp(dir + n - 5, ".gguf") != 0) return put_vocabulary(j);
+    hearth_gguf *g = NULL;
+    hearth_status st = hearth_gguf_open(&g, dir, j->al, j->err);
+    if (st == HEARTH_OK) hearth_convert_tokenizer_copy(j->w, g);
+    hearth_gguf_close(g);
     return st;
 }
 

@@ -15,8 +15,9 @@
 
 /* Keys that hold files of the source folder, where it has them: GGUF's own for
  * tokenizer.json, and ours for tokenizer_config.json.  With them
- * hearth_tokenizer_open reads the GGUF file as it reads the folder; for
- * llama.cpp the file is one without a vocabulary. */
+ * hearth_tokenizer_open reads the GGUF file as it reads the folder; llama.cpp
+ * reads tokenizer.ggml.* (convert_tokenizer.h), or for a tokenizer that GGUF
+ * has no words for a file without a vocabulary. */
 #define HEARTH_GGUF_KEY_TOKENIZER        "tokenizer.huggingface.json"
 #define HEARTH_GGUF_KEY_TOKENIZER_CONFIG "hearth.tokenizer_config"
 #define HEARTH_GGUF_KEY_CHAT_TEMPLATE    "tokenizer.chat_template"
