@@ -135,7 +135,7 @@ hearth_status hearth_workbench_load(hearth_workbench *wb, const char *text,
 }
 
 void hearth_workbench_base_id(const hearth_workbench *wb, char out[65]) {
-    hearth_hex_encode(out, hearth_model_digest(wb->model), 32);
+    hearth_model_base_id(wb->model, out);
 }
 
 bool hearth_workbench_is_reference(const hearth_workbench *wb) {
