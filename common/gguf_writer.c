@@ -249,8 +249,8 @@ hearth_status hearth_gguf_writer_floats(hearth_gguf_writer *w, const float *x,
         size_t m = n - i < step ? n - i : step;
         if (!hearth_quant_encode(type, x + i, m, out))
             return fail(w, err, HEARTH_EUNSUPPORTED,
-                        "this type is only read; write F32, F16, BF16, Q8_0 "
-                        "or Q4_0");
+                        "this type is only read, or a weight is not finite; "
+                        "write F32, F16, BF16, Q8_0 or Q4_0");
         hearth_status st =
             hearth_gguf_writer_write(w, out, m / per * bytes, err);
         if (st != HEARTH_OK) return st;

@@ -66,7 +66,8 @@ HEARTH_MUST_CHECK hearth_status hearth_gguf_writer_write(hearth_gguf_writer *w,
                                                          hearth_error *err);
 
 /* The next floats of a tensor, encoded as its type; n is a multiple of its
- * block and at most 4096.  HEARTH_EUNSUPPORTED for types that are only read. */
+ * block and at most 4096.  HEARTH_EUNSUPPORTED for types that are only read,
+ * and for quantised types when a float is not finite. */
 HEARTH_MUST_CHECK hearth_status hearth_gguf_writer_floats(hearth_gguf_writer *w,
                                                           const float *x,
                                                           size_t n,

@@ -180,11 +180,23 @@ void hearth_quant_decode(hearth_quant_type t, const uint8_t *row, size_t first,
     for (size_t i = 0; i < n; i += per, p += bytes) decode_block(t, p, out + i);
 }
 
+/* 1 / d; 0 where it is none, so that a block of next to nothing is zeros. */
+static float inverse_of(float d) {
+    float inverse = fabsf(d) > 0 ? 1.0f / d : 0;
+    return isfinite(inverse) ? inverse : 0;
+}
+
+static bool all_finite(const float *x, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i])) return false;
+    return true;
+}
+
 /* d = max|x| / 127, q = round(x / d). */
 static void encode_q8_0(const float *x, uint8_t *p) {
     float top = 0;
     for (unsigned i = 0; i < BLOCK; i++) top = fmaxf(top, fabsf(x[i]));
-    float d = top / 127.0f, inverse = d > 0 ? 1.0f / d : 0;
+    float d = top / 127.0f, inverse = inverse_of(d);
     hearth_dtype_from_f32(HEARTH_DTYPE_F16, &d, 1, p);
     for (unsigned i = 0; i < BLOCK; i++)
         p[2 + i] = (uint8_t)(int8_t)roundf(x[i] * inverse);
@@ -196,7 +208,7 @@ static void encode_q4_0(const float *x, uint8_t *p) {
     float far = 0;
     for (unsigned i = 0; i < BLOCK; i++)
         if (fabsf(x[i]) > fabsf(far)) far = x[i];
-    float d = far / -8.0f, inverse = fabsf(d) > 0 ? 1.0f / d : 0;
+    float d = far / -8.0f, inverse = inverse_of(d);
     hearth_dtype_from_f32(HEARTH_DTYPE_F16, &d, 1, p);
     for (unsigned i = 0; i < BLOCK / 2; i++) {
         int low = (int)(x[i] * inverse + 8.5f);
@@ -215,6 +227,7 @@ bool hearth_quant_encode(hearth_quant_type t, const float *x, size_t n,
         return true;
     }
     if (t != HEARTH_QUANT_Q8_0 && t != HEARTH_QUANT_Q4_0) return false;
+    if (!all_finite(x, n)) return false;
     for (size_t i = 0; i < n; i += per, out += bytes)
         (t == HEARTH_QUANT_Q8_0 ? encode_q8_0 : encode_q4_0)(x + i, out);
     return true;

@@ -52,7 +52,8 @@ void hearth_quant_decode(hearth_quant_type t, const uint8_t *row, size_t first,
                          size_t n, float *out);
 
 /* out = the blocks of x[n], n a multiple of the block.  Float types, Q8_0 and
- * Q4_0; false and nothing written for the others, which Hearth only reads. */
+ * Q4_0; false and nothing written for the others, which Hearth only reads, and
+ * for blocks of an x that is not finite. */
 bool hearth_quant_encode(hearth_quant_type t, const float *x, size_t n,
                          uint8_t *out);
 

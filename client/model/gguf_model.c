@@ -214,7 +214,37 @@ static hearth_status read_pattern(const reader *r) {
     return st;
 }
 
-/* Windows, scales and the local base: Gemma's; Phi-3 slides everywhere. */
+/* Phi-3 slides in every layer; a window as long as the context is none. */
+static hearth_status read_phi_window(const reader *r) {
+    hearth_model_config *c = r->c;
+    uint32_t window = c->max_positions;
+    hearth_status st =
+        get_count(r, "attention.sliding_window", HEARTH_MODEL_MAX_POSITIONS,
+                  c->max_positions, &window);
+    if (st != HEARTH_OK || window >= c->max_positions) return st;
+    c->sliding_window = window;
+    for (uint32_t l = 0; l < c->n_layers; l++) c->local[l] = 1;
+    return HEARTH_OK;
+}
+
+/* Settings that would change results and that no family here has. */
+static hearth_status refuse_unknown(const reader *r) {
+    char name[128];
+    bool causal = true;
+    double x = 0;
+    full_key(r, "attention.causal", name);
+    if (hearth_gguf_bool(r->g, name, &causal) == HEARTH_OK && !causal)
+        return unsupported(r, "attention.causal", "is false");
+    full_key(r, "rope.scale_linear", name);
+    if (hearth_gguf_f64(r->g, name, &x) != HEARTH_ENOTFOUND)
+        return unsupported(r, "rope.scale_linear", "is of an older format");
+    full_key(r, "expert_count", name);
+    if (hearth_gguf_f64(r->g, name, &x) == HEARTH_OK && x > 0)
+        return unsupported(r, "expert_count", "means a mixture of experts");
+    return HEARTH_OK;
+}
+
+/* Windows, scales and the local base. */
 static hearth_status read_attention(const reader *r) {
     hearth_model_config *c = r->c;
     hearth_status st = HEARTH_OK;
@@ -225,6 +255,7 @@ static hearth_status read_attention(const reader *r) {
     if ((st = get_positive(r, key, 1.0, 0, &eps)) != HEARTH_OK) return st;
     c->norm_eps = eps;
     c->attn_scale = 1.0 / hearth_ref_sqrt((double)c->head_dim);
+    if (c->fused_qkv && !c->learned_positions) return read_phi_window(r);
     if (!c->sandwich) return HEARTH_OK;
     c->embed_scale = (double)(float)hearth_ref_sqrt((double)c->hidden_size);
     if ((st = get_positive(r, "rope.freq_base_swa", 1e12, 1e4,
@@ -246,11 +277,12 @@ static void read_token(const reader *r, const char *key, int32_t *out) {
 
 static void read_tokens(const reader *r) {
     static const char *const ends[] = {"tokenizer.ggml.eos_token_id",
-                                       "tokenizer.ggml.eot_token_id"};
+                                       "tokenizer.ggml.eot_token_id",
+                                       "tokenizer.ggml.eom_token_id"};
     hearth_model_config *c = r->c;
     read_token(r, "tokenizer.ggml.bos_token_id", &c->bos);
     read_token(r, "tokenizer.ggml.padding_token_id", &c->pad);
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
         int32_t id;
         read_token(r, ends[i], &id);
         if (id >= 0 && !hearth_model_config_is_eos(c, id))
@@ -267,7 +299,9 @@ static hearth_status read_all(reader *r) {
     memcpy(c->architecture, f->architecture, strlen(f->architecture) + 1);
     memcpy(c->model_type, f->model_type, strlen(f->model_type) + 1);
     c->initializer_range = 0.02;
-    if ((st = read_sizes(r)) || (st = read_attention(r))) return st;
+    if ((st = refuse_unknown(r)) || (st = read_sizes(r)) ||
+        (st = read_attention(r)))
+        return st;
     read_tokens(r);
     return c->learned_positions ? HEARTH_OK : read_rope(r);
 }

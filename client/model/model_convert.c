@@ -43,7 +43,7 @@ static hearth_status check(const job *j) {
     const hearth_model_config *c = j->c;
     double usual = 1.0 / sqrt((double)c->head_dim);
     if (!j->arch) return cannot_say(j, "this architecture");
-    if (c->sliding_window && !c->sandwich)
+    if (c->sliding_window && !c->sandwich && strcmp(j->arch, "phi3") != 0)
         return cannot_say(j, "its sliding window");
     if (fabs(c->attn_scale - usual) > 1e-9 * usual)
         return cannot_say(j, "query_pre_attn_scalar other than head_dim");
@@ -96,10 +96,11 @@ static void put_rope(const job *j) {
         put_text(j, name, "linear");
         put_f32(j, "rope.scaling.factor", c->rope_factor);
     }
+    if (c->sandwich || strcmp(j->arch, "phi3") == 0)
+        put_u32(j, "attention.sliding_window",
+                c->sliding_window ? c->sliding_window : c->max_positions);
     if (!c->sandwich) return;
     put_f32(j, "rope.freq_base_swa", c->rope_theta_local);
-    put_u32(j, "attention.sliding_window",
-            c->sliding_window ? c->sliding_window : c->max_positions);
     key(j, "attention.sliding_window_pattern", name);
     hearth_gguf_put_array(j->w, name, HEARTH_GGUF_BOOL, c->n_layers);
     for (uint32_t l = 0; l < c->n_layers; l++)
