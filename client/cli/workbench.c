@@ -9,7 +9,6 @@
 
 #include "client/tokenizer/chat_template.h"
 #include "common/adapter_combine.h"
-#include "common/bytes.h"
 #include "common/file.h"
 
 #define DEFAULT_SEQ 256u
@@ -104,8 +103,10 @@ void hearth_workbench_say_applied(hearth_cli *cli, const char *dir,
     hearth_event_u64(cli, "applied", info->n_applied);
     hearth_event_u64(cli, "tensors", info->n_tensors);
     hearth_event_end(cli);
+    const char *slash = strrchr(dir, '/'), *name = dir;
+    if (slash && slash[1]) name = slash + 1;
     if (!cli->json)
-        hearth_cli_note(cli, "%s: applied %zu of %zu tensors", dir,
+        hearth_cli_note(cli, "adapter %.40s: applied %zu of %zu tensors", name,
                         info->n_applied, info->n_tensors);
 }
 
