@@ -28,6 +28,7 @@ typedef struct {
 } hearth_adapter_gguf_info;
 
 /* HEARTH_EINVAL   permuted does not divide a q or k, or an adapter of scale 0
+ * HEARTH_ENOTFOUND the folder of path is not there
  * HEARTH_ENOMEM, HEARTH_EIO, HEARTH_ENOSPACE; no file on error. */
 HEARTH_MUST_CHECK hearth_status hearth_adapter_export_gguf(
     const hearth_adapter *a, const hearth_adapter_gguf_info *info,

@@ -29,7 +29,8 @@
 
 typedef struct hearth_gguf_writer hearth_gguf_writer;
 
-/* HEARTH_ENOMEM, HEARTH_EIO, and *out is NULL. */
+/* HEARTH_ENOTFOUND (no such folder), HEARTH_ENOMEM, HEARTH_EIO, and *out is
+ * NULL. */
 HEARTH_MUST_CHECK hearth_status hearth_gguf_writer_new(hearth_gguf_writer **out,
                                                        const char *path,
                                                        const hearth_alloc *al,
