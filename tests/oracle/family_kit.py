@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of one family share: adapters, losses, gradients, a tokenizer
-of single letters, and the distance that models are accepted by."""
+of single letters, the distance that models are accepted by, and the run of
+all checks in one process (imports take longer than most checks)."""
 import json
+import pathlib
+import sys
+import tempfile
+import time
+import traceback
 
 import kit
 import numpy
@@ -78,7 +84,7 @@ def our_gradients(work, folder, docs, *flags):
     """The sum of losses, and the gradient of each parameter, flat."""
     out = work / "gradients.safetensors"
     said = kit.events("model", "gradients", "--model", folder, "--ids", id_text(docs),
-                      "--out", out, *flags)[0]
+                      "--out", out, *flags)[-1]  # an adapter is said before
     return said["loss_sum"], safetensors.numpy.load_file(out)
 
 
@@ -120,3 +126,22 @@ def letters(ids):
 
 def write_records(path, docs):
     path.write_text("".join(json.dumps({"text": letters(d)}) + "\n" for d in docs))
+
+
+def run_checks(checks):
+    """FAMILY [CHECK]...: each in a folder of its own; all of them by default.
+    Returns the exit status."""
+    family, *names = sys.argv[1:]
+    failed = []
+    for name in names or checks:
+        began = time.monotonic()
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                checks[name](family, pathlib.Path(folder))
+        except (Exception, SystemExit):  # kit ends a check by sys.exit
+            traceback.print_exc(file=sys.stdout)
+            failed.append(name)
+        print(f"-- {family} {name}: {'FAILED' if name in failed else 'passed'}"
+              f" in {time.monotonic() - began:.1f} s", flush=True)
+    print(f"{family}: {len(failed)} checks failed", *failed)
+    return 1 if failed else 0

@@ -1,20 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""One family against transformers and PEFT: oracle_family.py FAMILY CHECK.
+"""One family against transformers and PEFT: oracle_family.py FAMILY [CHECK]...
 
 Limits are those of the models' acceptance: logits 2e-5, gradients 1e-4, the
 loss of each of 20 AdamW steps 1e-4, packed against alone 1e-5, merged 1e-4.
 """
-import pathlib
 import sys
-import tempfile
 
 import kit
 import safetensors.numpy
 import tiny_models
 import torch
 from family_kit import (adapted, all_close, close, full_gradients, letters, logits_of,
-                        loss_sum, our_gradients, peft_gradients, targets, tokenizer,
+                        loss_sum, our_gradients, peft_gradients, run_checks, targets, tokenizer,
                         write_records)
 from peft import PeftModel
 
@@ -100,9 +98,12 @@ def trained(family, work, ids):
 
 
 def curve(model, docs, settings, decay):
-    """Their losses of 20 steps: sums of token losses over the step's tokens."""
+    """Their losses of 20 steps: sums of token losses over the step's tokens.
+    Norms and biases do not decay, as in transformers' own trainer."""
     params = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(params, lr=5e-3, weight_decay=decay)
+    optimizer = torch.optim.AdamW([
+        {"params": [p for p in params if p.ndim > 1], "weight_decay": decay},
+        {"params": [p for p in params if p.ndim == 1], "weight_decay": 0.0}], lr=5e-3)
     batch, losses = settings["batch"] * settings["accum"], []
     for s in range(20):
         taken = [docs[(batch * s + i) % len(docs)] for i in range(batch)]
@@ -219,11 +220,7 @@ def check_merged(family, work):
     print(f"merged weights, PEFT's and ours: {len(ours)}, worst distance {worst:.2g}")
 
 
-def main():
-    family, check = sys.argv[1:]
-    with tempfile.TemporaryDirectory() as folder:
-        globals()["check_" + check](family, pathlib.Path(folder))
-    return 0
+CHECKS = {n[6:]: f for n, f in list(globals().items()) if n.startswith("check_")}
 
-
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(run_checks(CHECKS))

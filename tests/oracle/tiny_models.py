@@ -19,7 +19,8 @@ def configs(**other):
     t = transformers
 
     def of(config, **settings):
-        return config(**{**ROTARY, **settings, **other})
+        own = {k: v for k, v in other.items() if not k.startswith("n_")}
+        return config(**{**ROTARY, **settings, **own})
 
     return {
         "gpt2": t.GPT2Config(**{**dict(vocab_size=96, n_embd=48, n_layer=3, n_head=6,
