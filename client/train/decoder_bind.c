@@ -88,10 +88,10 @@ static void bind_frozen(hearth_decoder *d) {
             bind_matrix(d, &t, w, NULL);
             continue;
         }
-        hearth_weight_copy(w, next);
+        bool one =
+            d->c->norm_kind == HEARTH_NORM_RMS_ONE && norm_of(d, &t, &is_bias);
+        hearth_weight_copy_plus(w, one ? 1 : 0, next);
         bind_vector(d, &t, next, NULL);
-        if (d->c->norm_kind == HEARTH_NORM_RMS_ONE && norm_of(d, &t, &is_bias))
-            for (uint32_t k = 0; k < t.rows; k++) next[k] += 1;
         next += t.rows;
     }
 }

@@ -342,6 +342,13 @@ void hearth_weight_row(const hearth_weight *w, size_t i, hearth_real *out) {
     hearth_weight__convert(w, i, 0, w->cols, out);
 }
 
+void hearth_weight_copy_plus(const hearth_weight *w, hearth_real add,
+                             hearth_real *out) {
+    hearth_weight plus = *w;
+    plus.shift += (float)add;
+    hearth_weight_copy(&plus, out);
+}
+
 void hearth_weight_copy(const hearth_weight *w, hearth_real *out) {
     for (size_t r = 0; r < w->rows; r++)
         hearth_weight__convert(w, r, 0, w->cols, out + r * w->cols);

@@ -75,4 +75,9 @@ void hearth_weight_row(const hearth_weight *w, size_t i, hearth_real *out);
 /* Copy all elements, row-major, to out[rows * cols]. */
 void hearth_weight_copy(const hearth_weight *w, hearth_real *out);
 
+/* The same with `add` added to each, in one rounding with what the file's order
+ * asks for: a GGUF's Gemma norms come out as they are stored. */
+void hearth_weight_copy_plus(const hearth_weight *w, hearth_real add,
+                             hearth_real *out);
+
 #endif /* HEARTH_CLIENT_TRAIN_WEIGHT_H */
