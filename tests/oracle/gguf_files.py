@@ -83,8 +83,6 @@ def vocabulary(w, n):
     w.add_token_list(tokens)
     w.add_token_types([gguf.TokenType.NORMAL] * n)
     w.add_token_merges(["! !"])
-    w.add_bos_token_id(1)
-    w.add_eos_token_id(2)
     w.add_add_bos_token(False)
 
 
