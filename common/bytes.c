@@ -145,8 +145,14 @@ bool hearth_bytes_equal_ct(const void *a, const void *b, size_t n) {
 }
 
 void hearth_zeroize(void *p, size_t n) {
+#if defined(__GNUC__)
+    if (n) memset(p, 0, n);
+    /* Says that somebody may read the bytes: the stores must happen. */
+    __asm__ __volatile__("" : : "r"(p) : "memory");
+#else
     volatile uint8_t *b = p; /* volatile: the stores must happen */
     for (size_t i = 0; i < n; i++) b[i] = 0;
+#endif
 }
 
 /* Bytes of the well-formed character at s [n]: 0 when broken, and
