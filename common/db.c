@@ -9,6 +9,7 @@
 
 #include <sqlite3.h>
 
+#include "common/clock.h"
 #include "common/mem.h"
 
 struct hearth_db {
@@ -78,6 +79,34 @@ static bool create_private(const char *path) {
     return true;
 }
 
+#define BUSY_MS  5000 /* as long as another process may hold the database */
+#define PAUSE_MS 10
+
+static const char set_up_sql[] =
+    "PRAGMA secure_delete=ON;"
+    "PRAGMA temp_store=MEMORY;"
+    "PRAGMA journal_mode=WAL;"
+    "PRAGMA synchronous=FULL;"
+    "PRAGMA foreign_keys=ON;"
+    "PRAGMA trusted_schema=OFF;"
+    "CREATE TABLE IF NOT EXISTS hearth_schema("
+    "module TEXT PRIMARY KEY, version INTEGER NOT NULL)";
+
+/* When two connections turn a new database to WAL, SQLite fails one of them at
+ * once instead of letting it wait, so the wait is here.
+ * Source: sqlite.org/c3ref/busy_handler.html, on deadlocks. */
+static hearth_status set_up(hearth_db *db, hearth_error *err) {
+    hearth_clock clock = hearth_clock_system();
+    int64_t end = hearth_clock_mono(&clock) + BUSY_MS;
+    sqlite3_busy_timeout(db->sql, BUSY_MS);
+    hearth_status st = hearth_db_exec(db, set_up_sql, err);
+    while (st == HEARTH_EBUSY && hearth_clock_mono(&clock) < end) {
+        (void)sqlite3_sleep(PAUSE_MS);
+        st = hearth_db_exec(db, set_up_sql, err);
+    }
+    return st;
+}
+
 hearth_status hearth_db_open(hearth_db **out, const char *path,
                              const hearth_alloc *al, hearth_error *err) {
     *out = NULL;
@@ -90,20 +119,7 @@ hearth_status hearth_db_open(hearth_db **out, const char *path,
                                  SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
                              NULL);
     hearth_status st = rc == SQLITE_OK ? HEARTH_OK : fail(db, rc, err);
-    if (st == HEARTH_OK) {
-        sqlite3_busy_timeout(db->sql, 5000);
-        st =
-            hearth_db_exec(db,
-                           "PRAGMA secure_delete=ON;"
-                           "PRAGMA temp_store=MEMORY;"
-                           "PRAGMA journal_mode=WAL;"
-                           "PRAGMA synchronous=FULL;"
-                           "PRAGMA foreign_keys=ON;"
-                           "PRAGMA trusted_schema=OFF;"
-                           "CREATE TABLE IF NOT EXISTS hearth_schema("
-                           "module TEXT PRIMARY KEY, version INTEGER NOT NULL)",
-                           err);
-    }
+    if (st == HEARTH_OK) st = set_up(db, err);
     if (st != HEARTH_OK) {
         hearth_error_prefix(err, "%s", path);
         hearth_db_close(db);
