@@ -206,7 +206,7 @@ int hearth_cmd_sync(hearth_cli *cli, int argc, char **argv) {
                         &r.threads, 0, HEARTH_POOL_MAX_THREADS),
         HEARTH_FLAG_BYTES("memory-budget", "BYTES", "for training (512M)",
                           &r.budget),
-        HEARTH_FLAG_CHOICE("kernels", "auto|reference|blas",
+        HEARTH_FLAG_CHOICE("kernels", "auto|reference|native|blas",
                            "reference: same bytes on every machine",
                            &r.kernels),
         HEARTH_FLAG_STR("sys", "DIR", "another /sys, for tests", &r.sys),

@@ -169,18 +169,6 @@ hearth_status hearth_decoder__check(hearth_decoder *d,
     return HEARTH_OK;
 }
 
-static bool needs_tile(const hearth_decoder *d) {
-    if (d->shape.mode == HEARTH_DECODER_FULL) return false;
-    for (uint32_t l = 0; l < d->c->n_layers; l++)
-        for (int t = 0; t < HEARTH_TARGET_COUNT; t++) {
-            const hearth_weight *w =
-                hearth_model_weight(d->model, (hearth_tensor_role)t, l);
-            if (w && hearth_weight_needs_tile(w)) return true;
-        }
-    return hearth_weight_needs_tile(
-        hearth_model_weight(d->model, HEARTH_TENSOR_HEAD, 0));
-}
-
 static void layout_tables(hearth_decoder *d, layout *b) {
     const hearth_model_config *c = d->c;
     size_t n_layers = c->n_layers;
@@ -281,8 +269,7 @@ static void layout_scratch(hearth_decoder *d, layout *b) {
         in = max_size(in, a->pair[i].in);
     }
     d->aux = reals(b, d->shape.n_workers, d->aux_reals);
-    if (needs_tile(d))
-        d->compute.tile = reals(b, d->shape.n_workers, TILE_REALS);
+    d->compute.tile = reals(b, d->shape.n_workers, TILE_REALS);
     d->h = reals(b, n, c->hidden_size);
     d->m = reals(b, n, c->ffn_size);
     if (c->sandwich) d->dn = reals(b, n, c->hidden_size);

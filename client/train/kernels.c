@@ -4,14 +4,24 @@
 
 #include <string.h>
 
+#include "client/train/kernels_loops.h"
+
 const hearth_kernels *hearth_kernels_default(void) {
-    const hearth_kernels *k = hearth_kernels_blas();
+    const hearth_kernels *k = hearth_kernels_native();
     return k ? k : hearth_kernels_reference();
 }
 
 const hearth_kernels *hearth_kernels_find(const char *name) {
     if (strcmp(name, "auto") == 0) return hearth_kernels_default();
     if (strcmp(name, "reference") == 0) return hearth_kernels_reference();
+    if (strcmp(name, "native") == 0) return hearth_kernels_native();
     if (strcmp(name, "blas") == 0) return hearth_kernels_blas();
     return NULL;
+}
+
+const char *hearth_kernels_describe(const hearth_kernels *k) {
+    if (k && k == hearth_kernels_native())
+        return hearth_kernels__describe_native();
+    if (k && k == hearth_kernels_blas()) return hearth_kernels__describe_blas();
+    return "reference kernels: plain C, one fixed order of operations";
 }

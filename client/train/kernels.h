@@ -2,8 +2,10 @@
 /* client/train/kernels.h - the table of inner loops; one table per kernel set.
  *
  * `reference`: + - * / sqrt and common/refmath only: the same bytes on every
- * IEEE machine.  `blas`: OpenBLAS for products (one BLAS thread per caller)
- * and vectorisable loops for the rest.  Sets agree within the tolerances in
+ * IEEE machine.  `native`: our own products for the widest vectors of this
+ * machine, and vectorised loops for the rest; it needs no library.  `blas`:
+ * OpenBLAS for products (one BLAS thread per caller), native's loops for the
+ * rest.  Sets agree within the tolerances in
  * tests/unit/test_kernels.c.
  *
  * Letters: M rows, N columns, K inner; matrices row-major, ld* = elements
@@ -17,8 +19,11 @@
 
 #include "client/train/real.h"
 
+#define HEARTH_PANEL_MAX   ((size_t)32)
+#define HEARTH_PANEL_DEPTH ((size_t)256)
+
 typedef struct hearth_kernels {
-    const char *name; /* "reference", "blas" */
+    const char *name; /* "reference", "native", "blas" */
 
     /* c[M,N] = alpha a[M,K] b[N,K]^T, + c when add. */
     void (*gemm_nt)(size_t m, size_t n, size_t k, hearth_real alpha,
@@ -32,6 +37,22 @@ typedef struct hearth_kernels {
     void (*gemm_tn)(size_t m, size_t n, size_t k, hearth_real alpha,
                     const hearth_real *a, size_t lda, const hearth_real *b,
                     size_t ldb, int add, hearth_real *c, size_t ldc);
+
+    /* Products whose right side is laid out by the caller, panel by panel, for
+     * weights that must be converted in any case.  panel: columns of a panel,
+     * at most HEARTH_PANEL_MAX; 0: the set has none of these.  A panel is
+     * [k][panel] numbers, k <= HEARTH_PANEL_DEPTH. */
+    size_t panel;
+    /* panel[l][j] = w[l * ldw + j] for j < n <= panel, 0 beyond. */
+    void (*pack_straight)(size_t n, size_t k, const hearth_real *w, size_t ldw,
+                          hearth_real *out);
+    /* panel[l][j] = w[j * ldw + l]: rows of w become columns. */
+    void (*pack_turned)(size_t n, size_t k, const hearth_real *w, size_t ldw,
+                        hearth_real *out);
+    /* c[M, n] = a[M,K] panel[K, n], + c when add; n <= panel. */
+    void (*gemm_panel)(size_t m, size_t n, size_t k, const hearth_real *a,
+                       size_t lda, const hearth_real *panel, int add,
+                       hearth_real *c, size_t ldc);
 
     /* y = x / sqrt(mean(x^2) + eps) * w, one row of n. */
     void (*rmsnorm)(size_t n, const hearth_real *x, const hearth_real *w,
@@ -88,10 +109,13 @@ typedef struct hearth_kernels {
 /* Always there. */
 const hearth_kernels *hearth_kernels_reference(void);
 
+/* NULL in the float64 twin, or when the compiler lacks vector types. */
+const hearth_kernels *hearth_kernels_native(void);
+
 /* NULL when built without OpenBLAS, or in the float64 twin. */
 const hearth_kernels *hearth_kernels_blas(void);
 
-/* blas when there is one, else reference. */
+/* native when there is one, else reference. */
 const hearth_kernels *hearth_kernels_default(void);
 
 /* By name ("auto" = default); NULL when unknown or not built in. */

@@ -79,12 +79,9 @@ const hearth_kernels *hearth_kernels_blas(void) {
     return &blas;
 }
 
-const char *hearth_kernels_describe(const hearth_kernels *k) {
-    if (k == &blas) {
-        (void)pthread_once(&once, start);
-        return description;
-    }
-    return "reference kernels: plain C, one fixed order of operations";
+const char *hearth_kernels__describe_blas(void) {
+    (void)pthread_once(&once, start);
+    return description;
 }
 
 #else
@@ -93,9 +90,8 @@ const hearth_kernels *hearth_kernels_blas(void) {
     return NULL;
 }
 
-const char *hearth_kernels_describe(const hearth_kernels *k) {
-    (void)k;
-    return "reference kernels: plain C, one fixed order of operations";
+const char *hearth_kernels__describe_blas(void) {
+    return "";
 }
 
 #endif

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* client/train/kernels_loops.h - the fast loops beside the products: norms,
- * softmax, SwiGLU, rotation, for the widest vectors of this machine. */
+/* client/train/kernels_loops.h - what the fast sets are made of: loops (norms,
+ * softmax, SwiGLU, rotation) and products, by vector set. */
 #ifndef HEARTH_CLIENT_TRAIN_KERNELS_LOOPS_H
 #define HEARTH_CLIENT_TRAIN_KERNELS_LOOPS_H
+
+#include <stdbool.h>
 
 #include "client/train/kernels.h"
 
@@ -10,6 +12,14 @@
 /* Fill every entry of k but name and the products.  Returns the vector set
  * chosen: "avx512", "avx2" or "plain". */
 const char *hearth_kernels__fill_loops(hearth_kernels *k);
+
+/* The products of vector set "avx512", "avx2" or "plain" into k; false, k left
+ * as it was, where the machine or the compiler has no such set. */
+bool hearth_kernels__fill_products(hearth_kernels *k, const char *set);
 #endif
+
+/* What runs the products of a set that is there; static. */
+const char *hearth_kernels__describe_native(void);
+const char *hearth_kernels__describe_blas(void);
 
 #endif /* HEARTH_CLIENT_TRAIN_KERNELS_LOOPS_H */

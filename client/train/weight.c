@@ -11,6 +11,8 @@
 #include "common/safetensors.h"
 
 #define BLOCK      ((size_t)256) /* outputs (forward) or inputs (backward) */
+#define NARROW     ((size_t)64)  /* the same where panels are packed */
+#define FEW_TOKENS ((size_t)4)   /* fewer than this: packing does not pay */
 #define MIN_TOKENS ((size_t)64)  /* fewer tokens than this are not split */
 #define WANT_TILES ((size_t)8)   /* a grid below this is split by tokens too */
 #define TILE_REALS (HEARTH_WEIGHT_TILE_BYTES / sizeof(hearth_real))
@@ -21,7 +23,8 @@ typedef struct {
     const hearth_compute *c;
     const hearth_weight *w;
     size_t n_tokens, tokens; /* all, and those of one tile */
-    size_t n_blocks;         /* tiles along the output */
+    size_t n_blocks, block;  /* tiles along the output, and their width */
+    bool forward;            /* over cols to rows, else over rows to cols */
     const hearth_real *in;
     size_t ld_in;
     hearth_real *out;
@@ -180,11 +183,6 @@ static size_t split_tokens(size_t n_tokens, size_t n_blocks) {
     return tokens < MIN_TOKENS ? MIN_TOKENS : tokens;
 }
 
-static void run(product *p, hearth_pool_fn fn) {
-    size_t n = ceil_div(p->n_tokens, p->tokens) * p->n_blocks;
-    if (n) hearth_pool_run(p->c->pool, n, fn, p);
-}
-
 /* Rows [n_r] x columns [n_c] into tile; a transposed view into [n_c] x [n_r],
  * along what is stored.  Returns whether that is how the tile lies. */
 static bool fill_tile(const hearth_weight *w, size_t r0, size_t n_r, size_t c0,
@@ -235,22 +233,6 @@ static void forward_tile(void *ud, size_t i, size_t worker) {
     }
 }
 
-void hearth_weight_forward(const hearth_compute *c, const hearth_weight *w,
-                           size_t n_tokens, const hearth_real *x, size_t ldx,
-                           hearth_real *y, size_t ldy, int add) {
-    product p = {.c = c,
-                 .w = w,
-                 .n_tokens = n_tokens,
-                 .n_blocks = ceil_div(w->rows, BLOCK),
-                 .in = x,
-                 .ld_in = ldx,
-                 .out = y,
-                 .ld_out = ldy,
-                 .add = add};
-    p.tokens = split_tokens(n_tokens, p.n_blocks);
-    run(&p, forward_tile);
-}
-
 /* dx[t0.., c0..] for one block of inputs, over all outputs. */
 static void backward_tile(void *ud, size_t i, size_t worker) {
     const product *p = ud;
@@ -285,20 +267,140 @@ static void backward_tile(void *ud, size_t i, size_t worker) {
     }
 }
 
+/* n elements from `first` of a stored row, in the canonical order. */
+static void stored_part(const hearth_weight *w, size_t row, size_t first,
+                        size_t n, hearth_real *out) {
+    if (!w->transposed) {
+        hearth_weight__convert(w, row, first, n, out);
+        return;
+    }
+    read_stored(w, row, w->rows, first, n, out);
+    add_shift(w, n, out);
+}
+
+/* Stored rows row .. row + n_r - 1, from `first` n_c elements of each: where
+ * they lie (leading dimension *ld), or converted into scratch. */
+static const hearth_real *stored_rows(const hearth_weight *w, size_t row,
+                                      size_t n_r, size_t first, size_t n_c,
+                                      hearth_real *scratch, size_t *ld) {
+    const hearth_real *direct = stored_matrix(w);
+    *ld = w->transposed ? w->rows : w->cols;
+    if (direct) return direct + row * *ld + first;
+    for (size_t r = 0; r < n_r; r++)
+        stored_part(w, row + r, first, n_c, scratch + r * n_c);
+    *ld = n_c;
+    return scratch;
+}
+
+/* One block of the output where stored rows run along what is summed: panels
+ * are filled with turned rows. */
+static void turned_panels(const product *p, size_t n_t, const hearth_real *in,
+                          hearth_real *out, size_t n0, size_t n_n,
+                          hearth_real *tile) {
+    const hearth_kernels *k = p->c->kernels;
+    const hearth_weight *w = p->w;
+    size_t all = p->forward ? w->cols : w->rows, ld;
+    hearth_real *scratch = tile + HEARTH_PANEL_DEPTH * HEARTH_PANEL_MAX;
+    for (size_t j = 0; j < n_n; j += k->panel)
+        for (size_t k0 = 0; k0 < all; k0 += HEARTH_PANEL_DEPTH) {
+            size_t n_k = min_size(HEARTH_PANEL_DEPTH, all - k0);
+            size_t n_j = min_size(k->panel, n_n - j);
+            const hearth_real *rows =
+                stored_rows(w, n0 + j, n_j, k0, n_k, scratch, &ld);
+            k->pack_turned(n_j, n_k, rows, ld, tile);
+            k->gemm_panel(n_t, n_j, n_k, in + k0, p->ld_in, tile, p->add || k0,
+                          out + j, p->ld_out);
+        }
+}
+
+/* The same where they run along the output. */
+static void straight_panels(const product *p, size_t n_t, const hearth_real *in,
+                            hearth_real *out, size_t n0, size_t n_n,
+                            hearth_real *tile) {
+    const hearth_kernels *k = p->c->kernels;
+    const hearth_weight *w = p->w;
+    size_t all = p->forward ? w->cols : w->rows, ld;
+    hearth_real *scratch = tile + HEARTH_PANEL_DEPTH * HEARTH_PANEL_MAX;
+    for (size_t k0 = 0; k0 < all; k0 += HEARTH_PANEL_DEPTH) {
+        size_t n_k = min_size(HEARTH_PANEL_DEPTH, all - k0);
+        const hearth_real *rows =
+            stored_rows(w, k0, n_k, n0, n_n, scratch, &ld);
+        for (size_t j = 0; j < n_n; j += k->panel) {
+            size_t n_j = min_size(k->panel, n_n - j);
+            k->pack_straight(n_j, n_k, rows + j, ld, tile);
+            k->gemm_panel(n_t, n_j, n_k, in + k0, p->ld_in, tile, p->add || k0,
+                          out + j, p->ld_out);
+        }
+    }
+}
+
+static void panel_tile(void *ud, size_t i, size_t worker) {
+    const product *p = ud;
+    size_t width = p->forward ? p->w->rows : p->w->cols;
+    size_t t0 = i / p->n_blocks * p->tokens, n0 = i % p->n_blocks * p->block;
+    size_t n_t = min_size(p->tokens, p->n_tokens - t0);
+    size_t n_n = min_size(p->block, width - n0);
+    const hearth_real *in = p->in + t0 * p->ld_in;
+    hearth_real *out = p->out + t0 * p->ld_out + n0;
+    hearth_real *tile = hearth_compute_tile(p->c, worker);
+    if (p->forward != p->w->transposed)
+        turned_panels(p, n_t, in, out, n0, n_n, tile);
+    else
+        straight_panels(p, n_t, in, out, n0, n_n, tile);
+}
+
+/* Blocks of 256 elements are decoded whole: where stored rows run along the
+ * output, its tiles are as wide. */
+static size_t panel_block(const product *p) {
+    bool wide = p->w->type == HEARTH_WEIGHT_QUANT &&
+                hearth_quant_elements(p->w->quant) > NARROW;
+    return wide && p->forward == p->w->transposed ? BLOCK : NARROW;
+}
+
+/* Cut by shapes only, and run. */
+static void multiply(product *p) {
+    size_t width = p->forward ? p->w->rows : p->w->cols;
+    bool panels =
+        p->c->kernels->panel && p->c->tile && p->n_tokens >= FEW_TOKENS;
+    p->block = panels ? panel_block(p) : BLOCK;
+    p->n_blocks = ceil_div(width, p->block);
+    p->tokens = split_tokens(p->n_tokens, p->n_blocks);
+    size_t n = ceil_div(p->n_tokens, p->tokens) * p->n_blocks;
+    if (n)
+        hearth_pool_run(p->c->pool, n,
+                        panels       ? panel_tile
+                        : p->forward ? forward_tile
+                                     : backward_tile,
+                        p);
+}
+
+void hearth_weight_forward(const hearth_compute *c, const hearth_weight *w,
+                           size_t n_tokens, const hearth_real *x, size_t ldx,
+                           hearth_real *y, size_t ldy, int add) {
+    product p = {.c = c,
+                 .w = w,
+                 .n_tokens = n_tokens,
+                 .forward = true,
+                 .in = x,
+                 .ld_in = ldx,
+                 .out = y,
+                 .ld_out = ldy,
+                 .add = add};
+    multiply(&p);
+}
+
 void hearth_weight_backward(const hearth_compute *c, const hearth_weight *w,
                             size_t n_tokens, const hearth_real *dy, size_t lddy,
                             hearth_real *dx, size_t lddx, int add) {
     product p = {.c = c,
                  .w = w,
                  .n_tokens = n_tokens,
-                 .n_blocks = ceil_div(w->cols, BLOCK),
                  .in = dy,
                  .ld_in = lddy,
                  .out = dx,
                  .ld_out = lddx,
                  .add = add};
-    p.tokens = split_tokens(n_tokens, p.n_blocks);
-    run(&p, backward_tile);
+    multiply(&p);
 }
 
 /* c[M, N] += scale a[T, M]^T b[T, N]: rows of c cut into tiles; all tokens in

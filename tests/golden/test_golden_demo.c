@@ -249,7 +249,8 @@ static void engine_open(engine *e, hearth_decoder_mode mode, hearth_adapter *a,
 }
 
 static const hearth_kernels *kernel_set(size_t i) {
-    return i == 0 ? hearth_kernels_reference() : hearth_kernels_blas();
+    if (i == 0) return hearth_kernels_reference();
+    return i == 1 ? hearth_kernels_native() : hearth_kernels_blas();
 }
 
 /* Factors on q and v from one lcg, in canonical order. */
@@ -290,7 +291,7 @@ static void check_logits(hearth_adapter *a, const char *name, size_t last) {
     size_t n = fx.stream.n, skipped = last ? n - last : 0;
     hearth_real *logits = malloc(n * vocab * sizeof(*logits));
     assert_non_null(logits);
-    for (size_t set = 0; set < 2; set++) {
+    for (size_t set = 0; set < 3; set++) {
         engine e;
         if (!kernel_set(set)) continue;
         engine_open(&e, a ? HEARTH_DECODER_LORA : HEARTH_DECODER_INFER, a,
@@ -334,7 +335,7 @@ static void logits_match(void **state) {
 
 static void full_gradients_match(void **state) {
     (void)state;
-    for (size_t set = 0; set < 2; set++) {
+    for (size_t set = 0; set < 3; set++) {
         engine e;
         double worst = 0;
         size_t whole = 0;
@@ -367,7 +368,7 @@ static void full_gradients_match(void **state) {
 static void lora_gradients_match(void **state) {
     (void)state;
     hearth_adapter *a = make_adapter(20, 0.0625f);
-    for (size_t set = 0; set < 2; set++) {
+    for (size_t set = 0; set < 3; set++) {
         engine e;
         double worst = 0;
         if (!kernel_set(set)) continue;

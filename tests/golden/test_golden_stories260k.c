@@ -179,7 +179,8 @@ static void engine_close(engine *e) {
 
 static const hearth_kernels *kernel_set(size_t i) {
     if (i == 0) return hearth_kernels_reference();
-    return i == 1 ? hearth_kernels_blas() : NULL;
+    if (i == 1) return hearth_kernels_native();
+    return i == 2 ? hearth_kernels_blas() : NULL;
 }
 
 static hearth_adapter *golden_adapter(void) {
@@ -231,7 +232,7 @@ static void use_unrounded_factors(engine *e, const hearth_adapter *a) {
 }
 
 static void check_logits(hearth_adapter *a, const char *name) {
-    for (size_t set = 0; set < 2; set++) {
+    for (size_t set = 0; set < 3; set++) {
         const hearth_kernels *k = kernel_set(set);
         if (!k) continue;
         engine e;
@@ -256,7 +257,7 @@ static void check_logits(hearth_adapter *a, const char *name) {
 /* Loss and every gradient, mean over tokens as in the golden file. */
 static void check_gradients(hearth_adapter *a, const char *prefix, double loss,
                             bool recompute) {
-    for (size_t set = 0; set < 2; set++) {
+    for (size_t set = 0; set < 3; set++) {
         const hearth_kernels *k = kernel_set(set);
         if (!k) continue;
         hearth_loss got;
@@ -368,7 +369,7 @@ static void check_threads(hearth_adapter *a) {
     static const size_t threads[] = {1, 2, 3, 7};
     packed p;
     make_packed(&p);
-    for (size_t set = 0; set < 2; set++) {
+    for (size_t set = 0; set < 3; set++) {
         hearth_real *first = NULL;
         double loss0 = 0, loss;
         size_t n;
@@ -393,7 +394,7 @@ static void check_threads(hearth_adapter *a) {
 static void check_packing(hearth_adapter *a) {
     packed p;
     make_packed(&p);
-    for (size_t set = 0; set < 2; set++) {
+    for (size_t set = 0; set < 3; set++) {
         double loss, alone, diff = 0, norm = 0;
         size_t n, m;
         if (!kernel_set(set)) continue;

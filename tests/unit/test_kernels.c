@@ -6,6 +6,7 @@
 #include "tests/support/cmocka_all.h"
 
 #include "client/train/kernels.h"
+#include "client/train/kernels_loops.h"
 #include "client/train/weight.h"
 #include "client/train/weight_private.h"
 #include "common/philox.h"
@@ -40,17 +41,31 @@ static void check(const char *op, size_t size, const float *got,
     if (!(x <= LIMIT)) fail_msg("%s of size %zu: NMSE %.3g", op, size, x);
 }
 
-#define NEED_BLAS                                                              \
-    const hearth_kernels *k = hearth_kernels_blas();                           \
-    const hearth_kernels *r = hearth_kernels_reference();                      \
-    (void)state;                                                               \
-    if (!k) skip()
+/* Every fast set of this build and machine: native, blas, and native with the
+ * products of narrower vectors. */
+static const hearth_kernels *fast[5];
+static size_t n_fast;
+static hearth_kernels narrower[3];
 
-static void products_agree(void **state) {
-    static const size_t shapes[][3] = {{1, 1, 1},    {3, 5, 7},   {16, 16, 8},
-                                       {64, 33, 64}, {62, 62, 8}, {1, 100, 64},
-                                       {100, 1, 64}, {7, 9, 130}};
-    NEED_BLAS;
+static int find_sets(void **state) {
+    static const char *const vectors[3] = {"plain", "avx2", "avx512"};
+    (void)state;
+    if (hearth_kernels_native()) fast[n_fast++] = hearth_kernels_native();
+    if (hearth_kernels_blas()) fast[n_fast++] = hearth_kernels_blas();
+    for (size_t i = 0; i < 3 && hearth_kernels_native(); i++) {
+        narrower[i] = *hearth_kernels_native();
+        narrower[i].name = vectors[i];
+        if (hearth_kernels__fill_products(&narrower[i], vectors[i]))
+            fast[n_fast++] = &narrower[i];
+    }
+    return 0;
+}
+
+static void products_of_a_set_agree(const hearth_kernels *k) {
+    static const size_t shapes[][3] = {
+        {1, 1, 1},    {3, 5, 7},    {16, 16, 8}, {64, 33, 64},  {62, 62, 8},
+        {1, 100, 64}, {100, 1, 64}, {7, 9, 130}, {29, 65, 261}, {5, 32, 513}};
+    const hearth_kernels *r = hearth_kernels_reference();
     for (size_t s = 0; s < sizeof(shapes) / sizeof(shapes[0]); s++)
         for (int add = 0; add < 2; add++) {
             size_t m = shapes[s][0], n = shapes[s][1], l = shapes[s][2];
@@ -71,12 +86,75 @@ static void products_agree(void **state) {
         }
 }
 
+static void products_agree(void **state) {
+    (void)state;
+    for (size_t i = 0; i < n_fast; i++) products_of_a_set_agree(fast[i]);
+}
+
+/* Panels: what they hold, and their product, for every number of columns. */
+static void panels_of_a_set_agree(const hearth_kernels *k) {
+    enum { M = 17, LDW = 61, LDC = 40 };
+    static float panel[HEARTH_PANEL_DEPTH * HEARTH_PANEL_MAX];
+    const hearth_kernels *r = hearth_kernels_reference();
+    assert_true(k->panel <= HEARTH_PANEL_MAX);
+    for (size_t n = 1; n <= k->panel; n++)
+        for (size_t l = 1 + n % 5; l <= 60; l += 16 + n % 3) {
+            fill(a, M * (l + 2), n, 1);
+            fill(b, 61 * LDW, l, 1);
+            for (int turned = 0; turned < 2; turned++) {
+                size_t row = turned ? 1 : LDW, column = turned ? LDW : 1;
+                (turned ? k->pack_turned : k->pack_straight)(n, l, b, LDW,
+                                                             panel);
+                for (size_t i = 0; i < l; i++)
+                    for (size_t j = 0; j < k->panel; j++) {
+                        float want = j < n ? b[i * row + j * column] : 0;
+                        assert_memory_equal(&panel[i * k->panel + j], &want, 4);
+                    }
+                fill(c, M * LDC, 3, 1);
+                memcpy(d, c, sizeof(float) * M * LDC);
+                k->gemm_panel(M, n, l, a, l + 2, panel, turned, c, LDC);
+                (turned ? r->gemm_nt : r->gemm_nn)(M, n, l, 1, a, l + 2, b, LDW,
+                                                   turned, d, LDC);
+                check("gemm_panel", n, c, d, (size_t)M * LDC);
+            }
+        }
+}
+
+static void panels_agree(void **state) {
+    (void)state;
+    for (size_t i = 0; i < n_fast; i++) panels_of_a_set_agree(fast[i]);
+    assert_int_equal(hearth_kernels_reference()->panel, 0);
+}
+
+/* A row's sums do not depend on the rows beside it, nor a column's on the
+ * columns: work may be cut anywhere. */
+static void native_sums_do_not_depend_on_the_cut(void **state) {
+    enum { M = 31, N = 70, K = 300 };
+    (void)state;
+    fill(a, M * K, 1, 1);
+    fill(b, 64 * K, 2, 1);
+    for (size_t i = 0; i < n_fast; i++) {
+        const hearth_kernels *k = fast[i];
+        if (!k->panel) continue;
+        k->gemm_nn(M, 64, K, 1, a, K, b, 64, 0, c, N);
+        for (size_t m = 4; m < M; m += 5) {
+            k->gemm_nn(m, 64, K, 1, a, K, b, 64, 0, d, N);
+            k->gemm_nn(M - m, 64, K, 1, a + m * K, K, b, 64, 0, d + m * N, N);
+            for (size_t r = 0; r < M; r++)
+                assert_memory_equal(c + r * N, d + r * N, 64 * sizeof(*c));
+        }
+    }
+}
+
 static void products_of_nothing_do_nothing(void **state) {
-    NEED_BLAS;
+    (void)state;
     c[0] = 3.0f;
-    k->gemm_nt(0, 1, 1, 1, a, 1, b, 1, 0, c, 1);
-    k->gemm_nn(1, 0, 1, 1, a, 1, b, 1, 0, c, 1);
-    r->gemm_tn(0, 0, 1, 1, a, 1, b, 1, 0, c, 1);
+    for (size_t i = 0; i <= n_fast; i++) {
+        const hearth_kernels *k = i ? fast[i - 1] : hearth_kernels_reference();
+        k->gemm_nt(0, 1, 1, 1, a, 1, b, 1, 0, c, 1);
+        k->gemm_nn(1, 0, 1, 1, a, 1, b, 1, 0, c, 1);
+        k->gemm_tn(0, 0, 1, 1, a, 1, b, 1, 0, c, 1);
+    }
     assert_true(c[0] >= 3.0f && c[0] <= 3.0f);
 }
 
@@ -148,7 +226,9 @@ static void gelu_and_layer_norm_are_as_defined(void **state) {
 }
 
 static void loops_agree(void **state) {
-    NEED_BLAS;
+    const hearth_kernels *r = hearth_kernels_reference();
+    const hearth_kernels *k = n_fast ? fast[0] : r; /* all have the same */
+    (void)state;
     for (size_t n = 1; n <= 300; n += n < 40 ? 1 : 37) {
         fill(a, n, n, 1);
         fill(b, n, n + 1, 1);
@@ -195,7 +275,9 @@ static void loops_agree(void **state) {
 }
 
 static void exponential_is_accurate_and_keeps_nan(void **state) {
-    NEED_BLAS;
+    const hearth_kernels *r = hearth_kernels_reference();
+    const hearth_kernels *k = n_fast ? fast[0] : r;
+    (void)state;
     for (size_t i = 0; i < MANY; i++) a[i] = -87.0f * (float)i / (float)MANY;
     (void)k->exp_shift(MANY, a, 0, c);
     for (size_t i = 0; i < MANY; i++) {
@@ -215,14 +297,20 @@ static void exponential_is_accurate_and_keeps_nan(void **state) {
 }
 
 static void sets_are_found_by_name(void **state) {
-    NEED_BLAS;
+    const hearth_kernels *r = hearth_kernels_reference();
+    const hearth_kernels *native = hearth_kernels_native();
+    const hearth_kernels *blas = hearth_kernels_blas();
+    (void)state;
     assert_ptr_equal(hearth_kernels_find("reference"), r);
-    assert_ptr_equal(hearth_kernels_find("blas"), k);
-    assert_ptr_equal(hearth_kernels_find("auto"), k);
-    assert_ptr_equal(hearth_kernels_default(), k);
+    assert_ptr_equal(hearth_kernels_find("native"), native);
+    assert_ptr_equal(hearth_kernels_find("blas"), blas);
+    assert_ptr_equal(hearth_kernels_find("auto"), hearth_kernels_default());
+    assert_ptr_equal(hearth_kernels_default(), native ? native : r);
     assert_null(hearth_kernels_find("cuda"));
-    assert_non_null(strstr(hearth_kernels_describe(k), "OpenBLAS"));
     assert_non_null(strstr(hearth_kernels_describe(r), "reference"));
+    if (native) assert_non_null(strstr(hearth_kernels_describe(native), "own"));
+    if (blas)
+        assert_non_null(strstr(hearth_kernels_describe(blas), "OpenBLAS"));
 }
 
 /* A weight of every stored type, all with the same bfloat16 values, against a
@@ -431,6 +519,8 @@ static void dense_gradient_adds_over_tokens(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_agree),
+        cmocka_unit_test(panels_agree),
+        cmocka_unit_test(native_sums_do_not_depend_on_the_cut),
         cmocka_unit_test(products_of_nothing_do_nothing),
         cmocka_unit_test(loops_agree),
         cmocka_unit_test(gelu_and_layer_norm_are_as_defined),
@@ -442,6 +532,6 @@ int main(void) {
         cmocka_unit_test(quantised_views_agree),
         cmocka_unit_test(dense_gradient_adds_over_tokens),
     };
-    return cmocka_run_group_tests_name("client/train/kernels", tests, NULL,
+    return cmocka_run_group_tests_name("client/train/kernels", tests, find_sets,
                                        NULL);
 }
