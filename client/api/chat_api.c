@@ -108,6 +108,9 @@ hearth_status hearth_chat_say(hearth_chat *chat, const char *prompt,
     hearth_ids ids;
     hearth_ids_init(&ids, &c->alloc);
     hearth_turn turn = {HEARTH_ROLE_PROMPT, prompt, strlen(prompt)};
+    hearth_chat_template tmpl =
+        hearth_chat_template_resolve(HEARTH_TEMPLATE_AUTO, c->tokenizer);
+    const int32_t end = hearth_chat_template_end(tmpl, c->tokenizer);
     if (m->max_tokens) o.max_tokens = m->max_tokens;
     o.temperature = (double)m->temperature;
     o.top_k = m->top_k;
@@ -116,10 +119,10 @@ hearth_status hearth_chat_say(hearth_chat *chat, const char *prompt,
     o.seed = m->seed;
     o.stop = chat->stop ? stops : NULL;
     o.n_stop = chat->stop ? 1 : 0;
+    o.end = &end;
+    o.n_end = end >= 0 ? 1 : 0;
     hearth_status st = hearth_chat_encode(
-        c->tokenizer,
-        hearth_chat_template_resolve(HEARTH_TEMPLATE_AUTO, c->tokenizer), &turn,
-        1, HEARTH_CHAT_GENERATE, &ids, NULL, err);
+        c->tokenizer, tmpl, &turn, 1, HEARTH_CHAT_GENERATE, &ids, NULL, err);
     if (st == HEARTH_OK)
         st = hearth_generator_run(chat->generator, ids.id, ids.n, &o, on_text,
                                   &s, &r, err);

@@ -176,8 +176,10 @@ static hearth_status open_all(chat *c, hearth_error *err) {
         &c->wb, HEARTH_WORKBENCH_TOKENIZER | HEARTH_WORKBENCH_ADAPTERS, err);
     if (st == HEARTH_OK)
         st = hearth_chat_template_parse(&c->tmpl, c->wb.template_name, err);
+    if (st == HEARTH_OK)
+        st = hearth_chat_template_choose(&c->tmpl, c->tmpl, c->wb.tokenizer,
+                                         err);
     if (st != HEARTH_OK) return st;
-    c->tmpl = hearth_chat_template_resolve(c->tmpl, c->wb.tokenizer);
     hearth_sampling_end_of_turn(&c->s, c->wb.tokenizer, c->tmpl);
     if (c->tmpl == HEARTH_TEMPLATE_PLAIN && c->s.stops.n == 0)
         c->s.stops.v[c->s.stops.n++] = "\nUser:"; /* it has no marker */

@@ -22,21 +22,8 @@ hearth_generate_options hearth_sampling_options(const hearth_sampling *s) {
 
 void hearth_sampling_end_of_turn(hearth_sampling *s, const hearth_tokenizer *t,
                                  hearth_chat_template tmpl) {
-    static const struct {
-        hearth_chat_template tmpl;
-        const char *marker;
-    } row[] = {
-        {HEARTH_TEMPLATE_CHATML, "<|im_end|>"},
-        {HEARTH_TEMPLATE_SMOLLM, "<|im_end|>"},
-        {HEARTH_TEMPLATE_LLAMA3, "<|eot_id|>"},
-        {HEARTH_TEMPLATE_GEMMA, "<end_of_turn>"},
-    };
-    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
-        if (row[i].tmpl != tmpl) continue;
-        int32_t id =
-            hearth_tokenizer_id(t, row[i].marker, strlen(row[i].marker));
-        if (id >= 0) s->end[s->n_end++] = id;
-    }
+    int32_t end = hearth_chat_template_end(tmpl, t);
+    if (end >= 0) s->end[s->n_end++] = end;
     int32_t eos = hearth_tokenizer_eos(t);
     if (eos >= 0) s->end[s->n_end++] = eos;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "client/tokenizer/tokenizer_parts.h"
+#include "client/tokenizer/tokenizer_source.h"
 #include "common/bytes.h"
 #include "common/error.h"
 #include "common/file.h"
@@ -141,6 +142,10 @@ const uint8_t *hearth_tokenizer_digest(const hearth_tokenizer *t) {
     return t->digest;
 }
 
+const uint8_t *hearth_tokenizer_template_digest(const hearth_tokenizer *t) {
+    return t->own_template.present ? t->own_template.digest : NULL;
+}
+
 size_t hearth_tokenizer_bytes(const hearth_tokenizer *t) {
     return t->arena.size + t->added_text.cap + sizeof(*t);
 }
@@ -250,6 +255,10 @@ hearth_status hearth_tokenizer_parse(hearth_tokenizer **out, const char *json,
     guess_ends(t);
     if (config && (st = read_config(t, config, n_config, err)) != HEARTH_OK)
         goto done;
+    if (config &&
+        (st = hearth_template_source_config(&t->own_template, config, n_config,
+                                            &t->al, err)) != HEARTH_OK)
+        goto done;
     *out = t;
     t = NULL;
 done:
@@ -261,12 +270,30 @@ done:
     return st;
 }
 
+/* *out, or nothing of it after a failure. */
+static hearth_status keep(hearth_tokenizer **out, hearth_status st) {
+    if (st == HEARTH_OK) return st;
+    hearth_tokenizer_close(*out);
+    *out = NULL;
+    return st;
+}
+
+/* The folder's chat_template.jinja goes before what the settings say. */
+static hearth_status folder_template(hearth_tokenizer **out, const char *dir,
+                                     hearth_error *err) {
+    return keep(out,
+                hearth_template_source_folder(&(*out)->own_template, dir, err));
+}
+
 static hearth_status open_gguf(hearth_tokenizer **out, const char *path,
                                const hearth_alloc *al, hearth_error *err) {
     hearth_gguf *g = NULL;
     hearth_status st = hearth_gguf_open(&g, path, al, err);
     if (st != HEARTH_OK) return st;
     st = hearth_tokenizer__from_gguf(out, g, al, err);
+    if (st == HEARTH_OK)
+        st = keep(out,
+                  hearth_template_source_gguf(&(*out)->own_template, g, err));
     if (st == HEARTH_EFORMAT || st == HEARTH_EUNSUPPORTED)
         (void)hearth_error_prefix(err, "%s", path);
     hearth_gguf_close(g);
@@ -291,6 +318,13 @@ hearth_status hearth_tokenizer_open(hearth_tokenizer **out, const char *path,
                               "tokenizer_config.json");
     if (st != HEARTH_OK)
         return hearth_error_set(err, st, "the tokenizer's path is too long");
+    if (dir && !hearth_file_exists(json_path)) {
+        st = hearth_tokenizer__from_folder(out, path, al, err);
+        if (st == HEARTH_EFORMAT || st == HEARTH_EUNSUPPORTED)
+            (void)hearth_error_prefix(err, "%s", path);
+        if (st == HEARTH_OK) st = folder_template(out, path, err);
+        if (st != HEARTH_ENOTFOUND) return st;
+    }
     st = hearth_file_map(&json, dir ? json_path : path, err);
     if (st == HEARTH_OK && dir && hearth_file_exists(config_path)) {
         st = hearth_file_map(&config, config_path, err);
@@ -303,6 +337,7 @@ hearth_status hearth_tokenizer_open(hearth_tokenizer **out, const char *path,
                                     : config.v   ? (const char *)config.v
                                                  : "",
                                     config.n, al, err);
+    if (st == HEARTH_OK && dir) st = folder_template(out, path, err);
     hearth_file_unmap(&config);
     hearth_file_unmap(&json);
     if (st == HEARTH_EFORMAT || st == HEARTH_EUNSUPPORTED)

@@ -54,20 +54,23 @@ typedef struct hearth_tokenizer hearth_tokenizer; /* immutable after open */
 
 /* How to encode; or-ed together. */
 enum {
-    HEARTH_TOKENIZE_SPECIAL = 1,  /* add what the post-processor's template
+    HEARTH_TOKENIZE_SPECIAL = 1,   /* add what the post-processor's template
                                      adds (BOS, EOS) */
-    HEARTH_TOKENIZE_ADDED = 2,    /* recognise added tokens such as <|im_end|>
+    HEARTH_TOKENIZE_ADDED = 2,     /* recognise added tokens such as <|im_end|>
                                      in the text; never set it for text that a
                                      person or a peer wrote */
-    HEARTH_TOKENIZE_CONTINUES = 4 /* the text goes on from earlier text: no
-                                     Prepend at its start */
+    HEARTH_TOKENIZE_CONTINUES = 4, /* the text goes on from earlier text: no
+                                      Prepend at its start */
+    HEARTH_TOKENIZE_LATER = 8 /* the text follows an added token: Prepend, but
+                                 not what only the first text of all gets */
 };
 
-/* Open a tokenizer.json, the folder that holds one, or the vocabulary of a
- * GGUF file (a path that ends in ".gguf").
+/* Open a tokenizer.json, the folder that holds one (or vocab.json and
+ * merges.txt of a GPT-2 or Qwen2 tokenizer), or the vocabulary of a GGUF file
+ * (a path that ends in ".gguf").
  *
  *   path  UTF-8.  Of a folder, tokenizer_config.json is read as well when it is
- *         there, for bos_token and eos_token.
+ *         there, for bos_token, eos_token and the chat template.
  *   out   the caller's: hearth_tokenizer_close.  NULL on failure.
  *
  * Returns HEARTH_OK
@@ -156,6 +159,10 @@ bool hearth_tokenizer_is_special(const hearth_tokenizer *t, int32_t id);
 
 /* SHA-256 [32] over the bytes of tokenizer.json.  Borrowed from t. */
 const uint8_t *hearth_tokenizer_digest(const hearth_tokenizer *t);
+
+/* SHA-256 [32] of the model's own chat template (template_source.h), or NULL:
+ * it has none.  Borrowed from t. */
+const uint8_t *hearth_tokenizer_template_digest(const hearth_tokenizer *t);
 
 /* Bytes of memory held, all of it. */
 size_t hearth_tokenizer_bytes(const hearth_tokenizer *t);

@@ -393,7 +393,8 @@ static hearth_status encode_all(encoder *e, const char *s, size_t n) {
     for (size_t i = 0; special && i < t->n_before; i++)
         if ((st = hearth_ids_push(e->out, t->before[i])) != HEARTH_OK)
             return st;
-    st = cut_added(e, t->added, t->n_raw, s, n, true, encode_stretch);
+    st = cut_added(e, t->added, t->n_raw, s, n,
+                   !(e->flags & HEARTH_TOKENIZE_LATER), encode_stretch);
     if (st != HEARTH_OK) return st;
     for (size_t i = 0; special && i < t->n_after; i++)
         if ((st = hearth_ids_push(e->out, t->after[i])) != HEARTH_OK) return st;

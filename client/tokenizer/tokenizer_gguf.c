@@ -133,12 +133,14 @@ static hearth_status read_types(source *s) {
     hearth_gguf_array a;
     double v;
     memset(s->type, TOKEN_NORMAL, s->n_tokens);
-    if (hearth_gguf_array_open(s->g, "tokenizer.ggml.token_type", &a) !=
-        HEARTH_OK)
-        return HEARTH_OK;
-    if (a.n != s->n_tokens) return bad(s, "as many types as tokens are needed");
+    hearth_status st =
+        hearth_gguf_array_open(s->g, "tokenizer.ggml.token_type", &a);
+    if (st == HEARTH_ENOTFOUND) return HEARTH_OK;
+    if (st != HEARTH_OK || a.n != s->n_tokens)
+        return bad(s, "as many types as tokens are needed");
     for (size_t i = 0; i < s->n_tokens; i++) {
-        if (!hearth_gguf_array_number(&a, &v) || !(v >= 0 && v <= 6))
+        if (!hearth_gguf_array_number(&a, &v) || !(v >= 0 && v <= 6) ||
+            v > (double)(uint8_t)v)
             return bad(s, "a token has an unknown type");
         s->type[i] = (uint8_t)v;
     }
@@ -180,9 +182,13 @@ static hearth_status read_id(source *s, const char *key, int64_t *id) {
     return HEARTH_OK;
 }
 
-static bool read_flag(const source *s, const char *key, bool otherwise) {
+/* A flag of another type stops the writing. */
+static bool read_flag(source *s, const char *key, bool otherwise) {
     bool v = otherwise;
-    return hearth_gguf_bool(s->g, key, &v) == HEARTH_OK ? v : otherwise;
+    if (hearth_gguf_bool(s->g, key, &v) == HEARTH_EMISMATCH &&
+        s->st == HEARTH_OK)
+        s->st = bad(s, "a setting is neither true nor false");
+    return v;
 }
 
 /* ---- writing ---- */
@@ -463,13 +469,16 @@ hearth_status hearth_tokenizer__from_gguf(hearth_tokenizer **out,
         config = hearth_buf_str(&settings);
         n_config = settings.n;
     }
-    if (st == HEARTH_OK)
+    if (st == HEARTH_OK) {
         st = hearth_tokenizer_parse(out, json, n_json, config, n_config, al,
                                     err);
-    else if (st == HEARTH_ENOMEM)
+        if (st == HEARTH_EFORMAT && made.n)
+            (void)hearth_error_prefix(err, "the vocabulary put into text");
+    } else if (st == HEARTH_ENOMEM) {
         (void)hearth_error_set(err, st,
                                "out of memory for the tokenizer; "
                                "close something and try again");
+    }
     hearth_buf_free(&made);
     hearth_buf_free(&settings);
     return st;

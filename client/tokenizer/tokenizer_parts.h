@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "client/tokenizer/template_source.h"
 #include "client/tokenizer/tokenizer.h"
 #include "client/tokenizer/tokenizer_regex.h"
 #include "common/arena.h"
@@ -89,6 +90,7 @@ struct hearth_tokenizer {
     hearth_alloc al;
     hearth_arena arena;
     uint8_t digest[HEARTH_SHA256_BYTES];
+    hearth_template_source own_template; /* the model's */
 
     size_t n_ids;        /* highest id + 1 */
     uint32_t *at;        /* [n_ids] place in text; 0: no such id */

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "client/tokenizer/tokenizer.h"
 #include "common/buf.h"
 #include "common/error.h"
 #include "common/gguf.h"
@@ -34,18 +35,35 @@ HEARTH_MUST_CHECK
 hearth_status hearth_tokenizer__of_gguf(const hearth_gguf *g, hearth_buf *json,
                                         hearth_buf *config, hearth_error *err);
 
-/* Append a tokenizer.json made of vocab.json [n_vocab], merges.txt [n_merges]
- * and tokenizer_config.json [n_config].
+/* Texts of a folder's files; NULL where there is no such file. */
+typedef struct {
+    const char *vocab, *merges; /* vocab.json and merges.txt: never NULL */
+    const char *config, *model; /* tokenizer_config.json, config.json */
+    size_t n_vocab, n_merges, n_config, n_model; /* bytes */
+    bool added_file; /* there is an added_tokens.json */
+} tokenizer_vocab;
+
+/* Append a tokenizer.json made of v to json.  Its rules are those of the
+ * tokenizer_class of the settings, else of the model_type of config.json:
+ * GPT2Tokenizer, Qwen2Tokenizer (and their Fast kinds), gpt2, qwen2, qwen3.
  *
- * HEARTH_EUNSUPPORTED  the settings' tokenizer_class is neither GPT2Tokenizer
- *                      nor Qwen2Tokenizer (nor their Fast kinds)
- * HEARTH_EFORMAT       broken settings or merges
+ * HEARTH_EUNSUPPORTED  another class or none, settings that change ids, added
+ *                      tokens that only added_tokens.json lists: by name, with
+ *                      what to do
+ * HEARTH_EFORMAT       broken settings or vocabulary
  * HEARTH_ENOMEM */
 HEARTH_MUST_CHECK
-hearth_status hearth_tokenizer__of_vocab(const char *vocab, size_t n_vocab,
-                                         const char *merges, size_t n_merges,
-                                         const char *config, size_t n_config,
+hearth_status hearth_tokenizer__of_vocab(const tokenizer_vocab *v,
                                          hearth_buf *json, hearth_error *err);
+
+/* Open folder dir, which has no tokenizer.json.  HEARTH_ENOTFOUND (err is left
+ * as it was) without a vocab.json or tokenizer.model; HEARTH_EUNSUPPORTED for a
+ * tokenizer.model by itself; else as of_vocab and hearth_tokenizer_parse. */
+HEARTH_MUST_CHECK
+hearth_status hearth_tokenizer__from_folder(hearth_tokenizer **out,
+                                            const char *dir,
+                                            const hearth_alloc *al,
+                                            hearth_error *err);
 
 /* The pre_tokenizer's members of a GGUF's pre name, or NULL. */
 typedef struct {

@@ -24,7 +24,9 @@ PARSERS = {
     "tokenizer.json": ["client/tokenizer/tokenizer_load.c",
                        "client/tokenizer/tokenizer_rules.c",
                        "client/tokenizer/tokenizer.c",
-                       "client/tokenizer/tokenizer_regex.c"],
+                       "client/tokenizer/tokenizer_regex.c",
+                       "client/tokenizer/template_source.c"],
+    "GGUF vocabulary": ["client/tokenizer/tokenizer_gguf.c"],
     "records": ["client/records/record.c", "client/records/record_lines.c"],
     "ini": ["common/ini.c"],
     "adapter_config": ["common/adapter_peft_config.c", "common/lora_names.c"],
@@ -50,7 +52,9 @@ NOT_PARSING = {
     "client/tokenizer/tokenizer.c":
         "hearth_tokenizer_open hearth_tokenizer_bos hearth_tokenizer_eos "
         "hearth_tokenizer_unk hearth_tokenizer_bytes hearth_tokenizer_digest "
-        "hearth_tokenizer_is_special",
+        "hearth_tokenizer_is_special hearth_tokenizer_template_digest "
+        "keep folder_template open_gguf",
+    "client/tokenizer/template_source.c": "hearth_template_source_folder",
     "client/records/record.c": "hearth_record_form_parse",
     "common/ini.c": "hearth_ini_load",
     "common/lora_names.c": "hearth_target_name hearth_targets_format",

@@ -50,7 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         hearth_tokenizer_close(t);
         return 0;
     }
-    for (unsigned flags = 0; flags < 8; flags++) {
+    for (unsigned flags = 0; flags < 16; flags++) {
         encode(t, text, sizeof(text) - 1, flags);
         encode(t, json, size < 4096 ? size : 4096, flags);
     }

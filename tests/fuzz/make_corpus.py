@@ -111,6 +111,7 @@ def adapter_config():
     # One above the most patterns that the target's callback takes.
     put("adapter_config", "too_many_patterns",
         {**LORA, "rank_pattern": {f"layers.{i}.q_proj": 2 for i in range(101)}})
+    put("adapter_config", "rank_fraction", {**LORA, "r": 1.5})
     put("adapter_config", "dropout_range", {**LORA, "lora_dropout": 2})
     put("adapter_config", "target_comma", {**LORA, "target_modules": ["q,v"]})
     put("adapter_config", "above_the_cap", "x")
@@ -243,6 +244,7 @@ def tokenizer():
     change("post_no_single", lambda j: j.update(post_processor={
         "type": "TemplateProcessing"}))
     change("normalizer_nfc", lambda j: j.update(normalizer={"type": "NFC"}))
+    tokenizer_refusals(change, template, split)
     # Not a tokenizer, so read as tokenizer_config.json of a good one.
     put("tokenizer", "config_token_number", {"bos_token": 3})
     put("tokenizer", "config_token_null", {"bos_token": None, "eos_token": "a"})
@@ -251,6 +253,73 @@ def tokenizer():
     put("tokenizer", "config_token_cut", '{"bos_token":{"content"')
     put("tokenizer", "config_skip_cut", '{"bos_token":{"other":[')
     put("tokenizer", "config_trailing", '{"bos_token":"a"} 1')
+    chat_templates()
+
+
+def tokenizer_refusals(change, template, split):
+    """One input for each thing that tokenizer.json may not say."""
+    def pre(*members):
+        return lambda j: j.update(pre_tokenizer={"type": "Sequence", "pretokenizers": list(members)})
+
+    def decoder(*members):
+        return lambda j: j.update(decoder={"type": "Sequence", "decoders": list(members)})
+
+    begin = {"SpecialToken": {"id": "<s>", "type_id": 0}}
+    text = {"Sequence": {"id": "A", "type_id": 0}}
+    good = {"<s>": {"id": "<s>", "ids": [3], "tokens": ["<s>"]}}
+    bytes_ = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}
+    space = {"type": "Split", "pattern": {"String": " "}, "behavior": "Isolated", "invert": False}
+    mark = {"type": "Metaspace", "replacement": "_", "prepend_scheme": "always"}
+    change("rule_flag_text", split({"String": "a"}, invert="x"))
+    change("split_two_kinds", split({"String": "a", "Regex": "a"}))
+    change("split_no_pattern", pre({"type": "Split", "behavior": "Isolated", "invert": False}, bytes_))
+    change("split_empty", split({"String": ""}))
+    change("split_class", split({"Regex": "[a[b]]"}))
+    change("split_escape", split({"Regex": "\\R"}))
+    change("split_longest", split({"Regex": "a|" * 2500}))
+    change("split_complex", split({"Regex": "(?:(?:[b-y][b-y]){200}){200}"}))
+    change("split_after_bytes", pre(bytes_, space))
+    change("metaspace_after_split", pre(space, mark))
+    change("metaspace_empty", pre({**mark, "replacement": ""}))
+    change("prefix_after_split", pre(space, {**bytes_, "add_prefix_space": True}))
+    change("strip_after_fuse", decoder({"type": "Fuse"}, {"type": "Strip", "content": "", "start": 1, "stop": 0}))
+    change("decoder_after_fuse", decoder({"type": "Fuse"}, {"type": "ByteFallback"}))
+    change("decoder_regex", decoder({"type": "Replace", "pattern": {"Regex": "a"}, "content": "b"}, {"type": "Fuse"}))
+    change("members_without_sequence", lambda j: j["pre_tokenizer"].update(pretokenizers=[]))
+    change("template_no_name", template([{"SpecialToken": {"id": 3}}, text], good))
+    change("template_part_number", template([{"SpecialToken": 3}, text], good))
+    change("template_text_twice", template([text, text], good))
+    change("template_part_empty", template([{}], good))
+    change("template_part_two", template([{**begin, **text}], good))
+    change("template_broken", template([begin, 3], good))
+    change("template_name_long", template([begin, text], {"x" * 300: {}}))
+    both = {"type": "TemplateProcessing", "single": [begin, text], "special_tokens": good}
+    change("template_twice", lambda j: j.update(post_processor={"type": "Sequence", "processors": [both, both]}))
+    change("merge_long", lambda j: j["model"].update(merges=["x" * 2000 + " " + "y" * 2000]))
+    change("normalizer_late", lambda j: j.update(
+        pre_tokenizer={"type": "Sequence", "pretokenizers": [space, j["pre_tokenizer"]]},
+        normalizer=j.pop("normalizer") or {"type": "NFC"}))
+
+
+def chat_templates():
+    """Read as tokenizer_config.json of a good tokenizer, as those above."""
+    def config(name, value):
+        put("tokenizer", f"config_template_{name}", {"chat_template": value})
+    named = {"name": "default", "template": "a"}
+    config("text", "{{ a }}\n")
+    config("empty", "")
+    config("null", None)
+    config("number", 1)
+    config("list", [{"name": "tool_use", "template": "b"}, named])
+    config("list_empty", [])
+    config("list_other", [{**named, "name": "rag"}])
+    config("list_twice", [named, named])
+    config("list_numbers", [1])
+    config("list_nameless", [{"template": "a"}])
+    config("list_member", [{**named, "x": {"y": [1]}}])
+    put("tokenizer", "config_template_twice", '{"chat_template":"a","chat_template":"a"}')
+    put("tokenizer", "config_template_cut", '{"chat_template":[{"name":"default"')
+    put("tokenizer", "config_template_surrogate", '{"chat_template":"\\ud800"}')
 
 
 # ---- common/safetensors.c ----------------------------------------------
@@ -277,7 +346,7 @@ def safetensors():
 
 # ---- common/gguf.c, client/model/gguf_model.c ---------------------------
 
-U32, F32, BOOL, STRING, ARRAY = 4, 6, 7, 8, 9
+U32, I32, F32, BOOL, STRING, ARRAY = 4, 5, 6, 7, 8, 9
 
 
 def gguf_text(s):
@@ -397,6 +466,99 @@ def gguf():
     put("gguf", "short", b"GGUF")
 
 
+# ---- client/tokenizer/tokenizer_gguf.c ----------------------------------
+
+def gguf_list(key, kind, items):
+    pack = {STRING: gguf_text, F32: lambda x: struct.pack("<f", x),
+            I32: lambda x: struct.pack("<i", x)}[kind]
+    return gguf_key(key, ARRAY, struct.pack("<IQ", kind, len(items)) + b"".join(map(pack, items)))
+
+
+def tokenizer_gguf():
+    T = "tokenizer.ggml."
+    words = [*"abc", "ab", "\u0120", "\u0120a", "<end>", "#"]
+    bpe = {"model": "gpt2", "pre": "gpt-2", "tokens": words,
+           "token_type": [1, 1, 1, 1, 1, 1, 3, 4], "merges": ["a b", "\u0120 a"],
+           "eos_token_id": 6}
+    pieces = ["<unk>", "<s>", "</s>", "<0x0A>", "\u2581", "a", "b", "ab", "\u2581ab", "abab"]
+    spm = {"model": "llama", "tokens": pieces, "token_type": [2, 3, 3, 6, 1, 1, 1, 1, 1, 5],
+           "scores": [0.0, 0.0, 0.0, 0.0, -5.0, -6.0, -7.0, -1.0, -1.0, -2.0],
+           "bos_token_id": 1, "eos_token_id": 2, "unknown_token_id": 0}
+
+    def file(name, base, drop=(), extra=(), **change):
+        kinds = {"tokens": STRING, "merges": STRING, "scores": F32, "token_type": I32}
+        keys = list(extra)
+        for key, value in {**base, **change}.items():
+            if key in drop:
+                continue
+            if isinstance(value, bytes):
+                keys.append(value)
+            elif isinstance(value, list):
+                keys.append(gguf_list(T + key, kinds[key], value))
+            elif isinstance(value, str):
+                keys.append(gguf_key(T + key, STRING, gguf_text(value)))
+            elif isinstance(value, bool):
+                keys.append(gguf_key(T + key, BOOL, bytes([value])))
+            else:
+                keys.append(gguf_number(T + key, value))
+        put("tokenizer_gguf", name, gguf_file(keys, []))
+
+    file("bpe", bpe)
+    for pre in ("llama-bpe", "qwen2", "smollm", "mystery"):
+        file("bpe_" + pre, bpe, pre=pre)
+    file("bpe_both_ends", bpe, bos_token_id=0, add_bos_token=True, add_eos_token=True)
+    file("bpe_same_ends", bpe, bos_token_id=6, add_bos_token=True, add_eos_token=True)
+    file("bpe_no_types", bpe, drop=["token_type"])
+    file("bpe_no_pre", bpe, drop=["pre"])
+    file("bpe_no_merges", bpe, drop=["merges"])
+    file("bpe_merges_numbers", bpe, merges=gguf_list(T + "merges", I32, [1]))
+    file("bpe_merge_unknown", bpe, merges=["a z"])
+    file("bpe_merge_bytes", bpe, merges=[b"a \xff"])
+    file("no_model", bpe, drop=["model"])
+    file("model_bert", bpe, model="bert")
+    file("model_long", bpe, model="x" * 90)
+    file("no_tokens", bpe, drop=["tokens"])
+    file("tokens_none", bpe, tokens=[])
+    file("tokens_numbers", bpe, tokens=gguf_list(T + "tokens", I32, [1]))
+    file("tokens_bytes", bpe, tokens=[*words[:7], b"\xff"])
+    file("tokens_twice", bpe, tokens=[*words[:7], "a"])
+    file("token_empty", bpe, tokens=[*words[:7], ""])
+    file("token_plain_empty", bpe, tokens=["", *words[1:]], merges=[])
+    file("token_long", bpe, tokens=[*words[:7], "x" * 1025])
+    file("token_nul", bpe, tokens=["\0", '"', "\\", *words[3:]], merges=[])
+    file("types_few", bpe, token_type=[1])
+    file("type_unknown", bpe, token_type=[9] * 8)
+    file("type_part", bpe, token_type=gguf_list(T + "token_type", F32, [1.5] * 8))
+    file("types_text", bpe, token_type=gguf_list(T + "token_type", STRING, ["a"] * 8))
+    file("types_number", bpe, token_type=3)
+    file("id_outside", bpe, eos_token_id=8)
+    file("id_text", bpe, bos_token_id="a")
+    file("flag_number", bpe, add_eos_token=1)
+    file("flag_prefix_number", spm, add_space_prefix=1)
+    file("spm", spm)
+    file("spm_no_prefix", spm, add_space_prefix=False, add_bos_token=False)
+    file("spm_phi3", spm, extra=[gguf_key("general.architecture", STRING, gguf_text("phi3"))])
+    file("spm_no_unknown", spm, drop=["unknown_token_id"])
+    file("spm_no_scores", spm, drop=["scores"])
+    file("spm_scores_few", spm, scores=[1.0])
+    file("spm_scores_text", spm, scores=gguf_list(T + "scores", STRING, ["a"] * 10))
+    file("spm_score_nan", spm, scores=[float("nan")] * 10)
+    file("spm_scores_same", spm, scores=[0.0] * 10)
+    file("spm_twice", spm, tokens=[*pieces[:9], "a"])
+    inside = json.dumps(byte_level())
+    for name, text in {"json": inside, "json_bad": "{"}.items():
+        file(name, {}, extra=[gguf_key("tokenizer.huggingface.json", STRING, gguf_text(text)),
+                              gguf_key("hearth.tokenizer_config", STRING,
+                                       gguf_text('{"eos_token":"ab"}'))])
+    file("template", bpe, extra=[gguf_key("tokenizer.chat_template", STRING, gguf_text("{{ a }}"))])
+    file("template_empty", bpe, extra=[gguf_key("tokenizer.chat_template", STRING, gguf_text(""))])
+    file("template_number", bpe, extra=[gguf_number("tokenizer.chat_template", 3)])
+    file("json_config_bad", {}, extra=[gguf_key("tokenizer.huggingface.json", STRING, gguf_text(inside)),
+                                       gguf_key("hearth.tokenizer_config", STRING, gguf_text("["))])
+    file("config_bad", bpe, extra=[gguf_key("hearth.tokenizer_config", STRING, gguf_text("["))])
+    file("json_number", bpe, extra=[gguf_number("tokenizer.huggingface.json", 3)])
+
+
 def model_families():
     sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3,
              "num_attention_heads": 8, "vocab_size": 512}
@@ -405,6 +567,8 @@ def model_families():
 
     def of(family, name, **fields):
         base = gpt2 if family == "gpt2" else {"architectures": [ARCHITECTURES[family]], **sizes}
+        if family == "qwen2" and name != "plain":
+            base = {**base, "num_key_value_heads": 4}
         put("model_config", f"{family}_{name}", {**base, **fields})
 
     for family in [*ARCHITECTURES, "gpt2"]:
@@ -439,6 +603,7 @@ def model_families():
     of("gemma3", "bases", rope_parameters=both)
     of("gemma3", "bases_one", rope_parameters={"full_attention": {}})
     of("gemma3", "bases_scaled", rope_parameters={**both, "sliding_attention": both["full_attention"]})
+    of("llama", "head_wide", head_dim=1026, num_key_value_heads=8)
     of("llama", "theta_in_scaling", rope_theta=2e4,
        rope_scaling={"rope_type": "default", "rope_theta": 3e4})
     put("model_config", "gemma3_pictures", {"architectures": ["Gemma3ForConditionalGeneration"]})
@@ -545,6 +710,7 @@ adapter_config()
 tokenizer()
 safetensors()
 gguf()
+tokenizer_gguf()
 tensor_index()
 json_texts()
 record_lines()

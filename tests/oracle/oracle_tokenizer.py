@@ -279,6 +279,7 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         work = pathlib.Path(work)
         compare_json("qwen2", qwen2(), work)
+        compare("qwen2 vocab.json", kit.DATA / "tokenizers/qwen2", package(qwen2()))
         compare_json("llama3", llama3(), work)
         compare_json("gemma3", sentencepiece(small / "gemma3_test_vocab.spm", False), work)
         compare_json("llama-small", sentencepiece(small / "llama_test_vocab.spm", True), work)
@@ -296,4 +297,5 @@ def main():
     compare("llama-spm GGUF", kit.DATA / "formats/ggml-vocab-llama-spm.gguf", package(llama))
 
 
-main()
+if __name__ == "__main__":
+    main()
