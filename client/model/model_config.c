@@ -343,9 +343,20 @@ static hearth_status read_rope(const reader *r) {
     return read_params(r, params, given, &r->c->rope_theta);
 }
 
+/* llama3: what the plain speed of pair i is divided by; float, as GGUF files
+ * hold it, so that folder and file turn by the same angles. */
+static float llama3_divisor(const hearth_model_config *c, double speed) {
+    const double two_pi = 6.283185307179586;
+    /* turns within the first training's context */
+    double turns = (double)c->rope_original * speed / two_pi;
+    if (turns < c->rope_low) return (float)c->rope_factor;
+    if (turns > c->rope_high) return 1;
+    double keep = (turns - c->rope_low) / (c->rope_high - c->rope_low);
+    return (float)(1 / ((1 - keep) / c->rope_factor + keep));
+}
+
 double hearth_model_config_rope_speed(const hearth_model_config *c, uint32_t i,
                                       bool local) {
-    const double two_pi = 6.283185307179586;
     double half = (double)(c->head_dim / 2);
     if (local && c->rope_theta_local > 0)
         return hearth_ref_pow(c->rope_theta_local, -(double)i / half);
@@ -354,12 +365,7 @@ double hearth_model_config_rope_speed(const hearth_model_config *c, uint32_t i,
     if (c->rope_kind == HEARTH_ROPE_FACTORS)
         return speed / (double)c->rope_divisor[i];
     if (c->rope_kind == HEARTH_ROPE_LINEAR) return speed / c->rope_factor;
-    /* turns within the first training's context */
-    double turns = (double)c->rope_original * speed / two_pi;
-    if (turns < c->rope_low) return speed / c->rope_factor;
-    if (turns > c->rope_high) return speed;
-    double keep = (turns - c->rope_low) / (c->rope_high - c->rope_low);
-    return (1 - keep) * speed / c->rope_factor + keep * speed;
+    return speed / (double)llama3_divisor(c, speed);
 }
 
 static hearth_status read_heads(const reader *r) {

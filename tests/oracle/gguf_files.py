@@ -39,11 +39,12 @@ def permuted(w, heads):
 
 
 def rope_divisors(config):
-    """llama3 scaling as transformers computes it: what each speed is divided by."""
-    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
-    scaled = ROPE_INIT_FUNCTIONS["llama3"](config, "cpu")[0]
-    plain = config.rope_theta ** (-torch.arange(0, config.head_dim, 2, dtype=torch.float32) / config.head_dim)
-    return (plain / scaled).numpy()
+    """llama3 scaling by its definition: what each speed is divided by."""
+    scaling, turns = config.rope_scaling, numpy.arange(0, config.head_dim, 2) / config.head_dim
+    turns = scaling["original_max_position_embeddings"] * config.rope_theta ** -turns / (2 * numpy.pi)
+    low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
+    keep = numpy.clip((turns - low) / (high - low), 0, 1)
+    return (1 / ((1 - keep) / scaling["factor"] + keep)).astype(numpy.float32)
 
 
 def metadata(w, family, c):
