@@ -204,7 +204,7 @@ static void speeds_follow_the_kind(void **state) {
         else if (wave >= 8192.0 / 4.0)
             want = (1 - smooth) * plain / 32.0 + smooth * plain;
         double got = hearth_model_config_rope_speed(&c, i, false);
-        assert_true(fabs(got - want) <= 1e-13 * want);
+        assert_true(fabs(got - want) <= 6e-8 * want); /* a float's rounding */
     }
     assert_ok(hearth_model_config_write(&c, &out));
     assert_ok(parse(&again, hearth_buf_str(&out)));
