@@ -6,6 +6,7 @@
 #include "client/tokenizer/tokenizer.h"
 #include "common/file.h"
 #include "common/json.h"
+#include "tests/support/count_alloc.h"
 
 static hearth_tokenizer *open_data(const char *name, size_t *file_bytes) {
     char path[512];
@@ -19,6 +20,40 @@ static hearth_tokenizer *open_data(const char *name, size_t *file_bytes) {
     if (hearth_tokenizer_open(&t, path, NULL, &err) != HEARTH_OK)
         fail_msg("%s", err.text);
     return t;
+}
+
+/* While it is read, and after it, a tokenizer.json takes at most 1.5 times its
+ * size; the file itself is only mapped.  A small one may take PATTERN more: what
+ * the pre_tokenizer's pattern is compiled to has the same size in all. */
+#define SMALL   ((size_t)1 << 20)
+#define PATTERN ((size_t)64 << 10)
+
+static void loading_stays_within_its_memory(void **state) {
+    static const char *const name[] = {
+        "models/stories260K/tokenizer.json", "tokenizers/gpt2/tokenizer.json",
+        "tokenizers/llama2/tokenizer.json",
+        "tokenizers/small-torchtune/tiny_bpe_tokenizer.json"};
+    (void)state;
+    for (size_t i = 0; i <= sizeof(name) / sizeof(name[0]); i++) {
+        char path[512] = "deploy/demo/model/tokenizer.json";
+        hearth_count_alloc count = {0, 0};
+        hearth_alloc al = hearth_count_alloc_init(&count);
+        hearth_tokenizer *t = NULL;
+        hearth_file f = HEARTH_FILE_INIT;
+        hearth_error err = {HEARTH_OK, ""};
+        if (i > 0 && !hearth_test_data(path, sizeof(path), name[i - 1]))
+            continue;
+        assert_ok(hearth_file_map(&f, path, &err));
+        if (hearth_tokenizer_open(&t, path, &al, &err) != HEARTH_OK)
+            fail_msg("%s", err.text);
+        size_t limit = f.n + f.n / 2 + (f.n < SMALL ? PATTERN : 0);
+        if (count.peak > limit)
+            fail_msg("%s: %zu bytes for a file of %zu", path, count.peak, f.n);
+        assert_true(count.live >= hearth_tokenizer_bytes(t));
+        hearth_tokenizer_close(t);
+        assert_int_equal(count.live, 0);
+        hearth_file_unmap(&f);
+    }
 }
 
 static void expect_round_trip(const hearth_tokenizer *t, const char *text,
@@ -362,6 +397,7 @@ static void llama3_gives_its_vectors(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(loading_stays_within_its_memory),
         cmocka_unit_test(stories260k_gives_its_vectors),
         cmocka_unit_test(llama2_gives_spm_vectors),
         cmocka_unit_test(gpt2_gives_bpe_vectors),
