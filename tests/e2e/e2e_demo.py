@@ -57,7 +57,7 @@ def nothing_left(folder, session):
 
 def whole(folder):
     p = demo(folder, 2)
-    out = p.communicate(timeout=500)[0]
+    out = p.communicate(timeout=1500)[0]
     expect(p.returncode == 0, f"demo.sh left with {p.returncode}:\n{out}")
     rows = re.findall(r"^ +(\d) +16 +(\d\.\d{3}) +(\d\.\d{3}) +7\.59 +(\d\.\d\d) +(\d\.\d\d)$", out,
                       re.MULTILINE)
@@ -78,7 +78,7 @@ def interrupted(folder):
         if line.startswith("-----"):  # the first round is over, the second begins
             break
     os.killpg(p.pid, signal.SIGINT)  # as a terminal does
-    rest = p.communicate(timeout=60)[0]
+    rest = p.communicate(timeout=300)[0]
     expect(p.returncode == 130, f"Ctrl-C left with {p.returncode}:\n{rest}")
     nothing_left(folder, p.pid)
 

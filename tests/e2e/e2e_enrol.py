@@ -63,7 +63,7 @@ with Lab("enrol") as lab:
         context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
         context.maximum_version = newest
         context.set_ciphers(suite + ":@SECLEVEL=0")
-        with socket.create_connection(("127.0.0.1", lab.port), timeout=20) as plain:
+        with socket.create_connection(("127.0.0.1", lab.port), timeout=100) as plain:
             try:
                 with context.wrap_socket(plain) as tls:
                     return tls.cipher()[0]
@@ -77,7 +77,7 @@ with Lab("enrol") as lab:
     expect(shake("ALL", ssl.TLSVersion.TLSv1_1) is None, "TLS 1.1 is taken")
 
     # One that gets an error and then says nothing is not waited for.
-    with socket.create_connection(("127.0.0.1", lab.port), timeout=20) as plain:
+    with socket.create_connection(("127.0.0.1", lab.port), timeout=100) as plain:
         tls = raw.context.wrap_socket(plain)
         tls.sendall(b"NONSENSE\r\n\r\n")
         reply = b""
@@ -125,7 +125,7 @@ with Lab("enrol") as lab:
     shutil.copy(other / "keys/tls.key", keys)
     shutil.copy(other / "keys/tls.pem", keys)
     lab.start(wait=False)
-    expect(lab.process.wait(timeout=20) == 1, "serve refuses a TLS key that the keyset lacks")
+    expect(lab.process.wait(timeout=100) == 1, "serve refuses a TLS key that the keyset lacks")
     lab.process.stdout.close()
     lab.process = None
     shutil.copy(other / "keys/keyset.bin", keys)

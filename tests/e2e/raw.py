@@ -103,7 +103,7 @@ class Raw:
         head = dict(headers or {})
         if self.cookie:
             head["Cookie"] = f"hearth={self.cookie}"
-        c = http.client.HTTPSConnection("127.0.0.1", self.port, context=self.context, timeout=20)
+        c = http.client.HTTPSConnection("127.0.0.1", self.port, context=self.context, timeout=100)
         try:
             c.request(method, path, body=body, headers=head)
             r = c.getresponse()

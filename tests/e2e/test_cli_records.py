@@ -38,7 +38,7 @@ class Records(unittest.TestCase):
 
     def hearth(self, *args, code=0, text=None):
         r = subprocess.run([HEARTH, *map(str, args), "--state", str(self.state)],
-                           capture_output=True, text=True, timeout=60, input=text)
+                           capture_output=True, text=True, timeout=300, input=text)
         self.assertEqual(r.returncode, code, (args, r.stdout, r.stderr))
         return r.stdout if code == 0 else r.stderr
 

@@ -80,7 +80,7 @@ class Cli(unittest.TestCase):
     @classmethod
     def run_cli(cls, *args, **kw):
         return subprocess.run([HEARTH, *map(str, args)], capture_output=True,
-                              text=True, timeout=120, **kw)
+                              text=True, timeout=600, **kw)
 
     @classmethod
     def call(cls, *args):
@@ -480,7 +480,7 @@ class Cli(unittest.TestCase):
     def chat(self, lines, *more):
         r = subprocess.run([HEARTH, "chat", "--model", self.model, "--max-tokens", "8",
                             *map(str, more)], input="".join(f"{s}\n" for s in lines),
-                           capture_output=True, text=True, timeout=120)
+                           capture_output=True, text=True, timeout=600)
         return r
 
     def test_chat_remembers_and_forgets(self):
