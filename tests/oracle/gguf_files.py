@@ -26,7 +26,7 @@ SETTINGS = {"gemma3": dict(query_pre_attn_scalar=8, rope_local_base_freq=1e4),
 WIDE = dict(hidden_size=64, intermediate_size=96, num_attention_heads=8,
             n_embd=64, n_head=8)  # columns in whole blocks of 32
 WIDEST = dict(hidden_size=256, intermediate_size=512, num_attention_heads=8,
-              head_dim=32, n_embd=256, n_head=8)  # and of 256
+              head_dim=32, query_pre_attn_scalar=32, n_embd=256, n_head=8)  # and of 256
 
 
 def architecture_name(family):
