@@ -2,8 +2,8 @@
 /* tests/support/privacy_seam.c - the contract is in privacy_seam.h.
  *
  * Defines every function of common/rng.h and privacy/noise.h.  Bytes are
- * Philox, which is good enough for statistics and for nothing else.  The exact
- * sampler is the shipped source itself, compiled here under another name.
+ * Philox, which is good enough for statistics and for nothing else.  The real
+ * noise is the shipped source itself, compiled here under another name.
  */
 #include "tests/support/privacy_seam.h"
 
@@ -16,11 +16,11 @@
 #include "privacy/noise.h"
 #include "privacy/sigma.h"
 
-#define hearth_noise_draw       seam_exact_draw
-#define hearth_noise_is_private seam_exact_is_private
-static hearth_status seam_exact_draw(int32_t *out, size_t n, hearth_sigma_sq s,
-                                     hearth_rng *rng);
-static bool seam_exact_is_private(void);
+#define hearth_noise_draw       seam_real_draw
+#define hearth_noise_is_private seam_real_is_private
+static hearth_status seam_real_draw(int32_t *out, size_t n, hearth_sigma_sq s,
+                                    hearth_rng *rng);
+static bool seam_real_is_private(void);
 #include "privacy/noise.c"
 #undef hearth_noise_draw
 #undef hearth_noise_is_private
@@ -138,15 +138,15 @@ static hearth_sigma_sq half_sigma(hearth_sigma_sq s) {
 /* The same draw for everyone, every time. */
 static hearth_status reused_draw(int32_t *out, size_t n, hearth_sigma_sq s) {
     hearth_rng fixed = {.seed = seam_seed, .stream = UINT64_MAX};
-    return seam_exact_draw(out, n, s, &fixed);
+    return seam_real_draw(out, n, s, &fixed);
 }
 
 hearth_status hearth_noise_draw(int32_t *out, size_t n, hearth_sigma_sq s,
                                 hearth_rng *rng) {
     switch (noise_kind) {
-    case HEARTH_SEAM_NOISE_EXACT: return seam_exact_draw(out, n, s, rng);
+    case HEARTH_SEAM_NOISE_EXACT: return seam_real_draw(out, n, s, rng);
     case HEARTH_SEAM_NOISE_HALF:
-        return seam_exact_draw(out, n, half_sigma(s), rng);
+        return seam_real_draw(out, n, half_sigma(s), rng);
     case HEARTH_SEAM_NOISE_REUSED: return reused_draw(out, n, s);
     case HEARTH_SEAM_NOISE_NONE: break;
     }
@@ -156,5 +156,5 @@ hearth_status hearth_noise_draw(int32_t *out, size_t n, hearth_sigma_sq s,
 }
 
 bool hearth_noise_is_private(void) {
-    return !seam_exact_is_private(); /* the shipped object says true */
+    return !seam_real_is_private(); /* the shipped object says true */
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_noise.c - privacy/noise.h as it ships, over the system's
  * randomness: what seeded bytes cannot show.  The statistics are in
- * test_seam_noise.c. */
+ * test_seam_sampler.c. */
 #include "tests/support/cmocka_all.h"
 
 #include <math.h>
