@@ -31,7 +31,9 @@ const char hearth_seam_marker[] = "HEARTH TEST SEAM: NOT PRIVATE";
 
 struct hearth_rng {
     hearth_alloc alloc;
-    uint64_t seed, stream, at; /* next 8-byte word */
+    uint64_t seed, stream, at;   /* next 8-byte word, or byte of the script */
+    const unsigned char *script; /* [n_script]; NULL: Philox */
+    size_t n_script;
     hearth_status failed;
 };
 
@@ -68,6 +70,16 @@ hearth_status hearth_seam_rng_open(hearth_rng **out, uint64_t seed,
     return HEARTH_OK;
 }
 
+hearth_status hearth_seam_rng_open_script(hearth_rng **out, const void *script,
+                                          size_t n, const hearth_alloc *al,
+                                          hearth_error *err) {
+    hearth_status st = hearth_seam_rng_open(out, 0, 0, al, err);
+    if (st != HEARTH_OK) return st;
+    (*out)->script = script;
+    (*out)->n_script = n;
+    return HEARTH_OK;
+}
+
 hearth_status hearth_rng_open(hearth_rng **out, const hearth_alloc *al,
                               hearth_error *err) {
     uint64_t k = atomic_fetch_add(&n_opened, 1);
@@ -89,6 +101,10 @@ hearth_status hearth_rng_bytes(hearth_rng *rng, void *out, size_t n) {
     if (rng->failed != HEARTH_OK) {
         if (n) memset(out, 0, n);
         return rng->failed;
+    }
+    while (rng->script && n) {
+        *p++ = rng->script[rng->at++ % rng->n_script];
+        n--;
     }
     hearth_philox_key key =
         hearth_philox_key_make(rng->seed, HEARTH_PHILOX_FLEET);

@@ -46,6 +46,13 @@ hearth_status hearth_seam_rng_open(hearth_rng **out, uint64_t seed,
                                    uint64_t stream, const hearth_alloc *al,
                                    hearth_error *err);
 
+/* A generator that gives script [n], n >= 1, again and again: for what honest
+ * bytes do once in 2^40, and for generators that are stuck.  Borrowed. */
+HEARTH_MUST_CHECK
+hearth_status hearth_seam_rng_open_script(hearth_rng **out, const void *script,
+                                          size_t n, const hearth_alloc *al,
+                                          hearth_error *err);
+
 /* Calls of hearth_rng_bytes so far: tests of order and of the failure loop. */
 uint64_t hearth_seam_rng_calls(void);
 

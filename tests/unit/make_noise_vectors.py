@@ -14,7 +14,7 @@ from fractions import Fraction
 from math import isqrt
 
 decimal.getcontext().prec = 120
-M32, DRAWS = 0xFFFFFFFF, 12
+M32, DRAWS = 0xFFFFFFFF, 70  # more than a block of 64
 LAWS = [(1, 4), (1, 1), (1024, 625), (9, 1), (6399999, 100000), (64, 1), (256, 1), (16641, 4), (1000000, 1),
         (1 << 30, 1), (1 << 40, 1), (68719476737, 65536), (3, 1 << 30), (1 << 48, 1)]
 

@@ -325,11 +325,28 @@ static void tables_meet_their_bounds(void **state) {
         hearth_noise_table_init(&t, s);
         hearth_u128 e = hearth_noise_exp((hearth_u128)w * s.den, 2 * s.num);
         assert_true(apart(e, NOISE_KEEPS[k].high, NOISE_KEEPS[k].low) < 50);
-        /* what 42 bits say: at most 1.02 below, 0.02 above */
-        hearth_u128 fast = (hearth_u128)hearth_noise_table_exp42(&t, w) << 31;
-        hearth_u128 exact = e >> 50; /* both in units of 2^-73 */
-        assert_true(fast <= exact + (1u << 31) / 50);
-        assert_true(exact <= fast + (hearth_u128)(1.02 * 0x1p31));
+    }
+}
+
+/* What 42 bits say of exp, all over its range: at most 1.02 below and 0.02
+ * above, so that ties are where PRIVACY.md says. */
+static void exp42_meets_its_bound(void **state) {
+    (void)state;
+    static hearth_noise_table t;
+    for (size_t k = 0; k < N_LAWS; k++) {
+        hearth_sigma_sq s = LAWS[k];
+        hearth_noise_table_init(&t, s);
+        uint64_t most = ((uint64_t)1 << t.log2_k) - 1, h = 1;
+        for (int i = 0; i < 400 && most; i++) {
+            h = h * 6364136223846793005u + 1442695040888963407u;
+            uint64_t u = (h >> 33) % (most + 1), y = (h >> 20) % (t.n + 1);
+            uint64_t w = u * (u + 2 * (y << t.log2_k));
+            hearth_u128 fast = hearth_noise_table_exp42(&t, w); /* 2^-42 */
+            hearth_u128 e = hearth_noise_exp((hearth_u128)w * s.den, 2 * s.num);
+            fast <<= 31, e >>= 50; /* 2^-73 */
+            assert_true(fast <= e + (1u << 31) / 50);
+            assert_true(e <= fast + (hearth_u128)(1.02 * 0x1p31));
+        }
     }
 }
 
@@ -349,6 +366,7 @@ static void scans_agree_at_every_threshold(void **state) {
         assert_int_equal(n_equal, 1);
         if (high < UINT64_MAX - 1) { /* thresholds still apart */
             assert_int_equal(y[0][lane], i);
+            assert_int_equal(y[0][lane + 1], i);
             assert_int_equal(y[0][lane + 2], i + 1);
         }
         for (int kind = 0; kind <= HEARTH_NOISE_SCAN_AVX512; kind++) {
@@ -362,6 +380,88 @@ static void scans_agree_at_every_threshold(void **state) {
         assert_int_equal(hearth_noise_table_count(&t, at), i + 1);
         assert_int_equal(hearth_noise_table_count(&t, at - 1), i);
     }
+}
+
+/* One draw from the words of a script. */
+static int32_t draw_script(hearth_sigma_sq s, const uint64_t *word, size_t n,
+                           hearth_sampler_report *rep) {
+    hearth_rng *rng = NULL;
+    int32_t x;
+    assert_ok(hearth_seam_rng_open_script(&rng, word, 8 * n, NULL, NULL));
+    assert_ok(hearth_sampler_draw(&x, 1, s, rng, HEARTH_NOISE_SCAN_BEST, rep));
+    hearth_rng_close(rng);
+    return x;
+}
+
+/* 64 bits that equal a threshold's do not decide: 64 more do, to the last. */
+static void ties_of_y_take_more_bits(void **state) {
+    (void)state;
+    static hearth_noise_table t;
+    hearth_sampler_report rep;
+    hearth_noise_table_init(&t, LAWS[3]); /* sigma 3 */
+    for (unsigned i = 0; i < 25; i++) {
+        uint64_t high = (uint64_t)t.key[i] ^ (uint64_t)1 << 63;
+        uint64_t word[4] = {0, high, 0, t.low[i]}; /* sign, Y; low half first */
+        assert_int_equal(draw_script(LAWS[3], word, 4, &rep), i + 1);
+        assert_true(rep.n_ties == 1 && rep.n_bytes == 32);
+        word[2] = UINT64_MAX, word[3]--;
+        assert_int_equal(draw_script(LAWS[3], word, 4, &rep), i);
+        word[1]--;
+        assert_int_equal(draw_script(LAWS[3], word, 4, &rep), i);
+        assert_true(rep.n_ties == 0 && rep.n_bytes == 16);
+    }
+}
+
+/* 42 bits next to exp's do not decide: 81 more do, to the last. */
+static void ties_of_keeping_take_more_bits(void **state) {
+    (void)state;
+    hearth_sampler_report rep;
+    for (uint64_t u = 1; u < 128; u++) { /* sigma 1000: k = 128; Y = 0 */
+        hearth_u128 exact = hearth_noise_exp(u * u, 2000000);
+        uint64_t r = (uint64_t)(exact >> 81);
+        /* the bits after r, as the upper 81 of 86 that follow it */
+        hearth_u128 rest = exact << 47;
+        uint64_t word[8] = {0, 0, r << 22 | u};
+        hearth_u128 last = rest - ((hearth_u128)1 << 47); /* one below */
+        word[3] = (uint64_t)last, word[4] = (uint64_t)(last >> 64);
+        assert_int_equal(draw_script(LAWS[6], word, 8, &rep), u);
+        assert_true(rep.n_ties == 1 && rep.n_trials == 1);
+        /* at it: rejected, and the next trial's U = 0 is kept */
+        word[3] = (uint64_t)rest, word[4] = (uint64_t)(rest >> 64);
+        assert_int_equal(draw_script(LAWS[6], word, 8, &rep), 0);
+        assert_true(rep.n_ties == 1 && rep.n_trials == 2);
+        /* next to it on both sides, whatever the bits */
+        word[2] = (r - 1) << 22 | u;
+        word[3] = word[4] = 0;
+        assert_int_equal(draw_script(LAWS[6], word, 8, &rep), u);
+        word[2] = (r + 2) << 22 | u;
+        assert_int_equal(draw_script(LAWS[6], word, 8, &rep), 0);
+        assert_true(rep.n_ties == 0 && rep.n_trials == 2);
+    }
+    const uint64_t sure[3] = {0, 0,
+                              UINT64_MAX << 22}; /* U = 0: no bit needed */
+    assert_int_equal(draw_script(LAWS[6], sure, 3, &rep), 0);
+    assert_true(rep.n_ties == 0 && rep.n_trials == 1 && rep.n_bytes == 24);
+}
+
+/* A generator that says -0 for ever is reported, and not waited for. */
+static void stuck_generators_are_failures(void **state) {
+    (void)state;
+    const uint64_t word[2] = {1, 0};
+    hearth_rng *rng = NULL;
+    int32_t x[3] = {9, 9, 9}, zero[3] = {0};
+    assert_ok(hearth_seam_rng_open_script(&rng, word, 16, NULL, NULL));
+    assert_int_equal(
+        hearth_sampler_draw(x, 1, LAWS[3], rng, HEARTH_NOISE_SCAN_BEST, NULL),
+        HEARTH_ERNG);
+    assert_int_equal(x[0], 0);
+    const uint8_t ones = 255; /* the largest of everything, for ever */
+    hearth_rng_close(rng);
+    assert_ok(hearth_seam_rng_open_script(&rng, &ones, 1, NULL, NULL));
+    assert_int_equal(hearth_noise_exact_draw(x, 3, LAWS[3], rng, NULL),
+                     HEARTH_ERNG);
+    assert_memory_equal(x, zero, sizeof(x));
+    hearth_rng_close(rng);
 }
 
 /* S6: every call of the generator fails once; nothing of the vector stays. */
@@ -460,8 +560,12 @@ int main(void) {
         cmocka_unit_test(s1_cells_of_k_do_not_show),
         cmocka_unit_test(s4_draws_equal_the_oracle),
         cmocka_unit_test(tables_meet_their_bounds),
+        cmocka_unit_test(exp42_meets_its_bound),
         cmocka_unit_test(scans_agree_at_every_threshold),
         cmocka_unit_test(s5_draws_add_up),
+        cmocka_unit_test(ties_of_y_take_more_bits),
+        cmocka_unit_test(ties_of_keeping_take_more_bits),
+        cmocka_unit_test(stuck_generators_are_failures),
         cmocka_unit_test(s6_samplers_fail_closed),
         cmocka_unit_test(s6_no_draw_twice),
         cmocka_unit_test(samplers_reject_broken_contract),
