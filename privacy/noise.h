@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* privacy/noise.h - exact discrete Gaussian noise.
+/* privacy/noise.h - discrete Gaussian noise, as devices draw it.
  *
  * Data flow:  delta -> clip -> quantize -> [+ noise] -> (mask) -> upload
  *
  * Draws integers x with probability proportional to exp(-x^2 / (2 sigma^2)),
- * by integer arithmetic only: no floating point, no table, no tail cut.  The
- * time a draw takes depends on the value drawn, so the whole vector is drawn
- * before any data is touched (client/delta/prepare.c).
+ * up to a statistical distance of 2^-105 a coordinate, in integer arithmetic
+ * only (privacy/sampler.h; what defines the law is privacy/noise_exact.h).
+ * The whole vector is drawn before any data is touched
+ * (client/delta/prepare.c).
  *
  *     st = hearth_noise_draw(noise, d, sigma_sq, rng);
  *     if (st != HEARTH_OK) abort_this_round();
  *
  * Threads: no shared state but the generator, which belongs to the caller.
- * Memory:  allocates nothing; about 1.2 KiB of stack, wiped.
- * Source:  Canonne, Kamath, Steinke, The Discrete Gaussian for Differential
- *          Privacy, arXiv:2004.00010, Algorithms 1 to 3.
+ * Memory:  allocates nothing; below 4 KiB of stack, wiped.
+ * Forks:   no random byte outlives a call; the generator notices forks.
  */
 #ifndef HEARTH_PRIVACY_NOISE_H
 #define HEARTH_PRIVACY_NOISE_H
@@ -35,8 +35,7 @@
  *         HEARTH_EINVAL  a NULL pointer with n > 0, or a variance that
  *                        hearth_sigma_ok refuses; there is no zero noise
  *         HEARTH_ERNG    the generator failed, or gave what an honest one
- *                        gives with probability below 2^-200 (a draw outside
- *                        int32, a loop that does not end)
+ *                        gives with probability below 2^-200
  */
 HEARTH_MUST_CHECK
 hearth_status hearth_noise_draw(int32_t *out, size_t n, hearth_sigma_sq s,

@@ -7,7 +7,7 @@
  *
  * Why rounding keeps the mean: a float times a power of two is exact in
  * double; so is the part of its magnitude above the integer below.  That part
- * is compared with 64 random bits, an error below 2^-64 (the few rejected
+ * is compared with 63 random bits, an error below 2^-63 (the few rejected
  * draws bias the mean by far more, which costs accuracy, not privacy).
  */
 #include "privacy/quantize.h"
@@ -35,11 +35,12 @@ static hearth_status check_spans(const hearth_span *spans, size_t n_spans,
     return HEARTH_OK;
 }
 
-/* Round magnitude x in [0, 2^31) up with probability frac(x). */
+/* Round magnitude x in [0, 2^31) up with probability frac(x).  Signed words:
+ * their conversion from and to double takes no branch. */
 static int64_t round_magnitude(double x, uint64_t random) {
-    double low = floor(x);
-    uint64_t threshold = (uint64_t)ldexp(x - low, 64); /* frac < 1 */
-    return (int64_t)low + (random < threshold ? 1 : 0);
+    int64_t low = (int64_t)x; /* x >= 0: down */
+    int64_t threshold = (int64_t)((x - (double)low) * 0x1p63); /* frac < 1 */
+    return low + ((int64_t)(random >> 1) < threshold ? 1 : 0);
 }
 
 /* One draw of one span; adds its squares to *sum.  False in *fits when a
@@ -47,6 +48,7 @@ static int64_t round_magnitude(double x, uint64_t random) {
 static hearth_status draw_span(int32_t *out, hearth_span span, int scale_exp,
                                hearth_rng *rng, hearth_u128 *sum, bool *fits) {
     uint64_t random[WORDS];
+    const double scale = ldexp(1, scale_exp); /* a float times it is exact */
     hearth_status st = HEARTH_OK;
     for (size_t i = 0; i < span.n && st == HEARTH_OK; i++) {
         if (i % WORDS == 0) {
@@ -54,7 +56,7 @@ static hearth_status draw_span(int32_t *out, hearth_span span, int scale_exp,
             st = hearth_rng_bytes(rng, random, take * sizeof(random[0]));
             if (st != HEARTH_OK) break;
         }
-        double x = ldexp((double)span.v[i], scale_exp);
+        double x = (double)span.v[i] * scale;
         if (!isfinite(x)) {
             st = HEARTH_ENONFINITE;
         } else if (fabs(x) >= 0x1p30 + 1) {

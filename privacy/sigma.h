@@ -39,7 +39,7 @@ typedef struct {
 #define HEARTH_SIGMA_MIN_SCALE    (-30) /* exponent of two of the scale */
 #define HEARTH_SIGMA_MAX_SCALE    40
 
-/* True when the exact sampler takes this variance: num and den not 0, sigma^2
+/* True when both samplers take this variance: num and den not 0, sigma^2
  * in (0, 2^48], and (floor(sigma) + 1) * den <= 2^32. */
 bool hearth_sigma_ok(hearth_sigma_sq s);
 

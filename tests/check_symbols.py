@@ -7,6 +7,7 @@
    can see it.
 2. On the device, client/delta/prepare.c is the only caller of the privacy
    functions, and it and ledger_store.c the only users of the stored bytes.
+   No one draws noise past privacy/noise.h, where tests put the seam.
 
 Usage: check_symbols.py ROOT BUILD"""
 import pathlib
@@ -26,6 +27,8 @@ PREPARE_ONLY = {  # symbol -> object files that may use it, besides its own
     "hearth_ledger_store__charge": {"prepare.c", "ledger_store.c"},
     "hearth_ledger_store__advance": {"prepare.c", "ledger_store.c"},
 }
+
+NOISE_ONLY = {"hearth_sampler_draw", "hearth_noise_exact_draw"}
 
 
 def nm(path, *flags):
@@ -67,6 +70,8 @@ def check_callers(build):
         source = obj.name[:-2]
         for line in nm(obj, "-u").splitlines():
             symbol = line.split()[-1]
+            if symbol in NOISE_ONLY:
+                bad.append(f"{obj.relative_to(build)}: calls {symbol}; only privacy/noise.c may")
             allowed = PREPARE_ONLY.get(symbol)
             if allowed is None:
                 continue

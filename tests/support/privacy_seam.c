@@ -2,8 +2,8 @@
 /* tests/support/privacy_seam.c - the contract is in privacy_seam.h.
  *
  * Defines every function of common/rng.h and privacy/noise.h.  Bytes are
- * Philox, which is good enough for statistics and for nothing else.  The exact
- * sampler is the shipped source itself, compiled here under another name.
+ * Philox, which is good enough for statistics and for nothing else.  The real
+ * noise is the shipped source itself, compiled here under another name.
  */
 #include "tests/support/privacy_seam.h"
 
@@ -16,11 +16,11 @@
 #include "privacy/noise.h"
 #include "privacy/sigma.h"
 
-#define hearth_noise_draw       seam_exact_draw
-#define hearth_noise_is_private seam_exact_is_private
-static hearth_status seam_exact_draw(int32_t *out, size_t n, hearth_sigma_sq s,
-                                     hearth_rng *rng);
-static bool seam_exact_is_private(void);
+#define hearth_noise_draw       seam_real_draw
+#define hearth_noise_is_private seam_real_is_private
+static hearth_status seam_real_draw(int32_t *out, size_t n, hearth_sigma_sq s,
+                                    hearth_rng *rng);
+static bool seam_real_is_private(void);
 #include "privacy/noise.c"
 #undef hearth_noise_draw
 #undef hearth_noise_is_private
@@ -31,7 +31,9 @@ const char hearth_seam_marker[] = "HEARTH TEST SEAM: NOT PRIVATE";
 
 struct hearth_rng {
     hearth_alloc alloc;
-    uint64_t seed, stream, at; /* next 8-byte word */
+    uint64_t seed, stream, at;   /* next 8-byte word, or byte of the script */
+    const unsigned char *script; /* [n_script]; NULL: Philox */
+    size_t n_script;
     hearth_status failed;
 };
 
@@ -68,6 +70,16 @@ hearth_status hearth_seam_rng_open(hearth_rng **out, uint64_t seed,
     return HEARTH_OK;
 }
 
+hearth_status hearth_seam_rng_open_script(hearth_rng **out, const void *script,
+                                          size_t n, const hearth_alloc *al,
+                                          hearth_error *err) {
+    hearth_status st = hearth_seam_rng_open(out, 0, 0, al, err);
+    if (st != HEARTH_OK) return st;
+    (*out)->script = script;
+    (*out)->n_script = n;
+    return HEARTH_OK;
+}
+
 hearth_status hearth_rng_open(hearth_rng **out, const hearth_alloc *al,
                               hearth_error *err) {
     uint64_t k = atomic_fetch_add(&n_opened, 1);
@@ -89,6 +101,10 @@ hearth_status hearth_rng_bytes(hearth_rng *rng, void *out, size_t n) {
     if (rng->failed != HEARTH_OK) {
         if (n) memset(out, 0, n);
         return rng->failed;
+    }
+    while (rng->script && n) {
+        *p++ = rng->script[rng->at++ % rng->n_script];
+        n--;
     }
     hearth_philox_key key =
         hearth_philox_key_make(rng->seed, HEARTH_PHILOX_FLEET);
@@ -138,15 +154,15 @@ static hearth_sigma_sq half_sigma(hearth_sigma_sq s) {
 /* The same draw for everyone, every time. */
 static hearth_status reused_draw(int32_t *out, size_t n, hearth_sigma_sq s) {
     hearth_rng fixed = {.seed = seam_seed, .stream = UINT64_MAX};
-    return seam_exact_draw(out, n, s, &fixed);
+    return seam_real_draw(out, n, s, &fixed);
 }
 
 hearth_status hearth_noise_draw(int32_t *out, size_t n, hearth_sigma_sq s,
                                 hearth_rng *rng) {
     switch (noise_kind) {
-    case HEARTH_SEAM_NOISE_EXACT: return seam_exact_draw(out, n, s, rng);
+    case HEARTH_SEAM_NOISE_EXACT: return seam_real_draw(out, n, s, rng);
     case HEARTH_SEAM_NOISE_HALF:
-        return seam_exact_draw(out, n, half_sigma(s), rng);
+        return seam_real_draw(out, n, half_sigma(s), rng);
     case HEARTH_SEAM_NOISE_REUSED: return reused_draw(out, n, s);
     case HEARTH_SEAM_NOISE_NONE: break;
     }
@@ -156,5 +172,5 @@ hearth_status hearth_noise_draw(int32_t *out, size_t n, hearth_sigma_sq s,
 }
 
 bool hearth_noise_is_private(void) {
-    return !seam_exact_is_private(); /* the shipped object says true */
+    return !seam_real_is_private(); /* the shipped object says true */
 }

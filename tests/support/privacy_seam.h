@@ -10,7 +10,7 @@
  *
  *     hearth_seam_set(HEARTH_SEAM_NOISE_NONE, 7);   // before any rng is opened
  *
- * Without a call: exact noise, seed 0.
+ * Without a call: real noise, seed 0.
  *
  * Threads: set while no other thread runs; handles as in rng.h.
  * Memory:  as in rng.h.
@@ -25,7 +25,7 @@
 /* What hearth_noise_draw gives.  The mutants are what tests of privacy must
  * be able to tell from the real thing. */
 typedef enum {
-    HEARTH_SEAM_NOISE_EXACT = 0, /* discrete Gaussian, from the seeded bytes */
+    HEARTH_SEAM_NOISE_EXACT = 0, /* what ships, from the seeded bytes */
     HEARTH_SEAM_NOISE_NONE,      /* zeros */
     HEARTH_SEAM_NOISE_HALF,      /* mutant: half the sigma */
     HEARTH_SEAM_NOISE_REUSED     /* mutant: the same draw every time */
@@ -45,6 +45,13 @@ HEARTH_MUST_CHECK
 hearth_status hearth_seam_rng_open(hearth_rng **out, uint64_t seed,
                                    uint64_t stream, const hearth_alloc *al,
                                    hearth_error *err);
+
+/* A generator that gives script [n], n >= 1, again and again: for what honest
+ * bytes do once in 2^40, and for generators that are stuck.  Borrowed. */
+HEARTH_MUST_CHECK
+hearth_status hearth_seam_rng_open_script(hearth_rng **out, const void *script,
+                                          size_t n, const hearth_alloc *al,
+                                          hearth_error *err);
 
 /* Calls of hearth_rng_bytes so far: tests of order and of the failure loop. */
 uint64_t hearth_seam_rng_calls(void);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_noise.c - privacy/noise.h as it ships, over the system's
  * randomness: what seeded bytes cannot show.  The statistics are in
- * test_seam_noise.c. */
+ * test_seam_sampler.c. */
 #include "tests/support/cmocka_all.h"
 
 #include <math.h>
@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "privacy/noise.h"
+#include "privacy/noise_exact.h"
 
 static const hearth_sigma_sq LAW = {1000000, 1};
 
@@ -43,19 +44,25 @@ static void shipped_noise_has_its_variance(void **state) {
     assert_true(fabs(sum / 1e6 - N) < 8 * sqrt(2.0 * N));
 }
 
-/* Parent and child of a fork never share a draw. */
-static void fork_does_not_reuse_noise(void **state) {
-    (void)state;
+typedef hearth_status (*draw_fn)(int32_t *, size_t, hearth_sigma_sq,
+                                 hearth_rng *);
+
+static hearth_status draw_exact(int32_t *x, size_t n, hearth_sigma_sq s,
+                                hearth_rng *rng) {
+    return hearth_noise_exact_draw(x, n, s, rng, NULL);
+}
+
+static void check_fork(draw_fn draw) {
     hearth_rng *rng = NULL;
     int32_t mine[64], theirs[64];
     int fd[2];
     assert_ok(hearth_rng_open(&rng, NULL, NULL));
-    assert_ok(hearth_noise_draw(mine, 1, LAW, rng)); /* fills the buffer */
+    assert_ok(draw(mine, 1, LAW, rng)); /* fills the buffer */
     assert_int_equal(pipe(fd), 0);
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        if (hearth_noise_draw(mine, 64, LAW, rng) != HEARTH_OK) _exit(1);
+        if (draw(mine, 64, LAW, rng) != HEARTH_OK) _exit(1);
         ssize_t n = write(fd[1], mine, sizeof(mine));
         _exit(n == (ssize_t)sizeof(mine) ? 0 : 2);
     }
@@ -65,9 +72,16 @@ static void fork_does_not_reuse_noise(void **state) {
     int status = 1;
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(status, 0);
-    assert_ok(hearth_noise_draw(mine, 64, LAW, rng));
+    assert_ok(draw(mine, 64, LAW, rng));
     hearth_rng_close(rng);
     assert_memory_not_equal(mine, theirs, sizeof(mine));
+}
+
+/* S6: parent and child of a fork never share a draw, whichever sampler. */
+static void fork_does_not_reuse_noise(void **state) {
+    (void)state;
+    check_fork(hearth_noise_draw);
+    check_fork(draw_exact);
 }
 
 int main(void) {
