@@ -188,6 +188,7 @@ static void read_sequence(program *g) {
         }
         insert(g, from, (op){OP_SPLIT, (uint16_t)(from + 1), 0});
         if (c == '*') (void)emit(g, OP_JUMP, from, 0);
+        if (g->st != HEARTH_OK) return; /* no place: from may be the end */
         g->at[from].y = g->n;
     }
 }
@@ -199,6 +200,7 @@ static void read_choice(program *g) {
         g->p++;
         insert(g, from, (op){OP_SPLIT, (uint16_t)(from + 1), 0});
         uint16_t over = emit(g, OP_JUMP, 0, 0);
+        if (g->st != HEARTH_OK) return; /* no place: from may be the end */
         g->at[from].y = g->n;
         read_choice(g);
         g->at[over].x = g->n;

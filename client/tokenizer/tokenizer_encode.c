@@ -185,11 +185,9 @@ static int32_t whole_word(const hearth_tokenizer *t, const char *s, size_t n) {
     return hearth_tokenizer_id(t, spelt, n_spelt);
 }
 
-static hearth_status encode_word(encoder *e, const char *s, size_t n) {
+static hearth_status encode_piece(encoder *e, const char *s, size_t n) {
     uint32_t c;
     hearth_status st;
-    int32_t whole = whole_word(e->t, s, n);
-    if (whole >= 0) return hearth_ids_push(e->out, whole);
     if ((st = reserve(e, n)) != HEARTH_OK) return st;
     e->n_sym = 0;
     if (e->t->byte_level) {
@@ -207,6 +205,21 @@ static hearth_status encode_word(encoder *e, const char *s, size_t n) {
             return st;
     }
     return HEARTH_OK;
+}
+
+/* SentencePiece's text is one long word.  Where no merge can join a space to
+ * what stands before it, cutting there changes no id: each piece is merged by
+ * itself, in a heap of a few entries. */
+static hearth_status encode_word(encoder *e, const char *s, size_t n) {
+    int32_t whole = whole_word(e->t, s, n);
+    if (whole >= 0) return hearth_ids_push(e->out, whole);
+    if (!e->t->mark_starts) return encode_piece(e, s, n);
+    hearth_status st = HEARTH_OK;
+    for (size_t len; st == HEARTH_OK && n > 0; s += len, n -= len) {
+        len = hearth_tokenizer__next_mark(s, n);
+        st = encode_piece(e, s, len);
+    }
+    return st;
 }
 
 /* ---- splitting ---- */

@@ -559,6 +559,33 @@ static void find_bytes(hearth_tokenizer *t) {
     }
 }
 
+/* ---- where words may be cut ---- */
+
+#define MARK "\xE2\x96\x81"
+
+static bool is_mark(const char *s) {
+    return memcmp(s, MARK, 3) == 0;
+}
+
+size_t hearth_tokenizer__next_mark(const char *s, size_t n) {
+    for (size_t i = 1; i + 3 <= n; i++)
+        if (is_mark(s + i) && (i < 3 || !is_mark(s + i - 3))) return i;
+    return n;
+}
+
+/* A merge that joins something to a space gives a token with a space inside. */
+static bool mark_starts(const hearth_tokenizer *t) {
+    if (t->byte_level || t->ignore_merges ||
+        hearth_tokenizer_id(t, MARK, 3) < 0)
+        return false;
+    for (size_t i = 0; i < t->n_merges; i++) {
+        size_t n = 0;
+        const char *s = hearth_tokenizer__text(t, t->merge[i].result, &n);
+        if (s && n && hearth_tokenizer__next_mark(s, n) < n) return false;
+    }
+    return true;
+}
+
 hearth_status hearth_tokenizer__load(hearth_tokenizer *t, const char *json,
                                      size_t n, hearth_error *err) {
     loader *l = hearth_mem_new(&t->al, sizeof(*l));
@@ -577,6 +604,7 @@ hearth_status hearth_tokenizer__load(hearth_tokenizer *t, const char *json,
         goto done;
     }
     find_bytes(t);
+    t->mark_starts = mark_starts(t);
     if ((st = normalize_added(t, err)) == HEARTH_OK) sort_added(t);
 done:
     hearth_mem_free(&t->al, l);

@@ -115,6 +115,8 @@ struct hearth_tokenizer {
     bool byte_level;    /* pieces are spelt in GPT-2's byte alphabet */
     bool byte_fallback; /* unknown characters become byte tokens */
     bool fuse_unk, ignore_merges;
+    bool mark_starts; /* no merge joins SentencePiece's space to what stands
+                           before it, but to another one */
     int32_t unk, bos, eos;
 
     tokenizer_rule normal[TOKENIZER_MAX_RULES], decode[TOKENIZER_MAX_RULES];
@@ -169,6 +171,10 @@ hearth_status hearth_tokenizer__normalize(const hearth_tokenizer *t,
  * tokenizers library mean \\s and \\w. */
 bool hearth_tokenizer__is_space(uint32_t c);
 bool hearth_tokenizer__is_word(uint32_t c);
+
+/* Where s [n], n > 0, has the first SentencePiece space that does not follow
+ * another one, but not at its start; n when there is none. */
+size_t hearth_tokenizer__next_mark(const char *s, size_t n);
 
 /* White space at the start of s [n], and where that at its end begins. */
 size_t hearth_tokenizer__spaces(const char *s, size_t n);

@@ -284,6 +284,23 @@ class Cli(unittest.TestCase):
         self.fails(2, "--layers first:1",
                    *self.train_args("x", "--layers", "first:1"))
 
+    def test_an_unknown_chat_template_needs_a_choice(self):
+        model = self.dir / "foreign"
+        shutil.copytree(self.model, model)
+        (model / "chat_template.jinja").write_text("{{ mine }}")
+        talk = self.dir / "talk.jsonl"
+        talk.write_text(json.dumps({"messages": [
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": "Hello"}]}) + "\n")
+        names = "--template plain, chatml, llama3, gemma or smollm"
+        args = ["--model", model, "--data", talk]
+        self.fails(1, names, "train", *args, "--out", self.dir / "f", "--steps", 1)
+        self.fails(1, names, "eval", *args)
+        self.fails(1, names, "chat", "--model", model)
+        self.call("train", *args, "--out", self.dir / "f", "--steps", 1, "--template", "chatml")
+        talk.write_text(json.dumps({"text": "no markup stands around a text"}) + "\n")
+        self.call("eval", *args)
+
     def test_an_adapter_of_another_base_is_refused(self):
         self.call(*self.train_args("own"))
         self.call("model", "create", "--config", self.dir / "config.json",

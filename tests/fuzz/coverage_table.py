@@ -27,6 +27,7 @@ PARSERS = {
                        "client/tokenizer/tokenizer_regex.c",
                        "client/tokenizer/template_source.c"],
     "GGUF vocabulary": ["client/tokenizer/tokenizer_gguf.c"],
+    "vocab.json": ["client/tokenizer/tokenizer_vocab.c"],
     "records": ["client/records/record.c", "client/records/record_lines.c"],
     "ini": ["common/ini.c"],
     "adapter_config": ["common/adapter_peft_config.c", "common/lora_names.c"],
@@ -54,6 +55,8 @@ NOT_PARSING = {
         "hearth_tokenizer_unk hearth_tokenizer_bytes hearth_tokenizer_digest "
         "hearth_tokenizer_is_special hearth_tokenizer_template_digest "
         "keep folder_template open_gguf",
+    "client/tokenizer/tokenizer_vocab.c":
+        "in_folder map_all text_of hearth_tokenizer__from_folder",
     "client/tokenizer/template_source.c": "hearth_template_source_folder",
     "client/records/record.c": "hearth_record_form_parse",
     "common/ini.c": "hearth_ini_load",
@@ -75,7 +78,9 @@ NOT_FROM_BYTES = {"HEARTH_EINVAL", "HEARTH_ENOMEM", "HEARTH_EIO",
 ELSEWHERE = {("adapter_config", "HEARTH_ETOOBIG"):
              "a file above 1 MiB: unit.adapter_peft",
              ("server_config", "HEARTH_ETOOBIG"):
-             "the path that the caller gives: no bytes of the file"}
+             "the path that the caller gives: no bytes of the file",
+             ("vocab.json", "HEARTH_ETOOBIG"):
+             "a file above 64 MiB: unit.tokenizer_vocab"}
 CODE = re.compile(r"(?<![=!]= )(?<!case )(HEARTH_E[A-Z0-9]+)|fail\(h, (\d+)\)")
 
 

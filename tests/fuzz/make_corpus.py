@@ -559,6 +559,49 @@ def tokenizer_gguf():
     file("json_number", bpe, extra=[gguf_number("tokenizer.huggingface.json", 3)])
 
 
+# ---- client/tokenizer/tokenizer_vocab.c ---------------------------------
+
+def tokenizer_vocab():
+    """Files of a folder with a NUL between."""
+    good = {"vocab": {"a": 0, "b": 1, "ab": 2, "<|endoftext|>": 3}, "merges": "#version: 0.2\r\na b\r\n\n",
+            "config": {"tokenizer_class": "GPT2Tokenizer"}}
+
+    def files(name, *more, **change):
+        f = {**good, **change}
+        texts = [x if isinstance(x, str) else json.dumps(x) for x in (f["vocab"], f["merges"], f["config"], *more)]
+        put("tokenizer_vocab", name, "\0".join(texts))
+
+    def added(value):
+        return {**good["config"], "added_tokens_decoder": value}
+
+    files("gpt2")
+    files("qwen2", config={"tokenizer_class": "Qwen2Tokenizer", "added_tokens_decoder": {
+        "3": {"content": "<|endoftext|>", "special": True}, "4": {"content": "<|im_end|>", "special": True}}})
+    files("model_type", {"x": [1], "model_type": "qwen3"}, config={"add_prefix_space": False})
+    files("model_type_other", {"model_type": "opt"}, config={})
+    files("model_type_none", "[", config={})
+    files("class_other", config={"tokenizer_class": "LlamaTokenizer"})
+    files("class_number", config={"tokenizer_class": 1})
+    for key in ("add_prefix_space", "add_bos_token", "add_eos_token"):
+        files(key, config={key: True})
+    files("added_file", "{}", "{}")
+    files("added_list", config=added([]))
+    files("added_key", config=added({"x": {}}))
+    files("added_number", config=added({"1": 1}))
+    files("added_empty", config=added({"1": {}}))
+    files("added_two", config=added({"1": {"content": "b"}, "2": {"content": "ab"}}))
+    files("config_list", config=[])
+    files("config_cut", config='{"a":')
+    files("config_trailing", config="{} {}")
+    files("vocab_list", vocab=[])
+    files("vocab_text", vocab={"a": "b"})
+    files("vocab_cut", vocab='{"a":0')
+    files("vocab_trailing", vocab='{"a":0} 1')
+    files("vocab_end_part", vocab={"<|endoftext|>": 1.5})
+    files("merge_unknown", merges="a z")
+    files("merges_quote", merges='" "\n\\ \\')
+
+
 def model_families():
     sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3,
              "num_attention_heads": 8, "vocab_size": 512}
@@ -711,6 +754,7 @@ tokenizer()
 safetensors()
 gguf()
 tokenizer_gguf()
+tokenizer_vocab()
 tensor_index()
 json_texts()
 record_lines()

@@ -81,7 +81,14 @@ static void other_expressions_are_refused(void **state) {
                      HEARTH_ETOOBIG);
     assert_int_equal(
         hearth_name_pattern_match("[0][1][2]\\d[4][5]\\w[7][8]", Q0, &m),
-        HEARTH_ETOOBIG); /* nine classes */
+        HEARTH_ETOOBIG);                           /* nine classes */
+    for (size_t n = 0; n < sizeof(longest); n++) { /* full at each place */
+        hearth_status st;
+        memset(longest, '|', n);
+        longest[n] = 0;
+        st = hearth_name_pattern_match(longest, Q0, &m);
+        assert_true(st == HEARTH_OK || st == HEARTH_ETOOBIG);
+    }
     memset(longest, '(', sizeof(longest) - 1);
     assert_int_equal(hearth_name_pattern_match(longest, Q0, &m),
                      HEARTH_ETOOBIG);

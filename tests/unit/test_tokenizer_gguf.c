@@ -176,6 +176,23 @@ static void equal_scores_go_by_length(void **state) {
     hearth_tokenizer_close(t);
 }
 
+/* A text is cut before its spaces only where no token has one inside. */
+static void a_space_inside_a_token_is_kept(void **state) {
+    static const char *const tokens[] = {
+        MARK, "a", "b", "a" MARK, "a" MARK "b", MARK MARK, MARK "b"};
+    static const float scores[] = {-9, -9, -9, -2, -1, -3, -4};
+    vocab v = {"llama", NULL, tokens, scores, NULL, NULL, 7, 7,   0,
+               0,       -1,   -1,     -1,     -1,   -1,   0, NULL};
+    (void)state;
+    hearth_tokenizer *t = open_of(&v);
+    EXPECT(t, "a ba  b", 0, 4, 3, 6);
+    hearth_tokenizer_close(t);
+    v.n_tokens = v.n_scores = 3; /* the space, a and b by themselves */
+    t = open_of(&v);
+    EXPECT(t, " a b", 0, 0, 1, 0, 2);
+    hearth_tokenizer_close(t);
+}
+
 static void sentencepiece_flags_are_followed(void **state) {
     (void)state;
     vocab v = SPM;
@@ -468,6 +485,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sentencepiece_merges_by_score),
         cmocka_unit_test(equal_scores_go_by_length),
+        cmocka_unit_test(a_space_inside_a_token_is_kept),
         cmocka_unit_test(sentencepiece_flags_are_followed),
         cmocka_unit_test(types_make_added_tokens),
         cmocka_unit_test(byte_level_splits_as_pre_says),
