@@ -47,7 +47,7 @@ typedef struct {
     hearth_record_store *records; /* in the same database */
     const hearth_model *model;    /* base */
     const hearth_tokenizer *tokenizer;
-    hearth_chat_template chat_template; /* AUTO = what the tokenizer suggests */
+    hearth_chat_template chat_template; /* AUTO = the model's own */
     const hearth_policy *policy;
     hearth_conditions_source conditions;
     const hearth_transport *transport; /* pinned; its cancel is honoured */
