@@ -11,7 +11,7 @@
 #include "client/train/weight_private.h"
 #include "common/philox.h"
 
-#define MANY 20000
+#define MANY 40000
 
 static float a[MANY], b[MANY], c[MANY], d[MANY], e[MANY], f[MANY];
 
