@@ -97,27 +97,26 @@ static void panels_of_a_set_agree(const hearth_kernels *k) {
     static float panel[HEARTH_PANEL_DEPTH * HEARTH_PANEL_MAX];
     const hearth_kernels *r = hearth_kernels_reference();
     assert_true(k->panel <= HEARTH_PANEL_MAX);
-    for (size_t n = 1; n <= k->panel; n++)
-        for (size_t l = 1 + n % 5; l <= 60; l += 16 + n % 3) {
-            fill(a, M * (l + 2), n, 1);
-            fill(b, 61 * LDW, l, 1);
-            for (int turned = 0; turned < 2; turned++) {
-                size_t row = turned ? 1 : LDW, column = turned ? LDW : 1;
-                (turned ? k->pack_turned : k->pack_straight)(n, l, b, LDW,
-                                                             panel);
-                for (size_t i = 0; i < l; i++)
-                    for (size_t j = 0; j < k->panel; j++) {
-                        float want = j < n ? b[i * row + j * column] : 0;
-                        assert_memory_equal(&panel[i * k->panel + j], &want, 4);
-                    }
-                fill(c, M * LDC, 3, 1);
-                memcpy(d, c, sizeof(float) * M * LDC);
-                k->gemm_panel(M, n, l, a, l + 2, panel, turned, c, LDC);
-                (turned ? r->gemm_nt : r->gemm_nn)(M, n, l, 1, a, l + 2, b, LDW,
-                                                   turned, d, LDC);
-                check("gemm_panel", n, c, d, (size_t)M * LDC);
-            }
+    for (size_t n = 1; n <= k->panel; n++) {
+        size_t l = 1 + 7 * n % 60;
+        fill(a, M * (l + 2), n, 1);
+        fill(b, LDW * LDW, l, 1);
+        for (int turned = 0; turned < 2; turned++) {
+            size_t row = turned ? 1 : LDW, column = turned ? LDW : 1;
+            (turned ? k->pack_turned : k->pack_straight)(n, l, b, LDW, panel);
+            for (size_t i = 0; i < l; i++)
+                for (size_t j = 0; j < k->panel; j++) {
+                    float want = j < n ? b[i * row + j * column] : 0;
+                    assert_memory_equal(&panel[i * k->panel + j], &want, 4);
+                }
+            fill(c, M * LDC, 3, 1);
+            memcpy(d, c, sizeof(float) * M * LDC);
+            k->gemm_panel(M, n, l, a, l + 2, panel, turned, c, LDC);
+            (turned ? r->gemm_nt : r->gemm_nn)(M, n, l, 1, a, l + 2, b, LDW,
+                                               turned, d, LDC);
+            check("gemm_panel", n, c, d, (size_t)M * LDC);
         }
+    }
 }
 
 static void panels_agree(void **state) {
