@@ -286,8 +286,10 @@ answer() { # NAME FLAGS...: two draws, the same two seeds for every adapter
     answer_name=$1
     shift
     for seed in 4 5; do
-        text=$("$hearth" generate --model "$model" "$@" --prompt "$prompt" --max-tokens 32 \
-            --temperature 1 --seed $seed | tr '\n' ' ' | sed 's/^ *//;s/ *$//')
+        "$hearth" generate --model "$model" "$@" --prompt "$prompt" --max-tokens 32 \
+            --temperature 1 --seed $seed >"$work/answer" 2>"$work/answer.log" ||
+            die "hearth generate failed:" "$work/answer.log"
+        text=$(tr '\n' ' ' <"$work/answer" | sed 's/^ *//;s/ *$//')
         say "  $answer_name $text" | wrap
     done
 }
