@@ -16,6 +16,10 @@
 #define MIN_TOKENS ((size_t)64)  /* fewer tokens than this are not split */
 #define WANT_TILES ((size_t)8)   /* a grid below this is split by tokens too */
 #define TILE_REALS (HEARTH_WEIGHT_TILE_BYTES / sizeof(hearth_real))
+#ifndef HEARTH_FLOAT64 /* which has no panels */
+_Static_assert(HEARTH_PANEL_DEPTH *(HEARTH_PANEL_MAX + BLOCK) <= TILE_REALS,
+               "a panel and the rows that it is packed from fit in a tile");
+#endif
 #define GRAD_BLOCK ((size_t)64) /* rows of dW in one tile */
 
 /* One product, cut by tokens and by outputs. */

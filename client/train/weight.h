@@ -29,7 +29,7 @@ typedef struct hearth_weight hearth_weight;
 
 /* What every product needs: kernels, the pool (NULL: inline) and one tile of
  * scratch a worker.  tile may be NULL when hearth_weight_needs_tile is false
- * for every weight used. */
+ * for every weight used; products then do without panels. */
 typedef struct {
     const hearth_kernels *kernels;
     hearth_pool *pool;
