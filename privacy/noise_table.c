@@ -108,7 +108,7 @@ void hearth_noise_table_init(hearth_noise_table *t, hearth_sigma_sq s) {
         hearth_u128 w = weight(t, &e, n);
         if (w == 0) break;
         total += w;
-        t->key[n] = (int64_t)(uint64_t)(total >> 64); /* for now: the sums */
+        t->key[n] = (int64_t)(uint64_t)(total >> 64); /* sums, scaled below */
         t->low[n] = (uint64_t)total;
     }
     t->n = n - 1; /* the last value takes what is left */

@@ -55,7 +55,7 @@ typedef struct {
                     &(wb).model_dir),                                         \
     HEARTH_FLAG_U64("threads", "N", "compute threads, 0 = one a core",        \
                     &(wb).threads, 0, HEARTH_POOL_MAX_THREADS),               \
-    HEARTH_FLAG_CHOICE("kernels", "auto|reference|native|blas",                      \
+    HEARTH_FLAG_CHOICE("kernels", "auto|reference|native|blas",               \
                        "reference: same bytes on every machine",              \
                        &(wb).kernels_name)
 #define HEARTH_WORKBENCH_RECORD_FLAGS(wb)                                     \

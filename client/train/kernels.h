@@ -5,8 +5,7 @@
  * IEEE machine.  `native`: our own products for the widest vectors of this
  * machine, and vectorised loops for the rest; it needs no library.  `blas`:
  * OpenBLAS for products (one BLAS thread per caller), native's loops for the
- * rest.  Sets agree within the tolerances in
- * tests/unit/test_kernels.c.
+ * rest.  Sets agree within the tolerances in tests/unit/test_kernels.c.
  *
  * Letters: M rows, N columns, K inner; matrices row-major, ld* = elements
  * between rows.  No kernel allocates, branches on thread count or keeps state.

@@ -187,19 +187,29 @@ static size_t split_tokens(size_t n_tokens, size_t n_blocks) {
     return tokens < MIN_TOKENS ? MIN_TOKENS : tokens;
 }
 
+/* Stored rows row .. row + n_r - 1, from `first` n_c elements of each, in the
+ * canonical order and with their shift: out [n_r, n_c]. */
+static void convert_rows(const hearth_weight *w, size_t row, size_t n_r,
+                         size_t first, size_t n_c, hearth_real *out) {
+    if (!w->transposed) {
+        for (size_t r = 0; r < n_r; r++)
+            hearth_weight__convert(w, row + r, first, n_c, out + r * n_c);
+        return;
+    }
+    for (size_t r = 0; r < n_r; r++)
+        read_stored(w, row + r, w->rows, first, n_c, out + r * n_c);
+    add_shift(w, n_r * n_c, out);
+}
+
 /* Rows [n_r] x columns [n_c] into tile; a transposed view into [n_c] x [n_r],
  * along what is stored.  Returns whether that is how the tile lies. */
 static bool fill_tile(const hearth_weight *w, size_t r0, size_t n_r, size_t c0,
                       size_t n_c, hearth_real *tile) {
-    if (w->transposed) {
-        for (size_t c = 0; c < n_c; c++)
-            read_stored(w, c0 + c, w->rows, r0, n_r, tile + c * n_r);
-        add_shift(w, n_r * n_c, tile);
-        return true;
-    }
-    for (size_t r = 0; r < n_r; r++)
-        hearth_weight__convert(w, r0 + r, c0, n_c, tile + r * n_c);
-    return false;
+    if (w->transposed)
+        convert_rows(w, c0, n_c, r0, n_r, tile);
+    else
+        convert_rows(w, r0, n_r, c0, n_c, tile);
+    return w->transposed;
 }
 
 /* y[t0.., r0..] for one block of outputs: over all inputs at once, or over
@@ -271,17 +281,6 @@ static void backward_tile(void *ud, size_t i, size_t worker) {
     }
 }
 
-/* n elements from `first` of a stored row, in the canonical order. */
-static void stored_part(const hearth_weight *w, size_t row, size_t first,
-                        size_t n, hearth_real *out) {
-    if (!w->transposed) {
-        hearth_weight__convert(w, row, first, n, out);
-        return;
-    }
-    read_stored(w, row, w->rows, first, n, out);
-    add_shift(w, n, out);
-}
-
 /* Stored rows row .. row + n_r - 1, from `first` n_c elements of each: where
  * they lie (leading dimension *ld), or converted into scratch. */
 static const hearth_real *stored_rows(const hearth_weight *w, size_t row,
@@ -290,8 +289,7 @@ static const hearth_real *stored_rows(const hearth_weight *w, size_t row,
     const hearth_real *direct = stored_matrix(w);
     *ld = w->transposed ? w->rows : w->cols;
     if (direct) return direct + row * *ld + first;
-    for (size_t r = 0; r < n_r; r++)
-        stored_part(w, row + r, first, n_c, scratch + r * n_c);
+    convert_rows(w, row, n_r, first, n_c, scratch);
     *ld = n_c;
     return scratch;
 }
