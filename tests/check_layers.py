@@ -28,7 +28,8 @@ WRAPPERS = {  # header -> the only files that may include it
     r"ini\.h": ["common/ini.c"],
     r"cjson/": ["common/json.c"],
     r"uv\.h": ["coordinator/listener.[ch]", "coordinator/work_queue.[ch]", "coordinator/daemon.[ch]",
-               "coordinator/hearthd_cmd_serve.c", "tests/unit/test_listener.c"],
+               "coordinator/hearthd_cmd_serve.c", "tests/unit/test_listener.c",
+               "tests/unit/test_seam_path.c"],
     r"llhttp": ["coordinator/http.c"],
     r"pcre2\.h": ["client/tokenizer/*.c"],
 }

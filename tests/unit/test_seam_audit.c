@@ -2,17 +2,16 @@
 /* tests/unit/test_seam_audit.c - an attacker's view of the mechanism: clip,
  * round, noise, as client/delta/prepare.c puts them together.
  *
- * Two worlds, one with the worst device there is and one without it.  The
- * attacker knows the direction and sees every integer.  From many runs it gets
+ * Two worlds: one with the worst device there is, and one without it (zero-out)
+ * or with its opposite (replace-one, which is what is promised).  The attacker
+ * knows the direction and sees every integer.  From many runs it gets
  *   - a lower bound of epsilon that holds with 95 % confidence: above what the
  *     accountant claims means that the claim is false;
  *   - mu, the distance of the worlds in standard deviations, which is what a
  *     Gaussian mechanism is made of: too large means too little noise, too
  *     small means noise that nobody asked for.
- * Every mutant must fail, or this test sees nothing.  Seeds are fixed.
- *
- * Source: lower bounds by counting: Jagielski, Ullman, Oprea, Auditing
- * Differentially Private Machine Learning, arXiv:2006.07709.
+ * Every mutant must fail, or this test sees nothing.  Seeds are fixed.  The same
+ * over sockets is in test_seam_path.c.
  */
 #include "tests/support/cmocka_all.h"
 
@@ -23,6 +22,7 @@
 #include "privacy/noise.h"
 #include "privacy/quantize.h"
 #include "privacy/sigma.h"
+#include "tests/support/audit_kit.h"
 #include "tests/support/privacy_seam.h"
 
 /* A checked build is thirty times as slow. */
@@ -46,18 +46,20 @@ typedef enum {
     NO_CLIP_NO_NORM, /* and the integer bound with it */
     WRONG_SCALE,     /* twice the integers that sigma was made for */
     NOISE_KEPT,      /* the second round sends the noise of the first */
-    CHARGED_ONCE     /* two rounds, one charge */
+    CHARGED_ONCE,    /* two rounds, one charge */
+    CHARGED_HALF     /* replace-one, charged with z as if it were zero-out */
 } fault;
 
 /* One audit: who broke what, and what the attacker found. */
 typedef struct {
     fault wrong;
+    bool replace;    /* world 0 has the opposite device; else none */
     unsigned rounds; /* 1 or 2; the device changes its data in between */
     size_t n;        /* runs in each world */
     hearth_rng *rng;
     hearth_sigma_sq s;
     uint64_t bound;
-    double *score[2]; /* [n] of the world without and with the device */
+    double *score[2]; /* [n] of each world; the device is in world 1 */
 } audit;
 
 static float direction(size_t i) {
@@ -88,7 +90,7 @@ static double look(const audit *a, const int32_t *y, const int32_t *noise) {
 
 /* Scores of AT_ONCE runs.  The device sends one way in the first round and the
  * other way in the second; the attacker looks at the difference. */
-static void run_some(audit *a, int with_device, double *score) {
+static void run_some(audit *a, int world, double *score) {
     static int32_t noise[AT_ONCE * D], y[D];
     for (size_t k = 0; k < AT_ONCE; k++) score[k] = 0;
     for (unsigned r = 0; r < a->rounds; r++) {
@@ -96,62 +98,19 @@ static void run_some(audit *a, int with_device, double *score) {
         if (r == 0 || a->wrong != NOISE_KEPT)
             assert_ok(hearth_noise_draw(noise, AT_ONCE * D, a->s, a->rng));
         for (size_t k = 0; k < AT_ONCE; k++) {
-            float size = with_device ? (float)sign * 1000 : 0;
-            assert_ok(contribute(a, size, y));
+            float size = world ? 1000 : a->replace ? -1000 : 0;
+            assert_ok(contribute(a, (float)sign * size, y));
             score[k] += share * look(a, y, noise + k * D);
         }
     }
-}
-
-/* Largest p with which k or fewer of n are still as likely as 2.5 %, by
- * Chernoff's bound: never below the exact (Clopper-Pearson) limit. */
-static double at_most(size_t k, size_t n) {
-    double q = (double)k / (double)n, low = q, high = 1;
-    for (int i = 0; i < 60; i++) {
-        double p = (low + high) / 2;
-        double kl = (q > 0 ? q * log(q / p) : 0) +
-                    (q < 1 ? (1 - q) * log((1 - q) / (1 - p)) : 0);
-        if (kl * (double)n < log(1 / 0.025))
-            low = p;
-        else
-            high = p;
-    }
-    return high;
-}
-
-/* The best of 120 thresholds, both ways round. */
-static double epsilon_found(const audit *a) {
-    double best = 0;
-    for (int t = -60; t < 60; t++) {
-        size_t above[2] = {0, 0};
-        for (int w = 0; w < 2; w++)
-            for (size_t k = 0; k < a->n; k++)
-                above[w] += a->score[w][k] > t * 0.1;
-        double hit = 1 - at_most(a->n - above[1], a->n) - DELTA;
-        double miss = 1 - at_most(above[0], a->n) - DELTA;
-        if (hit > 0) best = fmax(best, log(hit / at_most(above[0], a->n)));
-        if (miss > 0)
-            best = fmax(best, log(miss / at_most(a->n - above[1], a->n)));
-    }
-    return best;
-}
-
-static double mu_found(const audit *a) {
-    double mean[2] = {0}, var = 0, n = (double)a->n;
-    for (int w = 0; w < 2; w++) {
-        for (size_t k = 0; k < a->n; k++) mean[w] += a->score[w][k] / n;
-        for (size_t k = 0; k < a->n; k++)
-            var += pow(a->score[w][k] - mean[w], 2) / (2 * n);
-    }
-    return (mean[1] - mean[0]) / sqrt(var);
 }
 
 typedef struct {
     double epsilon, claim, mu, mu_claim;
 } verdict;
 
-static verdict run_audit(fault wrong, unsigned rounds, size_t n) {
-    audit a = {.wrong = wrong, .rounds = rounds, .n = n};
+static verdict run_audit(fault wrong, bool replace, unsigned rounds, size_t n) {
+    audit a = {.wrong = wrong, .replace = replace, .rounds = rounds, .n = n};
     uint64_t delta2;
     assert_true(n % AT_ONCE == 0);
     assert_ok(hearth_seam_rng_open(&a.rng, 20261121, wrong, NULL, NULL));
@@ -165,38 +124,46 @@ static verdict run_audit(fault wrong, unsigned rounds, size_t n) {
     }
     double charged = wrong == CHARGED_ONCE ? 1 : rounds;
     double z = hearth_sigma_z(a.s, delta2);
-    verdict v = {.epsilon = epsilon_found(&a),
+    if (replace && wrong != CHARGED_HALF) z /= 2; /* moves by 2 Delta2 */
+    verdict v = {.epsilon = audit_epsilon(a.score, n, DELTA),
                  .claim = hearth_gaussian_epsilon(z, charged, DELTA),
-                 .mu = mu_found(&a),
+                 .mu = audit_mu(a.score, n),
                  .mu_claim = sqrt(charged) / z};
-    print_message("fault %d, %u rounds, %zu runs: epsilon %.2f of %.2f, mu "
+    print_message("fault %d, %s, %u rounds, %zu runs: epsilon %.2f of %.2f, mu "
                   "%.4f of %.4f\n",
-                  (int)wrong, rounds, n, v.epsilon, v.claim, v.mu, v.mu_claim);
+                  (int)wrong, replace ? "replace-one" : "zero-out", rounds, n,
+                  v.epsilon, v.claim, v.mu, v.mu_claim);
     hearth_rng_close(a.rng);
     free(a.score[0]), free(a.score[1]);
     return v;
 }
 
-/* The gates.  The spread of mu is sqrt(2 / n); four of them, or 2 %. */
+/* The gates. */
 static bool epsilon_holds(verdict v) {
     return v.epsilon <= v.claim;
 }
 static bool mu_holds(verdict v, size_t n) {
-    double slack = fmax(0.02, 4 * sqrt(2 / (double)n));
-    return v.mu <= v.mu_claim * (1 + slack) &&
-           v.mu >= v.mu_claim * (1 - fmax(0.05, slack));
+    return audit_mu_holds(v.mu, v.mu_claim, n);
+}
+
+static void keeps_its_claim(bool replace, unsigned rounds, size_t n) {
+    verdict v = run_audit(NOTHING, replace, rounds, n);
+    assert_true(epsilon_holds(v));
+    assert_true(mu_holds(v, n));
+    assert_true(v.epsilon > v.claim / 3); /* the attack works */
 }
 
 static void a_emp_mechanism_keeps_its_claim(void **state) {
     (void)state;
     hearth_seam_set(HEARTH_SEAM_NOISE_EXACT, 1);
-    for (unsigned rounds = 1; rounds <= 2; rounds++) {
-        size_t n = rounds == 1 ? RUNS : RUNS / 2;
-        verdict v = run_audit(NOTHING, rounds, n);
-        assert_true(epsilon_holds(v));
-        assert_true(mu_holds(v, n));
-        assert_true(v.epsilon > v.claim / 3); /* the attack works */
-    }
+    keeps_its_claim(false, 1, RUNS);
+    keeps_its_claim(false, 2, RUNS / 2);
+}
+
+static void a_emp_mechanism_keeps_its_claim_replace_one(void **state) {
+    (void)state;
+    hearth_seam_set(HEARTH_SEAM_NOISE_EXACT, 1);
+    keeps_its_claim(true, 1, RUNS / 2);
 }
 
 /* A-neg, broken by the seam: what hearth_noise_draw gives. */
@@ -205,12 +172,13 @@ static void a_neg_seam_mutants_are_found(void **state) {
     const hearth_seam_noise kind[] = {HEARTH_SEAM_NOISE_NONE,
                                       HEARTH_SEAM_NOISE_HALF,
                                       HEARTH_SEAM_NOISE_REUSED};
-    for (int k = 0; k < 3; k++) {
-        hearth_seam_set(kind[k], 1);
-        verdict v = run_audit(NOTHING, k == 2 ? 2 : 1, MUTANT_RUNS);
+    for (int k = 0; k < 6; k++) {
+        hearth_seam_set(kind[k % 3], 1);
+        verdict v = run_audit(NOTHING, k >= 3, k % 3 == 2 ? 2 : 1, MUTANT_RUNS);
         hearth_seam_set(HEARTH_SEAM_NOISE_EXACT, 1);
         assert_false(mu_holds(v, MUTANT_RUNS));
-        if (kind[k] != HEARTH_SEAM_NOISE_HALF) assert_false(epsilon_holds(v));
+        if (k < 3 && kind[k] != HEARTH_SEAM_NOISE_HALF)
+            assert_false(epsilon_holds(v));
     }
 }
 
@@ -220,12 +188,21 @@ static void a_neg_mechanism_mutants_are_found(void **state) {
     hearth_seam_set(HEARTH_SEAM_NOISE_EXACT, 1);
     const fault wrong[] = {NO_CLIP_NO_NORM, WRONG_SCALE, NOISE_KEPT,
                            CHARGED_ONCE};
-    for (int k = 0; k < 4; k++) {
-        verdict v = run_audit(wrong[k], k < 2 ? 1 : 2, MUTANT_RUNS);
+    for (int k = 0; k < 8; k++) {
+        fault f = wrong[k % 4];
+        verdict v = run_audit(f, k >= 4, k % 4 < 2 ? 1 : 2, MUTANT_RUNS);
         assert_false(mu_holds(v, MUTANT_RUNS));
-        if (wrong[k] == NO_CLIP_NO_NORM || wrong[k] == NOISE_KEPT)
+        if (k < 4 && (f == NO_CLIP_NO_NORM || f == NOISE_KEPT))
             assert_false(epsilon_holds(v));
     }
+}
+
+/* A-neg, broken in the accounting: the two relations must not be mixed up. */
+static void a_neg_relation_mutant_is_found(void **state) {
+    (void)state;
+    hearth_seam_set(HEARTH_SEAM_NOISE_EXACT, 1);
+    verdict v = run_audit(CHARGED_HALF, true, 1, MUTANT_RUNS);
+    assert_false(mu_holds(v, MUTANT_RUNS));
 }
 
 /* Without its clip the vector meets the integer bound, and is not sent. */
@@ -243,8 +220,10 @@ static void the_clip_is_not_the_only_bound(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_emp_mechanism_keeps_its_claim),
+        cmocka_unit_test(a_emp_mechanism_keeps_its_claim_replace_one),
         cmocka_unit_test(a_neg_seam_mutants_are_found),
         cmocka_unit_test(a_neg_mechanism_mutants_are_found),
+        cmocka_unit_test(a_neg_relation_mutant_is_found),
         cmocka_unit_test(the_clip_is_not_the_only_bound),
     };
     return cmocka_run_group_tests_name("privacy audit", tests, NULL, NULL);
