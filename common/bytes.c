@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "common/ct.h"
+
 uint16_t hearth_load_le16(const void *p) {
     const uint8_t *b = p;
     return (uint16_t)(b[0] | b[1] << 8);
@@ -52,12 +54,21 @@ void hearth_store_be64(void *p, uint64_t v) {
     for (int i = 0; i < 8; i++) b[i] = (uint8_t)(v >> (56 - 8 * i));
 }
 
+/* digit[at], 0 <= at < n, by looking at all of them: keys and tokens are
+ * written with it, and an address tells which cache line was read. */
+static char pick(const char *digit, unsigned n, unsigned at) {
+    unsigned found = 0;
+    for (unsigned i = 0; i < n; i++)
+        found |= (unsigned char)digit[i] & (0 - (((i ^ at) - 1) >> 31));
+    return (char)found;
+}
+
 void hearth_hex_encode(char *out, const void *p, size_t n) {
     static const char digit[] = "0123456789abcdef";
     const uint8_t *b = p;
     for (size_t i = 0; i < n; i++) {
-        out[2 * i] = digit[b[i] >> 4];
-        out[2 * i + 1] = digit[b[i] & 15];
+        out[2 * i] = pick(digit, 16, b[i] >> 4);
+        out[2 * i + 1] = pick(digit, 16, b[i] & 15);
     }
     out[2 * n] = '\0';
 }
@@ -90,10 +101,10 @@ void hearth_base64_encode(char *out, const void *p, size_t n) {
         uint32_t v = (uint32_t)b[i] << 16;
         if (i + 1 < n) v |= (uint32_t)b[i + 1] << 8;
         if (i + 2 < n) v |= b[i + 2];
-        out[0] = base64_digit[v >> 18];
-        out[1] = base64_digit[v >> 12 & 63];
-        out[2] = i + 1 < n ? base64_digit[v >> 6 & 63] : '=';
-        out[3] = i + 2 < n ? base64_digit[v & 63] : '=';
+        out[0] = pick(base64_digit, 64, v >> 18);
+        out[1] = pick(base64_digit, 64, v >> 12 & 63);
+        out[2] = i + 1 < n ? pick(base64_digit, 64, v >> 6 & 63) : '=';
+        out[3] = i + 2 < n ? pick(base64_digit, 64, v & 63) : '=';
     }
     *out = '\0';
 }
@@ -141,7 +152,7 @@ bool hearth_bytes_equal_ct(const void *a, const void *b, size_t n) {
     const volatile uint8_t *x = a, *y = b;
     uint8_t diff = 0;
     for (size_t i = 0; i < n; i++) diff = (uint8_t)(diff | (x[i] ^ y[i]));
-    return diff == 0;
+    return HEARTH_CT_PUBLIC(diff) == 0; /* the answer is for everyone */
 }
 
 void hearth_zeroize(void *p, size_t n) {

@@ -25,7 +25,7 @@ uint64_t hearth_load_be64(const void *p);
 void hearth_store_be32(void *p, uint32_t v);
 void hearth_store_be64(void *p, uint64_t v);
 
-/* Lower-case hex of n bytes: out [2 n + 1], NUL-terminated. */
+/* Lower-case hex of n bytes to out [2 n + 1], with a NUL, in constant time. */
 void hearth_hex_encode(char *out, const void *p, size_t n);
 
 /* Exactly 2 n hex digits of s (length s_n) to out [n].  HEARTH_EFORMAT on any

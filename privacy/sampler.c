@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #include "common/bytes.h"
+#include "common/ct.h"
 
 #define BLOCK     HEARTH_NOISE_SCAN_LANES
 #define KEEP_BITS 42
@@ -48,6 +49,7 @@ static void fill(sampler *p, size_t m, hearth_noise_scan_kind kind) {
     hearth_noise_scan(&p->table, p->word + 1, p->y, p->tie, kind);
     unsigned any = 0;
     for (size_t j = 0; j < m; j++) any |= p->tie[j];
+    any = HEARTH_CT_PUBLIC(any); /* a tie shows, once in 2^50 */
     for (size_t j = 0; any && j < m; j++)
         if (p->tie[j])
             p->y[j] = (uint8_t)hearth_noise_table_count(
@@ -58,7 +60,8 @@ static void fill(sampler *p, size_t m, hearth_noise_scan_kind kind) {
  * by decides it, whatever the bits, unless r is its neighbour. */
 static unsigned keep(sampler *p, uint64_t r, uint64_t w) {
     uint64_t e = hearth_noise_table_exp42(&p->table, w);
-    if (r + 1 - e > 2 || w == 0) return r < e;
+    unsigned near = r + 1 - e <= 2;
+    if (!HEARTH_CT_PUBLIC(near) || w == 0) return r < e; /* once in 2^40 */
     hearth_u128 bits = follow(p, r, KEEP_BITS);
     hearth_u128 exact =
         hearth_noise_exp((hearth_u128)w * p->table.s.den, 2 * p->table.s.num);
@@ -87,7 +90,8 @@ static size_t run_block(sampler *p, int32_t *out, size_t m,
         }
         uint32_t x = (uint32_t)(base + u); /* < 2^29 */
         out[done] = (int32_t)x * (1 - 2 * (int32_t)sign);
-        done += kept & not_zero(x | (sign ^ 1)); /* no -0 */
+        unsigned counts = kept & not_zero(x | (sign ^ 1)); /* no -0 */
+        done += HEARTH_CT_PUBLIC(counts); /* what is drawn again shows */
     }
     return done;
 }
