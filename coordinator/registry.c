@@ -364,6 +364,10 @@ hearth_status hearth_task_create(const hearth_task_env *env, const char *name,
     if (st == HEARTH_OK)
         st = hearth_rng_bytes(env->rng, row.cooldown_key,
                               sizeof(row.cooldown_key));
+    if (st != HEARTH_OK)
+        return hearth_error_set(err, st,
+                                "task create: no randomness; nothing was "
+                                "created, try again later");
     if (st == HEARTH_OK)
         st = hearth_task_parse(&t, name, text, n, row.a_seed, env->al, err);
     if (st == HEARTH_OK) st = start_content(env, &t, e.content_sha256, err);

@@ -456,12 +456,28 @@ static void a_neg_path_with_reused_noise_is_found(void **state) {
     a_neg_mutant(*state, HEARTH_SEAM_NOISE_REUSED, "the same noise");
 }
 
+/* The last one: a generator that failed goes on failing. */
+static void path_without_randomness_sends_nothing(void **state) {
+    lab *l = *state;
+    hearth_http_req rq = HEARTH_HTTP_REQ_INIT;
+    hearth_http_resp rp;
+    dial(l);
+    rq.path = "/v1/keyset";
+    hearth_http_resp_init(&rp, NULL);
+    hearth_seam_fail_after(0);
+    hearth_status st = hearth_transport_request(&l->tr, &rq, &rp, &l->err);
+    hearth_seam_fail_after(UINT64_MAX);
+    assert_int_equal(st, HEARTH_ENET); /* no handshake */
+    hearth_http_resp_free(&rp);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_emp_path_sums_exactly_and_keeps_its_claim),
         cmocka_unit_test(a_neg_path_without_noise_is_found),
         cmocka_unit_test(a_neg_path_with_half_the_noise_is_found),
         cmocka_unit_test(a_neg_path_with_reused_noise_is_found),
+        cmocka_unit_test(path_without_randomness_sends_nothing),
     };
     return cmocka_run_group_tests_name("privacy audit, path", tests, setup,
                                        teardown);
