@@ -376,6 +376,17 @@ static hearth_status step(hearth_coord *c, hearth_coord_task *t,
     return st;
 }
 
+/* The clip of the next round, from the bits of this one. */
+static void next_clip(const hearth_task *t, const hearth_accumulator *sum,
+                      hearth_server_opt *opt) {
+    if (!t->adapt.on) return;
+    opt->clip = t->privacy.n_coords == 0
+                    ? t->privacy.clip
+                    : hearth_adapt_clip_next(
+                          &t->adapt, t->privacy.clip, sum->sum[t->privacy.d],
+                          t->privacy.coord_max[0], (uint32_t)sum->counted);
+}
+
 static hearth_status publish(hearth_coord *c, hearth_coord_task *t,
                              const hearth_accumulator *sum, hearth_error *err) {
     hearth_buf old = HEARTH_BUF_INIT(&c->alloc);
@@ -394,7 +405,7 @@ static hearth_status publish(hearth_coord *c, hearth_coord_task *t,
     if (st == HEARTH_OK)
         st = step(c, t, sum, &newest, &opt, e.content_sha256, err);
     if (st != HEARTH_OK) return st;
-    hearth_server_opt_save(&opt, opt_bytes);
+    next_clip(&t->task, sum, &opt);
     e.task = &t->task;
     e.parent = newest.sequence;
     e.sequence = newest.sequence + 1;
@@ -405,7 +416,7 @@ static hearth_status publish(hearth_coord *c, hearth_coord_task *t,
     e.ttl_ms = c->cfg.release_ttl_ms;
     e.not_private = c->cfg.not_private;
     p.optimizer = opt_bytes;
-    p.optimizer_n = sizeof(opt_bytes);
+    p.optimizer_n = hearth_server_opt_save(&opt, opt_bytes);
     p.done = e.rounds >= t->task.rounds;
     st = hearth_registry_publish(c->durable, c->cfg.release_key, &e, &p,
                                  &c->alloc, err);

@@ -11,6 +11,7 @@
 #include "common/file.h"
 #include "common/mem.h"
 #include "coordinator/coord_impl.h"
+#include "coordinator/registry.h"
 
 hearth_coord_task *hearth_coord__find(hearth_coord *c, const char *task) {
     for (size_t i = 0; i < c->n_tasks; i++)
@@ -88,7 +89,10 @@ hearth_status hearth_coord__open_round(hearth_coord *c, hearth_coord_task *t,
     row.opened_ms = (int64_t)next.opened_ms;
     row.stage_opened_ms = (int64_t)next.stage_opened_ms;
     row.start_sequence = t->newest.sequence;
-    st = hearth_rng_bytes(c->cfg.rng, row.key, sizeof(row.key));
+    st = hearth_registry_task_state(c->store, &t->task, row.start_sequence,
+                                    &c->alloc, err);
+    if (st == HEARTH_OK)
+        st = hearth_rng_bytes(c->cfg.rng, row.key, sizeof(row.key));
     if (st == HEARTH_OK) st = make_spool(c, t, row.round, err);
     if (st == HEARTH_OK)
         st = hearth_coord_store_open_round(c->store, &row, err);
@@ -150,7 +154,11 @@ static hearth_status load_round(hearth_coord *c, hearth_coord_task *t,
     t->round.now_ms = t->round.stage_opened_ms;
     t->fixed = row.phase == HEARTH_ROUND_FIXING;
     if (row.has_key) memcpy(t->round_key, row.key, sizeof(t->round_key));
-    if (row.phase == HEARTH_ROUND_OPEN || row.phase == HEARTH_ROUND_FIXING)
+    /* The terms of the round are those of the release it started from. */
+    st = hearth_registry_task_state(c->store, &t->task, row.start_sequence,
+                                    &c->alloc, err);
+    if (st == HEARTH_OK &&
+        (row.phase == HEARTH_ROUND_OPEN || row.phase == HEARTH_ROUND_FIXING))
         st = make_spool(c, t, row.round, err);
     return st == HEARTH_OK ? load_counts(c, t, err) : st;
 }

@@ -397,11 +397,13 @@ hearth_status hearth_coord_task_get_status(hearth_coord *c, const char *task,
     out->rounds_released = t->released;
     out->rounds_failed = t->failed;
     p = t->task.privacy;
+    out->clip = p.clip;
     if (hearth_task_epsilons(&t->task, (uint32_t)t->released,
                              t->task.round.stage[0].count_min,
                              &p) == HEARTH_OK) {
         out->epsilon_coordinator = p.epsilon_coordinator;
         out->epsilon_release = p.epsilon_release;
+        out->noise_to_signal = p.noise_to_signal;
     }
     return HEARTH_OK;
 }

@@ -207,6 +207,8 @@ typedef struct {
     uint64_t rounds_released, rounds_failed;     /* of the task so far */
     double epsilon_coordinator, epsilon_release; /* spent so far by a device
                                     that took part in every released round */
+    double clip;                                 /* of the newest round */
+    double noise_to_signal; /* same, with count.min devices */
 } hearth_coord_task_status;
 
 /* HEARTH_OK, or HEARTH_ENOTFOUND with *out zero. */

@@ -43,6 +43,8 @@ static hearth_status show_task(void *ud, const hearth_task_row *row) {
                                row->a_seed, NULL, &s->err);
     hearth_buf_free(&text);
     if (st == HEARTH_OK)
+        st = hearth_registry_task_state(s->store, &t, 0, NULL, &s->err);
+    if (st == HEARTH_OK)
         st = count_phase(s, row->name, HEARTH_ROUND_RELEASED, &released);
     if (st == HEARTH_OK)
         st = count_phase(s, row->name, HEARTH_ROUND_FAILED, &failed);
@@ -60,25 +62,26 @@ static hearth_status show_task(void *ud, const hearth_task_row *row) {
         (unsigned long long)released, t.rounds, (unsigned long long)failed,
         open ? "one open" : "none open", (unsigned long long)rel.sequence);
     hearthd_say(w->a,
-                "  noise-to-signal %.3g; over all %u rounds "
+                "  clip %g%s, noise-to-signal %.3g; over all %u rounds "
                 "epsilon_coordinator %s, epsilon_release %s at delta %g (%s, "
-                "unit %s)",
+                "unit %s, %u participations)",
+                t.privacy.clip, t.adapt.on ? " (it follows the norms)" : "",
                 t.privacy.noise_to_signal, t.rounds,
                 hearthd_epsilon(coordinator, t.privacy.epsilon_coordinator),
                 hearthd_epsilon(release, t.privacy.epsilon_release),
                 t.privacy.delta, hearth_dp_relation_name(HEARTH_DP_REPLACE_ONE),
-                HEARTH_PRIVACY_UNIT);
-    hearthd_event(w->a, "status", "task", 's', row->name, "rounds", 'i',
-                  (long long)t.rounds, "released", 'i', (long long)released,
-                  "failed", 'i', (long long)failed, "open", 'i',
-                  (long long)open, "sequence", 'i', (long long)rel.sequence,
-                  "noise_to_signal", 'f', t.privacy.noise_to_signal,
-                  "epsilon_coordinator", 'f', t.privacy.epsilon_coordinator,
-                  "epsilon_release", 'f', t.privacy.epsilon_release, "delta",
-                  'f', t.privacy.delta, "relation", 's',
-                  hearth_dp_relation_name(HEARTH_DP_REPLACE_ONE), "unit", 's',
-                  HEARTH_PRIVACY_UNIT, "participations", 'i',
-                  (long long)t.rounds, (const char *)NULL);
+                HEARTH_PRIVACY_UNIT, t.rounds);
+    hearthd_event(
+        w->a, "status", "task", 's', row->name, "rounds", 'i',
+        (long long)t.rounds, "released", 'i', (long long)released, "failed",
+        'i', (long long)failed, "open", 'i', (long long)open, "sequence", 'i',
+        (long long)rel.sequence, "clip", 'f', t.privacy.clip, "noise_to_signal",
+        'f', t.privacy.noise_to_signal, "epsilon_coordinator", 'f',
+        t.privacy.epsilon_coordinator, "epsilon_release", 'f',
+        t.privacy.epsilon_release, "delta", 'f', t.privacy.delta, "relation",
+        's', hearth_dp_relation_name(HEARTH_DP_REPLACE_ONE), "unit", 's',
+        HEARTH_PRIVACY_UNIT, "participations", 'i', (long long)t.rounds,
+        (const char *)NULL);
     return HEARTH_OK;
 }
 

@@ -2,6 +2,7 @@
 /* coordinator/hearthd_cmd_task.c - `hearthd task ...` and `hearthd round ...`:
  * they work on the store, and a serving hearthd notices within a second. */
 #include <float.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,6 +33,29 @@ static const char *round_phase(uint32_t phase) {
     }
 }
 
+/* A clip that follows the norms: where it is going, and what that costs. */
+static void show_clip(const hearthd_args *a, const hearth_task *t) {
+    const hearth_adapt_clip *c = &t->adapt;
+    const hearth_wire_privacy *p = &t->privacy;
+    if (!c->on) return;
+    hearthd_say(
+        a,
+        "  the clip follows     quantile %g of the norms, rate %g, from "
+        "%g, within %g .. %g",
+        c->quantile, c->rate, c->start, c->floor, c->top);
+    if (p->n_coords)
+        hearthd_say(
+            a,
+            "  its bit              s %u of Delta2 %.6g; noise x %.4g; "
+            "a round sees the share +- %.3g",
+            p->coord_max[0], sqrt((double)p->delta2_squared),
+            hearth_noise_spread(p->bound_squared, p->delta2_squared),
+            p->z * sqrt((double)p->delta2_squared) /
+                (p->coord_max[0] * sqrt((double)t->round.stage[0].count_min)));
+    else
+        hearthd_say(a, "  its bit              none: the clip is frozen");
+}
+
 /* What the task's privacy numbers mean, in one line each. */
 static void show_numbers(const hearthd_args *a, const hearth_task *t) {
     const hearth_wire_privacy *p = &t->privacy;
@@ -40,6 +64,7 @@ static void show_numbers(const hearthd_args *a, const hearth_task *t) {
                 (unsigned long long)p->d, (unsigned long long)t->payload_bytes);
     hearthd_say(a, "  z, clip, delta       %g, %g, %g", p->z, p->clip,
                 p->delta);
+    show_clip(a, t);
     hearthd_say(a,
                 "  noise-to-signal      %.3g (noise on the mean of %u "
                 "devices, in clips)",
@@ -58,15 +83,17 @@ static void show_numbers(const hearthd_args *a, const hearth_task *t) {
                 "participations, no amplification claimed",
                 p->delta, hearth_dp_relation_name(HEARTH_DP_REPLACE_ONE),
                 HEARTH_PRIVACY_UNIT, t->rounds);
-    hearthd_event(a, "task", "task", 's', t->name, "rounds", 'i',
-                  (long long)t->rounds, "d", 'i', (long long)p->d, "z", 'f',
-                  p->z, "clip", 'f', p->clip, "delta", 'f', p->delta,
-                  "noise_to_signal", 'f', p->noise_to_signal,
-                  "epsilon_coordinator", 'f', p->epsilon_coordinator,
-                  "epsilon_release", 'f', p->epsilon_release, "relation", 's',
-                  hearth_dp_relation_name(HEARTH_DP_REPLACE_ONE), "unit", 's',
-                  HEARTH_PRIVACY_UNIT, "participations", 'i',
-                  (long long)t->rounds, (const char *)NULL);
+    hearthd_event(
+        a, "task", "task", 's', t->name, "rounds", 'i', (long long)t->rounds,
+        "d", 'i', (long long)p->d, "z", 'f', p->z, "clip", 'f', p->clip,
+        "clip_quantile", 'f', t->adapt.quantile, "clip_start", 'f',
+        t->adapt.on ? t->adapt.start : p->clip, "clip_bit", 'i',
+        (long long)p->n_coords, "delta", 'f', p->delta, "noise_to_signal", 'f',
+        p->noise_to_signal, "epsilon_coordinator", 'f', p->epsilon_coordinator,
+        "epsilon_release", 'f', p->epsilon_release, "relation", 's',
+        hearth_dp_relation_name(HEARTH_DP_REPLACE_ONE), "unit", 's',
+        HEARTH_PRIVACY_UNIT, "participations", 'i', (long long)t->rounds,
+        (const char *)NULL);
 }
 
 static hearth_status load_task(hearthd_state *s, const char *name,
@@ -80,6 +107,8 @@ static hearth_status load_task(hearthd_state *s, const char *name,
     else if (st == HEARTH_ENOTFOUND)
         (void)hearth_error_set(&s->err, st,
                                "no task '%s'; see `hearthd task list`", name);
+    if (st == HEARTH_OK)
+        st = hearth_registry_task_state(s->store, t, 0, NULL, &s->err);
     hearth_buf_free(&text);
     return st;
 }

@@ -175,6 +175,28 @@ done:
     return st;
 }
 
+hearth_status hearth_registry_task_state(hearth_coord_store *s, hearth_task *t,
+                                         uint64_t sequence,
+                                         const hearth_alloc *al,
+                                         hearth_error *err) {
+    hearth_buf bytes = HEARTH_BUF_INIT(al);
+    hearth_release_row row;
+    hearth_server_opt opt;
+    if (!t->adapt.on) return HEARTH_OK;
+    hearth_status st = hearth_coord_store_release(s, t->name, sequence, &row,
+                                                  NULL, &bytes, err);
+    if (st == HEARTH_OK &&
+        (st = hearth_server_opt_load(&opt, bytes.v, bytes.n)) != HEARTH_OK)
+        st = hearth_error_set(err, st,
+                              "release %llu of task '%s': its state can not be "
+                              "read; restore it from a backup",
+                              (unsigned long long)row.sequence, t->name);
+    if (st == HEARTH_OK)
+        st = hearth_task_set_clip(t, opt.clip, opt.steps, al, err);
+    hearth_buf_free(&bytes);
+    return st;
+}
+
 /* Task, and the release that is asked for. */
 static hearth_status load(const hearth_task_env *env, const char *task,
                           uint64_t sequence, hearth_task *t,
@@ -238,6 +260,8 @@ hearth_status hearth_registry_rollback(const hearth_task_env *env,
     st = hearth_coord_store_release(env->store, task, 0, &newest, NULL, NULL,
                                     err);
     if (st != HEARTH_OK) goto done;
+    t.space = rel.space;     /* of the round it came from, */
+    t.privacy = rel.privacy; /* whose clip may have been another */
     e.task = &t;
     e.sequence = newest.sequence + 1;
     e.parent = newest.sequence;
@@ -377,14 +401,13 @@ hearth_status hearth_task_create(const hearth_task_env *env, const char *name,
     memcpy(row.a_seed, t.space.a_seed, sizeof(row.a_seed)); /* the text's? */
     row.state = HEARTH_TASK_ACTIVE;
     row.created_ms = hearth_clock_wall(&env->clock);
-    hearth_server_opt_save(&fresh, opt);
+    p.optimizer_n = hearth_server_opt_save(&fresh, opt);
     e.task = &t;
     e.sequence = 1;
     e.created_ms = row.created_ms;
     e.ttl_ms = env->release_ttl_ms;
     e.not_private = env->not_private;
     p.optimizer = opt;
-    p.optimizer_n = sizeof(opt);
     p.new_task = &row;
     p.ini = text;
     p.ini_n = n;

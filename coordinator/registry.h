@@ -69,6 +69,16 @@ hearth_registry_publish(hearth_coord_store *s, const hearth_sign_keypair *key,
                         const hearth_registry_entry *e, hearth_publication *p,
                         const hearth_alloc *al, hearth_error *err);
 
+/* Bring a task to the state that release `sequence` (0: the newest) left behind:
+ * the clip of the round that starts from it (hearth_task_set_clip).
+ * Returns HEARTH_OK, HEARTH_ENOTFOUND, HEARTH_EFORMAT, HEARTH_EVERSION, or as
+ * hearth_task_set_clip. */
+HEARTH_MUST_CHECK
+hearth_status hearth_registry_task_state(hearth_coord_store *s, hearth_task *t,
+                                         uint64_t sequence,
+                                         const hearth_alloc *al,
+                                         hearth_error *err);
+
 /* Publish the content of release `to` again under the next sequence, with its
  * optimizer state.  *sequence gets the new number.
  * Returns HEARTH_OK, HEARTH_ENOTFOUND, HEARTH_EINVAL, or as publish. */

@@ -4,8 +4,9 @@
  *     next[i] = start[i] + lr * sum[i] / (n * scale)
  *
  * in double, in canonical order, rounded to float once.  There is no momentum:
- * it would carry noise from round to round.  The state that later optimizers
- * need is part of a version already: a magic, a version and the step count.
+ * it would carry noise from round to round.  The state is part of a version: the
+ * step count, and the clip of the next round where a task lets it follow the
+ * norms (adapt_clip.h), so that both are published, and rolled back, together.
  *
  * Built with -ffp-contract=off: the same bytes on every IEEE machine.
  * Threads: pure functions.   Memory: allocates nothing.
@@ -18,16 +19,21 @@
 
 #include "common/status.h"
 
-#define HEARTH_SERVER_OPT_BYTES 20 /* "HSOP" u32 version u32 kind u64 steps */
+/* "HSOP" u32 version u32 kind u64 steps [f64 clip, in kind 2] */
+#define HEARTH_SERVER_OPT_BYTES 28
 
 typedef struct {
     uint64_t steps; /* server steps taken */
+    double clip;    /* of the next round, where it follows the norms; 0: the
+                       task's own */
 } hearth_server_opt;
 
-void hearth_server_opt_save(const hearth_server_opt *o,
-                            uint8_t out[HEARTH_SERVER_OPT_BYTES]);
+/* Returns the bytes used: 20, or 28 with a clip. */
+size_t hearth_server_opt_save(const hearth_server_opt *o,
+                              uint8_t out[HEARTH_SERVER_OPT_BYTES]);
 
-/* HEARTH_OK, HEARTH_EFORMAT, or HEARTH_EVERSION; *o is zero on failure. */
+/* HEARTH_OK, HEARTH_EFORMAT (a clip that is no positive number too), or
+ * HEARTH_EVERSION; *o is zero on failure. */
 HEARTH_MUST_CHECK
 hearth_status hearth_server_opt_load(hearth_server_opt *o, const void *bytes,
                                      size_t n);

@@ -39,6 +39,9 @@ static const hearth_ini_key KEYS[] = {
     {"cohort", "time"},    {"cohort", "over_select"},
     {"privacy", "clip"},   {"privacy", "noise"},
     {"privacy", "delta"},  {"privacy", "scale"},
+    {"clip", "quantile"},  {"clip", "rate"},
+    {"clip", "share"},     {"clip", "floor"},
+    {"clip", "ceiling"},   {"clip", "freeze"},
     {"server", "lr"},
 };
 
@@ -266,7 +269,7 @@ static void read_cohort(reader *r, hearth_task *t) {
                        get_f64(r, "cohort", "over_select", 1, 100, &over));
 }
 
-static void read_privacy(reader *r, hearth_task *t, bool *scale_given) {
+static void read_privacy(reader *r, hearth_task *t) {
     const double delta = 1e-6, one = 1;
     const int64_t finest = 24;
     int64_t exp = 0;
@@ -278,8 +281,38 @@ static void read_privacy(reader *r, hearth_task *t, bool *scale_given) {
     if (r->st == HEARTH_OK)
         r->st = hearth_ini_get_i64(r->ini, "privacy", "scale", -30, 40, &finest,
                                    &exp, r->err);
-    t->privacy.scale_exp = (int32_t)exp;
-    *scale_given = hearth_ini_get(r->ini, "privacy", "scale") != NULL;
+    t->scale_most = (int32_t)exp;
+    t->scale_given = hearth_ini_get(r->ini, "privacy", "scale") != NULL;
+}
+
+/* [clip] without a quantile is a mistake, not a fixed clip. */
+static void read_clip(reader *r, hearth_task *t) {
+    static const char *const others[] = {"rate", "share", "floor", "ceiling",
+                                         "freeze"};
+    const double rate = 0.2, share = 0.1;
+    const int64_t never = 0;
+    hearth_adapt_clip *a = &t->adapt;
+    if (r->st != HEARTH_OK) return;
+    a->on = hearth_ini_get(r->ini, "clip", "quantile") != NULL;
+    for (size_t i = 0; !a->on && i < sizeof(others) / sizeof(*others); i++)
+        if (r->st == HEARTH_OK && hearth_ini_get(r->ini, "clip", others[i]))
+            fail(r, "clip", others[i], "does nothing without a quantile");
+    if (!a->on || r->st != HEARTH_OK) return;
+    a->start = t->privacy.clip;
+    const double low = a->start / 64, high = a->start * 64;
+    a->quantile = get_f64(r, "clip", "quantile", 0.01, 0.99, NULL);
+    a->rate = get_f64(r, "clip", "rate", 1e-3, 2, &rate);
+    a->share = get_f64(r, "clip", "share", 1e-3, 0.5, &share);
+    a->floor = get_f64(r, "clip", "floor", 1e-12, 1e12, &low);
+    a->top = get_f64(r, "clip", "ceiling", 1e-12, 1e12, &high);
+    a->freeze =
+        get_u32(r, "clip", "freeze", 0, HEARTH_PROTO_MAX_ROUNDS, &never);
+    a->floor = (double)(float)a->floor;
+    a->top = (double)(float)a->top;
+    if (r->st == HEARTH_OK && !(a->floor <= a->start))
+        fail(r, "clip", "floor", "is above [privacy] clip");
+    if (r->st == HEARTH_OK && !(a->top >= a->start))
+        fail(r, "clip", "ceiling", "is below [privacy] clip");
 }
 
 hearth_status hearth_task_parse(hearth_task *t, const char *name,
@@ -288,7 +321,6 @@ hearth_status hearth_task_parse(hearth_task *t, const char *name,
                                 const hearth_alloc *al, hearth_error *err) {
     hearth_ini *ini = NULL;
     reader r = {NULL, name ? name : "TASK.ini", err, HEARTH_OK};
-    bool scale_given = false;
 
     if (!t || !text || !a_seed)
         return hearth_error_set(err, HEARTH_EINVAL, "task: NULL argument");
@@ -308,10 +340,11 @@ hearth_status hearth_task_parse(hearth_task *t, const char *name,
         read_a_seed(&r, t);
         read_train(&r, t);
         read_cohort(&r, t);
-        read_privacy(&r, t, &scale_given);
+        read_privacy(&r, t);
+        read_clip(&r, t);
     }
     hearth_ini_free(ini);
-    if (r.st == HEARTH_OK) r.st = hearth_task_derive(t, scale_given, al, err);
+    if (r.st == HEARTH_OK) r.st = hearth_task_derive(t, al, err);
     if (r.st != HEARTH_OK) memset(t, 0, sizeof(*t));
     return r.st;
 }

@@ -13,6 +13,9 @@
  *     [cohort]   count = min,max   time = min,max   over_select = 1.3
  *     [privacy]  clip, noise (z), delta = 1e-6, scale (exponent of 2; default:
  *                the finest that fits)
+ *     [clip]     quantile (its presence lets the clip follow the norms; without
+ *                it the clip stays), rate = 0.2, share = 0.1, floor = clip/64,
+ *                ceiling = 64 clip, freeze = 0 (rounds; 0: never)
  *     [server]   lr = 1
  *
  * The text is kept in the store and read again at every start, so it names no
@@ -31,6 +34,7 @@
 #include "common/clock.h"
 #include "common/rng.h"
 #include "common/sign.h"
+#include "coordinator/adapt_clip.h"
 #include "coordinator/coord_store.h"
 #include "coordinator/round.h"
 #include "proto/messages.h"
@@ -67,6 +71,9 @@ typedef struct {
     uint32_t min_examples;
     uint64_t spacing_ms;
     double server_lr;
+    hearth_adapt_clip adapt; /* [clip] */
+    bool scale_given;        /* by the text; else the finest that fits */
+    int32_t scale_most;      /* that, or where the search begins */
     int64_t range;          /* |coordinate| of an upload that is still believed:
                       sqrt(max(D_d^2, s_k^2)) + 16 sigma, rounded up */
     uint64_t payload_bytes; /* of an upload: 4 (d + n_coords) */
@@ -92,7 +99,19 @@ hearth_status hearth_task_parse(hearth_task *t, const char *name,
                                 const uint8_t a_seed[32],
                                 const hearth_alloc *al, hearth_error *err);
 
-/* Same, from a file that is read into *text (appended), for hearthd. */
+/* Set the clip of a round: work out again what follows from it (bounds, scale,
+ * noise, the payload's digest, noise-to-signal).  z, and so both epsilons, stay.
+ *
+ *   clip   of the round; 0: the task's own
+ *   steps  server steps taken before it: a frozen clip has no bit
+ *
+ * A task without [clip] stays as it is.
+ * Returns HEARTH_OK, HEARTH_ETOOBIG, HEARTH_ENOMEM; *t is unchanged then. */
+HEARTH_MUST_CHECK
+hearth_status hearth_task_set_clip(hearth_task *t, double clip, uint64_t steps,
+                                   const hearth_alloc *al, hearth_error *err);
+
+/* The text of a task, appended to *text, from a file, for hearthd. */
 HEARTH_MUST_CHECK
 hearth_status hearth_task_read_file(hearth_buf *text, const char *path,
                                     hearth_error *err);

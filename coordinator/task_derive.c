@@ -104,17 +104,20 @@ static bool fits(hearth_task *t, int exp) {
     hearth_sigma_sq s;
     uint64_t bound = 0, delta2 = 0;
     double sigma, reach;
-    if (hearth_sigma_bound_sq(p->clip, exp, (size_t)p->d, &bound) !=
-            HEARTH_OK ||
-        hearth_sigma_delta2_sq(bound, p->coord_max, p->n_coords, &delta2) !=
+    if (hearth_sigma_bound_sq(p->clip, exp, (size_t)p->d, &bound) != HEARTH_OK)
+        return false;
+    if (p->n_coords)
+        p->coord_max[0] = hearth_adapt_clip_coord(&t->adapt, bound);
+    if (hearth_sigma_delta2_sq(bound, p->coord_max, p->n_coords, &delta2) !=
             HEARTH_OK ||
         hearth_sigma_for_z(p->z, delta2, &s) != HEARTH_OK ||
         !hearth_sigma_ok(s))
         return false;
     sigma = hearth_sigma_value(s);
     reach = sqrt((double)delta2) + RANGE_SIGMAS * sigma;
-    if (!hearth_task_ring_ok(t->round.stage[0].count_max, sqrt((double)bound),
-                             sigma) ||
+    double most = sqrt((double)bound);
+    if (most < p->coord_max[0]) most = p->coord_max[0];
+    if (!hearth_task_ring_ok(t->round.stage[0].count_max, most, sigma) ||
         reach >= 0x1p31 - 1)
         return false;
     p->scale_exp = exp;
@@ -126,16 +129,16 @@ static bool fits(hearth_task *t, int exp) {
     return true;
 }
 
-static hearth_status derive_noise(hearth_task *t, bool scale_given,
-                                  hearth_error *err) {
-    int exp = t->privacy.scale_exp;
-    if (scale_given && !fits(t, exp))
+static hearth_status derive_noise(hearth_task *t, hearth_error *err) {
+    int exp = t->scale_most;
+    if (t->scale_given && !fits(t, exp))
         return hearth_error_set(
             err, HEARTH_ETOOBIG,
             "[privacy] scale = %d: a sum of %u uploads could leave 32 bits "
-            "(n C s + 8 sqrt(n) sigma); leave scale out, or lower it or count",
-            exp, t->round.stage[0].count_max);
-    for (; !scale_given && !fits(t, exp); exp--)
+            "(n C s + 8 sqrt(n) sigma) with clip %g; leave scale out, or lower "
+            "it, count or [clip] ceiling",
+            exp, t->round.stage[0].count_max, t->privacy.clip);
+    for (; !t->scale_given && !fits(t, exp); exp--)
         if (exp <= HEARTH_SIGMA_MIN_SCALE)
             return hearth_error_set(
                 err, HEARTH_ETOOBIG,
@@ -157,7 +160,9 @@ hearth_status hearth_task_epsilons(const hearth_task *t, uint32_t rounds,
                                .participations = rounds,
                                .n_devices = n_devices,
                                .n_min = t->round.stage[0].count_min,
-                               .d = p->d};
+                               .d = p->d,
+                               .bound_sq = p->bound_squared,
+                               .delta2_sq = p->delta2_squared};
     hearth_status st = hearth_epsilons_local(&q, &e);
     if (st != HEARTH_OK) return st;
     p->epsilon_coordinator = wire_finite(e.epsilon_coordinator);
@@ -166,17 +171,10 @@ hearth_status hearth_task_epsilons(const hearth_task *t, uint32_t rounds,
     return HEARTH_OK;
 }
 
-static hearth_status derive_digests(hearth_task *t, const hearth_adapter *a,
+static hearth_status derive_payload(hearth_task *t, const hearth_adapter *a,
                                     hearth_part part) {
-    hearth_wire_space *s = &t->space;
     const hearth_wire_privacy *p = &t->privacy;
-    hearth_base_identity base;
     hearth_payload_terms terms;
-    hearth_status st;
-
-    memcpy(base.checkpoint, s->base_digest, 32);
-    memcpy(base.tokenizer, s->tokenizer_digest, 32);
-    memcpy(base.chat_template, s->template_digest, 32);
     memset(&terms, 0, sizeof(terms));
     terms.scale_num = p->scale_exp > 0 ? (uint64_t)1 << p->scale_exp : 1;
     terms.scale_den = p->scale_exp < 0 ? (uint64_t)1 << -p->scale_exp : 1;
@@ -184,21 +182,75 @@ static hearth_status derive_digests(hearth_task *t, const hearth_adapter *a,
     terms.delta2_squared = p->delta2_squared;
     terms.n_coords = p->n_coords;
     memcpy(terms.coord_max, p->coord_max, sizeof(terms.coord_max));
+    return hearth_adapter_payload_digest(a, part, &terms,
+                                         t->space.payload_digest);
+}
 
+static hearth_status derive_digests(hearth_task *t, const hearth_adapter *a) {
+    hearth_wire_space *s = &t->space;
+    hearth_base_identity base;
+    hearth_status st;
+
+    memcpy(base.checkpoint, s->base_digest, 32);
+    memcpy(base.tokenizer, s->tokenizer_digest, 32);
+    memcpy(base.chat_template, s->template_digest, 32);
     st = hearth_adapter_values_digest(a, HEARTH_PART_A, s->a_digest);
     if (st == HEARTH_OK)
         st = hearth_adapter_space_digest(a, &base, s->space_digest);
     if (st == HEARTH_OK) st = hearth_adapter_shape_digest(a, s->shape_digest);
-    if (st == HEARTH_OK)
-        st = hearth_adapter_payload_digest(a, part, &terms, s->payload_digest);
     return st;
 }
 
 _Static_assert(HEARTH_PAYLOAD_MAX_COORDS == HEARTH_PROTO_MAX_COORDS,
                "the wire carries what a payload may hold");
 
-hearth_status hearth_task_derive(hearth_task *t, bool scale_given,
-                                 const hearth_alloc *al, hearth_error *err) {
+/* What follows from the clip that is set. */
+static hearth_status derive_round(hearth_task *t, uint64_t steps,
+                                  const hearth_adapter *a, hearth_part part,
+                                  hearth_error *err) {
+    hearth_wire_privacy *p = &t->privacy;
+    memset(p->coord_max, 0, sizeof(p->coord_max));
+    p->n_coords = hearth_adapt_clip_asks(&t->adapt, steps);
+    t->payload_bytes = 4 * (p->d + p->n_coords);
+    hearth_status st = derive_noise(t, err);
+    if (st == HEARTH_OK) st = derive_payload(t, a, part);
+    if (st == HEARTH_OK)
+        st = hearth_task_epsilons(t, t->rounds, t->round.stage[0].count_min, p);
+    return st;
+}
+
+/* Every clip that the task may come to must have numbers that fit. */
+static hearth_status derive_ends(hearth_task *t, const hearth_adapter *a,
+                                 hearth_part part, hearth_error *err) {
+    const double ends[] = {t->adapt.top, t->adapt.floor};
+    hearth_status st = HEARTH_OK;
+    for (int i = 0; t->adapt.on && st == HEARTH_OK && i < 2; i++) {
+        t->privacy.clip = ends[i];
+        st = derive_round(t, 0, a, part, err);
+    }
+    if (t->adapt.on) t->privacy.clip = t->adapt.start;
+    return st;
+}
+
+hearth_status hearth_task_set_clip(hearth_task *t, double clip, uint64_t steps,
+                                   const hearth_alloc *al, hearth_error *err) {
+    const hearth_lora_rule *rule = hearth_lora_rule_get(t->space.rule);
+    hearth_adapter *a = NULL;
+    hearth_task next = *t;
+    if (!t->adapt.on || !rule) return HEARTH_OK;
+    next.privacy.clip = hearth_adapt_clip_within(&t->adapt, clip);
+    if (next.privacy.clip == t->privacy.clip &&
+        t->privacy.n_coords == hearth_adapt_clip_asks(&t->adapt, steps))
+        return HEARTH_OK;
+    hearth_status st = hearth_task_adapter(&a, t, al, err);
+    if (st == HEARTH_OK) st = derive_round(&next, steps, a, rule->part, err);
+    if (st == HEARTH_OK) *t = next;
+    hearth_adapter_free(a);
+    return st;
+}
+
+hearth_status hearth_task_derive(hearth_task *t, const hearth_alloc *al,
+                                 hearth_error *err) {
     const hearth_lora_rule *rule = hearth_lora_rule_get(t->space.rule);
     hearth_adapter *a = NULL;
     hearth_status st = hearth_round_spec_check(&t->round);
@@ -210,7 +262,6 @@ hearth_status hearth_task_derive(hearth_task *t, bool scale_given,
     t->privacy.d = hearth_adapter_dim(a, rule->part);
     t->privacy.relation = HEARTH_RELATION_REPLACE_ONE;
     t->privacy.unit = HEARTH_UNIT_DEVICE;
-    t->payload_bytes = 4 * (t->privacy.d + t->privacy.n_coords);
     if (t->privacy.d > HEARTH_PROTO_MAX_DIM)
         st =
             hearth_error_set(err, HEARTH_ETOOBIG,
@@ -218,11 +269,9 @@ hearth_status hearth_task_derive(hearth_task *t, bool scale_given,
                              "rank or take fewer targets",
                              (unsigned long long)t->privacy.d,
                              (unsigned long long)HEARTH_PROTO_MAX_DIM);
-    if (st == HEARTH_OK) st = derive_noise(t, scale_given, err);
-    if (st == HEARTH_OK) st = derive_digests(t, a, rule->part);
-    if (st == HEARTH_OK)
-        st = hearth_task_epsilons(t, t->rounds, t->round.stage[0].count_min,
-                                  &t->privacy);
+    if (st == HEARTH_OK) st = derive_digests(t, a);
+    if (st == HEARTH_OK) st = derive_ends(t, a, rule->part, err);
+    if (st == HEARTH_OK) st = derive_round(t, 0, a, rule->part, err);
     hearth_adapter_free(a);
     return st;
 }

@@ -11,13 +11,12 @@
 
 /* Fill bounds, noise, digests, epsilons, range and payload_bytes.
  *
- *   scale_given  privacy.scale_exp is the operator's; otherwise it is the
- *                finest allowed, and the finest that fits is taken
- *
+ * scale_given: scale_most is the operator's; otherwise it is the finest allowed,
+ * and the finest that fits is taken.
  * Returns as hearth_task_parse. */
 HEARTH_MUST_CHECK
-hearth_status hearth_task_derive(hearth_task *t, bool scale_given,
-                                 const hearth_alloc *al, hearth_error *err);
+hearth_status hearth_task_derive(hearth_task *t, const hearth_alloc *al,
+                                 hearth_error *err);
 
 /* The two epsilons of `rounds` rounds and the noise-to-signal with n devices
  * averaged; what is infinite becomes DBL_MAX, as the wire has no infinity. */

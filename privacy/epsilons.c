@@ -26,6 +26,12 @@ double hearth_noise_to_signal_local(double z, uint64_t d, uint64_t n) {
     return z * sqrt((double)d / (double)n);
 }
 
+double hearth_noise_spread(uint64_t bound_sq, uint64_t delta2_sq) {
+    if (bound_sq == 0 || delta2_sq == 0) return 1.0;
+    if (delta2_sq < bound_sq) return (double)INFINITY;
+    return sqrt((double)delta2_sq / (double)bound_sq);
+}
+
 static double release_epsilon(const hearth_epsilons_query *q, hearth_method m) {
     if (q->participations == 0) return 0.0;
     double z = q->z * sqrt((double)(q->n_min - 1));
@@ -56,7 +62,8 @@ hearth_status hearth_epsilons_local(const hearth_epsilons_query *q,
     out->epsilon_release = release_epsilon(q, HEARTH_METHOD_ZCDP);
     out->epsilon_release_exact = release_epsilon(q, HEARTH_METHOD_EXACT);
     out->noise_to_signal =
-        hearth_noise_to_signal_local(q->z, q->d, q->n_devices);
+        hearth_noise_to_signal_local(q->z, q->d, q->n_devices) *
+        hearth_noise_spread(q->bound_sq, q->delta2_sq);
     out->rho_per_round = hearth_zcdp_rho(q->z, r);
     out->delta = q->delta;
     out->participations = t;

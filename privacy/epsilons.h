@@ -32,6 +32,8 @@ typedef struct {
     uint64_t n_devices;      /* devices averaged in a round, >= 1 */
     uint64_t n_min;          /* count.min of the stage, >= 1 */
     uint64_t d;              /* noised coordinates of the delta */
+    uint64_t bound_sq;       /* D_d^2 and Delta2^2: what appended coordinates */
+    uint64_t delta2_sq;      /* add to the noise; 0: there are none */
 } hearth_epsilons_query;
 
 typedef struct {
@@ -39,7 +41,7 @@ typedef struct {
     double epsilon_release;           /* zCDP; infinity when n_min is 1 */
     double epsilon_coordinator_exact; /* continuous Gaussian, shown beside */
     double epsilon_release_exact;     /* same */
-    double noise_to_signal;           /* z sqrt(d / n_devices) */
+    double noise_to_signal;           /* z sqrt(d / n_devices) Delta2 / D_d */
     double rho_per_round;             /* 2 / z^2: the charge of one round */
     double delta;                     /* as asked */
     uint32_t participations;          /* as asked */
@@ -62,5 +64,9 @@ hearth_status hearth_epsilons_local(const hearth_epsilons_query *q,
 /* Length of the noise on the mean of n devices in units of the clip, mode
  * `local`: z sqrt(d / n).  Infinity when n is 0 or z is bad. */
 double hearth_noise_to_signal_local(double z, uint64_t d, uint64_t n);
+
+/* Delta2 / D_d: how much longer the noise is for the coordinates that are
+ * appended to the delta.  1 when either is 0, infinity when they contradict. */
+double hearth_noise_spread(uint64_t bound_sq, uint64_t delta2_sq);
 
 #endif /* HEARTH_PRIVACY_EPSILONS_H */

@@ -6,7 +6,8 @@
  *      the noise, and nothing of the user's has been read yet;
  *   2. clip, in floats;
  *   3. scale and round, redrawn until the integer norm is within D_d;
- *   4. the bounded coordinates, in [0, s_k];
+ *   4. the bounded coordinates, in [0, s_k]: the clip bit of step 2, then the
+ *      caller's;
  *   5. the sum, in integers, written as int32.
  * A sum outside int32 is cut to it: what is cut has its noise already, so this
  * is post-processing, and with sigma <= 2^24 and D_d <= 2^30 it does not occur.
@@ -49,7 +50,8 @@ static hearth_status check_vector(const hearth_terms *t,
         }
         n += delta[s].n;
     }
-    if (n != t->d || n_coords != t->n_coords || (n_coords && !coords))
+    if (n != t->d || n_coords != t->n_coords - t->clip_bit ||
+        (n_coords && !coords))
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "prepare: the delta does not have the "
                                 "coordinates that the offer asks for");
@@ -60,17 +62,24 @@ static hearth_status check_vector(const hearth_terms *t,
 static hearth_status bound_vector(int32_t *y, const hearth_terms *t,
                                   const hearth_span *delta, size_t n_spans,
                                   const double *coords, hearth_rng *rng) {
+    double x[HEARTH_SIGMA_MAX_COORDS] = {0};
+    hearth_clip_report rep = {0};
     hearth_status st = HEARTH_OK;
     if (t->d) {
         /* The spans are ours to change: the caller was told. */
         hearth_span *own = (hearth_span *)(uintptr_t)delta;
-        st = hearth_clip_l2(own, n_spans, t->clip, NULL);
+        st = hearth_clip_l2(own, n_spans, t->clip, &rep);
         if (st == HEARTH_OK)
             st = hearth_quantize(y, delta, n_spans, t->scale_exp, t->bound_sq,
                                  rng, NULL);
     }
+    if (t->clip_bit) x[0] = rep.norm <= (double)t->clip ? 1.0 : 0.0;
+    for (size_t k = t->clip_bit; k < t->n_coords; k++)
+        x[k] = coords[k - t->clip_bit];
     if (st == HEARTH_OK)
-        st = hearth_quantize_coords(y + t->d, coords, t->s, t->n_coords, rng);
+        st = hearth_quantize_coords(y + t->d, x, t->s, t->n_coords, rng);
+    hearth_zeroize(x, sizeof(x));
+    hearth_zeroize(&rep, sizeof(rep));
     return st;
 }
 

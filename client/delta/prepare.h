@@ -41,12 +41,16 @@ typedef struct hearth_prepared hearth_prepared;
  *            against each other, and z is computed from them, not believed
  *   delta    [n_spans]  sum of n == offer->d; WIPED by the call, whatever it
  *                       returns (once the arguments themselves are sane)
- *   coords   [n_coords] in [0, 1], one for each s_k of the offer
+ *   coords   [n_coords] in [0, 1], one for each s_k of the offer that the
+ *            caller measures: all of them in a round without a delta (d == 0),
+ *            all but s_0 in any other, because coordinate 0 is the clip bit
+ *            then: 1 when the norm of delta, before it is clipped, is at most
+ *            the clip, else 0.  It is made here, of what is clipped here.
  *   rng      the device's generator
  *   clock    for the time of the row
  *
- * Order: noise is drawn before delta or coords are read; then clip, quantize
- * (at most 64 draws), add; then one transaction stores bytes and charge.
+ * Order: noise is drawn before delta or coords are read; then clip (and the
+ * clip bit), quantize (at most 64 draws), add; then one transaction stores bytes and charge.
  *
  * When this round was prepared before under the same terms, its stored bytes
  * are returned and nothing is charged; under changed terms the old bytes are

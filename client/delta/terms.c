@@ -28,6 +28,7 @@ static hearth_status read_vector(hearth_terms *t, const hearth_wire_privacy *p,
         return contradiction(err, "no coordinates");
     t->d = p->d;
     t->n_coords = p->n_coords;
+    t->clip_bit = p->d > 0 && p->n_coords > 0;
     memcpy(t->s, p->coord_max, t->n_coords * sizeof(t->s[0]));
     if ((p->d == 0) != (p->bound_squared == 0))
         return contradiction(err, "the norm bound does not fit the dimension");

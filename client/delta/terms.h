@@ -15,6 +15,7 @@
 #ifndef HEARTH_CLIENT_DELTA_TERMS_H
 #define HEARTH_CLIENT_DELTA_TERMS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,8 @@
 typedef struct {
     uint64_t d;                          /* coordinates of the delta */
     size_t n_coords;                     /* appended bounded coordinates */
+    bool clip_bit;                       /* coordinate 0 says whether the delta
+                                            was within the clip: made here */
     uint32_t s[HEARTH_SIGMA_MAX_COORDS]; /* [n_coords] s_k */
     float clip;                          /* weight units */
     int scale_exp;                       /* scale = 2^scale_exp */

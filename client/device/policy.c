@@ -141,7 +141,9 @@ static bool check_claim(const exam *x, hearth_refusal *r) {
                                .participations = x->o->rounds,
                                .n_devices = x->o->n_min,
                                .n_min = x->o->n_min,
-                               .d = w->d};
+                               .d = w->d,
+                               .bound_sq = x->terms.bound_sq,
+                               .delta2_sq = x->terms.delta2_sq};
     hearth_status st = hearth_epsilons_local(&q, &e);
     const double slack = 1 - 1e-6;
     if (!at_least(w->epsilon_coordinator, e.epsilon_coordinator * slack, r))
@@ -197,7 +199,8 @@ static bool check_dimension(const exam *x, hearth_refusal *r) {
 
 static bool check_noise_to_signal(const exam *x, hearth_refusal *r) {
     double ratio =
-        hearth_noise_to_signal_local(x->z, x->o->privacy.d, x->o->n_min);
+        hearth_noise_to_signal_local(x->z, x->o->privacy.d, x->o->n_min) *
+        hearth_noise_spread(x->terms.bound_sq, x->terms.delta2_sq);
     return at_most(ratio, x->p->noise_to_signal_max, r);
 }
 

@@ -107,7 +107,7 @@ hearth_status hearth_space_check_payload(const hearth_adapter *a,
                                          hearth_error *err) {
     uint8_t d[32];
     hearth_part part = hearth_space_part(s);
-    if (p->n_coords != 0)
+    if (p->n_coords > 1 || (p->n_coords == 1 && p->d == 0))
         return hearth_error_set(err, HEARTH_EUNSUPPORTED,
                                 "the task asks for %u measurements that this "
                                 "version does not make; update it",
@@ -118,7 +118,9 @@ hearth_status hearth_space_check_payload(const hearth_adapter *a,
     hearth_payload_terms t = {.scale_num = up,
                               .scale_den = down,
                               .bound_squared = p->bound_squared,
-                              .delta2_squared = p->delta2_squared};
+                              .delta2_squared = p->delta2_squared,
+                              .n_coords = p->n_coords};
+    memcpy(t.coord_max, p->coord_max, sizeof(t.coord_max));
     if (p->d != hearth_adapter_dim(a, part))
         return hearth_error_set(err, HEARTH_EDIGEST,
                                 "the task's payload has %llu numbers, its "

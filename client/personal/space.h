@@ -44,7 +44,8 @@ hearth_status hearth_space_adapter(hearth_adapter **out,
                                    const hearth_alloc *al, hearth_error *err);
 
 /* The payload's dimension and digest against the adapter.
- * Returns HEARTH_OK, HEARTH_EDIGEST, HEARTH_EUNSUPPORTED (extra coordinates). */
+ * Returns HEARTH_OK, HEARTH_EDIGEST, HEARTH_EUNSUPPORTED (coordinates other
+ * than the clip bit). */
 HEARTH_MUST_CHECK
 hearth_status hearth_space_check_payload(const hearth_adapter *a,
                                          const hearth_wire_space *s,

@@ -286,6 +286,55 @@ static void control_has_the_same_noise(void **state) {
     hearth_fleet_scenario_free(sc, NULL);
 }
 
+/* Six devices and their median: from far above, the clip follows the norms down
+ * until about half of them are longer, noise or not. */
+static void follow_the_norms(const char *noise, double slack) {
+    enum { ROUNDS = 14, LAST = 5 };
+    const char *const sets[] = {noise,
+                                "privacy.clip=3",
+                                "privacy.clip_quantile=0.5",
+                                "privacy.clip_rate=1",
+                                "privacy.clip_share=0.5",
+                                "run.rounds=14"};
+    hearth_fleet_scenario *sc;
+    hearth_fleet_population *people;
+    hearth_fleet_lab lab;
+    hearth_fleet_world *w;
+    hearth_error err = {0};
+    char path[128];
+    double longer = 0.0;
+    assert_ok(hearth_fleet_scenario_parse(
+        &sc, "t", dir, SCENARIO, strlen(SCENARIO), sets, 6, NULL, &err));
+    assert_ok(hearth_fleet_records_load(&people, sc, NULL, &err));
+    assert_ok(hearth_fleet_lab_open(&lab, sc, people, NULL, &err));
+    snprintf(path, sizeof(path), "%s/world", dir);
+    if (hearth_fleet_world_open(&w, &lab, 3, path, false, &err) != HEARTH_OK)
+        fail_msg("%s", err.text);
+    for (int i = 0; i < ROUNDS; i++) {
+        hearth_fleet_metric row;
+        if (hearth_fleet_world_round(w, &row, &err) != HEARTH_OK)
+            fail_msg("%s", err.text);
+        double clip = hearth_fleet_world_clip(w);
+        if (i == 0) assert_true(clip == 3.0 && row.clip_fraction == 0.0);
+        if (i >= ROUNDS - LAST) longer += row.clip_fraction / LAST;
+    }
+    assert_true(hearth_fleet_world_clip(w) < 1.0);
+    if (!(fabs(longer - 0.5) <= slack))
+        fail_msg("%s: %g of the norms are longer than the clip", noise, longer);
+    hearth_fleet_world_close(w);
+    hearth_fleet_lab_close(&lab);
+    hearth_fleet_population_free(people);
+    hearth_fleet_scenario_free(sc, NULL);
+}
+
+static void clip_follows_the_norms(void **state) {
+    (void)state;
+#ifdef NDEBUG /* each takes 20 s in a checked build */
+    follow_the_norms("privacy.mode=none", 0.25);
+#endif
+    follow_the_norms("privacy.noise=0.5", 0.4);
+}
+
 static int make_all(void **state) {
     (void)state;
     if (!hearth_test_dir(dir)) return -1;
@@ -306,6 +355,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(run_is_a_function_of_its_seed),
         cmocka_unit_test(dropout_30),
         cmocka_unit_test(control_has_the_same_noise),
+        cmocka_unit_test(clip_follows_the_norms),
     };
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests_name("tests/fleet", tests, make_all,

@@ -50,6 +50,10 @@ static const hearth_ini_key KEYS[] = {
     {"cohort", "over_select"},
     {"privacy", "mode"},
     {"privacy", "clip"},
+    {"privacy", "clip_quantile"},
+    {"privacy", "clip_rate"},
+    {"privacy", "clip_share"},
+    {"privacy", "clip_freeze"},
     {"privacy", "epsilon"},
     {"privacy", "noise"},
     {"privacy", "delta"},
@@ -377,7 +381,7 @@ static void read_cohort(reader *r, hearth_fleet_scenario *sc) {
 }
 
 static void read_privacy(reader *r, hearth_fleet_scenario *sc) {
-    const double z = 0.0, delta = 1e-5, epsilon = 0.0;
+    const double z = 0.0, delta = 1e-5, epsilon = 0.0, rate = 0.2, share = 0.1;
     char v[32];
     get_text(r, "privacy", "mode", "none", v, sizeof(v));
     if (r->st != HEARTH_OK) return;
@@ -391,6 +395,10 @@ static void read_privacy(reader *r, hearth_fleet_scenario *sc) {
     else
         fail(r, HEARTH_EFORMAT, "privacy", "mode", "none or local");
     sc->clip = get_f64(r, "privacy", "clip", 1e-12, 1e12, NULL);
+    sc->clip_quantile = get_f64(r, "privacy", "clip_quantile", 0.0, 0.99, &z);
+    sc->clip_rate = get_f64(r, "privacy", "clip_rate", 1e-3, 2.0, &rate);
+    sc->clip_share = get_f64(r, "privacy", "clip_share", 1e-3, 0.5, &share);
+    sc->clip_freeze = get_u32(r, "privacy", "clip_freeze", 0, 1 << 20, 0);
     sc->noise = get_f64(r, "privacy", "noise", 0.0, 1e4, &z);
     sc->epsilon = get_f64(r, "privacy", "epsilon", 0.0, 1e6, &epsilon);
     sc->delta = get_f64(r, "privacy", "delta", 1e-15, 0.1, &delta);

@@ -91,7 +91,10 @@ typedef struct {
     /* [privacy] */
     hearth_fleet_privacy privacy;
     double clip, noise, delta; /* noise = z = sigma / Delta2 */
-    double epsilon;            /* > 0: noise is chosen for it (fleet_run.c) */
+    double clip_quantile;      /* that the clip follows; 0: it stays */
+    double clip_rate, clip_share;
+    uint32_t clip_freeze; /* rounds after which it stays; 0: never */
+    double epsilon;       /* > 0: noise is chosen for it (fleet_run.c) */
     /* [device.NAME] */
     hearth_fleet_class device_class[HEARTH_FLEET_MAX_CLASSES];
     size_t n_classes;

@@ -62,6 +62,8 @@ static const char EXAMPLE[] =
     "[privacy]\n"
     "mode = local         ; none | local (each delta is noised on its device)\n"
     "clip = 0.07\n"
+    "clip_quantile = 0    ; 0.5: the clip follows the median norm; 0: it "
+    "stays\n"
     "noise = 2.4          ; z = sigma / Delta2\n"
     "delta = 1e-5\n"
     "\n"
@@ -162,9 +164,11 @@ static void write_train(hearth_buf *b, const hearth_fleet_scenario *sc) {
     (void)hearth_buf_printf(b, "\nover_select = %.9g\n", sc->over_select);
     (void)hearth_buf_printf(
         b,
-        "\n[privacy]\nmode = %s\nclip = %.9g\nnoise = %.9g\n"
-        "delta = %.9g\n",
+        "\n[privacy]\nmode = %s\nclip = %.9g\nclip_quantile = %.9g\n"
+        "clip_rate = %.9g\nclip_share = %.9g\nclip_freeze = %u\n"
+        "noise = %.9g\ndelta = %.9g\n",
         sc->privacy == HEARTH_FLEET_PRIVACY_LOCAL ? "local" : "none", sc->clip,
+        sc->clip_quantile, sc->clip_rate, sc->clip_share, sc->clip_freeze,
         sc->noise, sc->delta);
 }
 

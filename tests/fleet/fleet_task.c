@@ -65,6 +65,11 @@ hearth_status hearth_fleet_task_ini(hearth_buf *b, const hearth_fleet_lab *lab,
         sc->privacy == HEARTH_FLEET_PRIVACY_LOCAL ? sc->noise
                                                   : HEARTH_FLEET_NOMINAL_Z,
         sc->delta);
+    if (sc->clip_quantile > 0.0)
+        (void)hearth_buf_printf(
+            b,
+            "[clip]\nquantile = %.9g\nrate = %.9g\nshare = %.9g\nfreeze = %u\n",
+            sc->clip_quantile, sc->clip_rate, sc->clip_share, sc->clip_freeze);
     (void)hearth_buf_printf(b, "[server]\nlr = %.9g\n", sc->server_lr);
     return b->failed ? HEARTH_ENOMEM : HEARTH_OK;
 }

@@ -297,6 +297,15 @@ static void bytes_of(const hearth_fleet_world *w, uint64_t *up,
     }
 }
 
+double hearth_fleet_world_clip(const hearth_fleet_world *w) {
+    hearth_coord_task_status ts;
+    return hearth_coord_task_get_status(w->coord, HEARTH_FLEET_TASK, &ts) ==
+                       HEARTH_OK &&
+                   ts.round
+               ? ts.clip
+               : 0.0;
+}
+
 /* The epsilons, from the ledgers of the devices: of the one that spent most. */
 static hearth_status privacy_of(hearth_fleet_world *w, hearth_fleet_metric *row,
                                 hearth_error *err) {
@@ -322,12 +331,18 @@ static hearth_status privacy_of(hearth_fleet_world *w, hearth_fleet_metric *row,
     const hearth_epsilons_query q = {
         sc->noise, sc->delta,
         most,      row->devices_accepted ? row->devices_accepted : 1,
-        min,       hearth_adapter_dim(a, HEARTH_PART_B)};
+        min,       hearth_adapter_dim(a, HEARTH_PART_B),
+        0,         0};
     hearth_epsilons e;
     hearth_adapter_free(a);
     if (hearth_epsilons_local(&q, &e) != HEARTH_OK) return HEARTH_OK;
     row->epsilon_release = e.epsilon_release;
-    row->noise_to_signal = e.noise_to_signal;
+    /* The task's figure counts the clip bit; it is for min devices. */
+    hearth_coord_task_status ts;
+    st = hearth_coord_task_get_status(w->coord, HEARTH_FLEET_TASK, &ts);
+    if (st == HEARTH_OK)
+        row->noise_to_signal =
+            ts.noise_to_signal * sqrt((double)min / (double)q.n_devices);
     return HEARTH_OK;
 }
 

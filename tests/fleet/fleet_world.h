@@ -43,6 +43,9 @@ hearth_status hearth_fleet_world_open(hearth_fleet_world **out,
                                       bool control, hearth_error *err);
 void hearth_fleet_world_close(hearth_fleet_world *w);
 
+/* The clip of the newest round; 0: none was opened yet. */
+double hearth_fleet_world_clip(const hearth_fleet_world *w);
+
 /* All rounds of the task are released, or too many failed. */
 bool hearth_fleet_world_done(const hearth_fleet_world *w);
 

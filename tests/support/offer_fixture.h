@@ -32,7 +32,9 @@ static inline bool hearth_offer_fixture_finish(hearth_offer *o) {
                                      .participations = o->rounds,
                                      .n_devices = o->n_min,
                                      .n_min = o->n_min,
-                                     .d = p->d};
+                                     .d = p->d,
+                                     .bound_sq = p->bound_squared,
+                                     .delta2_sq = p->delta2_squared};
     if (hearth_epsilons_local(&q, &e) != HEARTH_OK) return false;
     p->epsilon_coordinator = e.epsilon_coordinator;
     p->epsilon_release = e.epsilon_release;

@@ -241,7 +241,7 @@ static void space_checks_the_payload(void **state) {
     p.bound_squared++;
     assert_int_equal(hearth_space_check_payload(a, s, &p, &w.err),
                      HEARTH_EDIGEST);
-    p.n_coords = 1;
+    p.n_coords = 2;
     assert_int_equal(hearth_space_check_payload(a, s, &p, &w.err),
                      HEARTH_EUNSUPPORTED);
     hearth_adapter_free(a);

@@ -101,6 +101,35 @@ static void policy_refuses_little_noise(void **state) {
     accepted(&w);
 }
 
+/* A clip may change by round, its bit come and go: what is judged is the z that
+ * the integers give, and that has to stay what was promised. */
+static void policy_sees_z_behind_every_clip(void **state) {
+    (void)state;
+    world w;
+    hearth_terms t;
+    for (int i = 0; i < 12; i++) {
+        setup(&w);
+        w.offer.privacy.clip = ldexp(1, i - 6);
+        w.offer.privacy.n_coords = i % 2;
+        w.offer.privacy.coord_max[0] = i % 2 ? 1u << i : 0;
+        w.offer.privacy.coord_max[1] = 0;
+        assert_true(hearth_offer_fixture_finish(&w.offer));
+        accepted(&w);
+        assert_ok(hearth_terms_read(&t, &w.offer, NULL));
+        assert_true(t.clip_bit == (i % 2 == 1));
+        assert_true(t.z >= 3 && t.z < 3.0001);
+        /* The bit is added, and the noise of the round before it kept. */
+        hearth_wire_privacy *p = &w.offer.privacy;
+        p->n_coords = 2;
+        p->coord_max[0] = p->coord_max[1] = 1000;
+        assert_ok(hearth_sigma_delta2_sq(p->bound_squared, p->coord_max, 2,
+                                         &p->delta2_squared));
+        assert_int_equal(check(&w), HEARTH_EREFUSED);
+        assert_int_equal(w.out.item[0].field, HEARTH_POLICY_TERMS);
+        assert_non_null(strstr(w.out.item[0].offered, "z promises more"));
+    }
+}
+
 static void policy_refuses_coarse_integers(void **state) {
     (void)state;
     world w;
@@ -274,8 +303,9 @@ static void policy_refuses_hopeless_noise(void **state) {
     setup(&w);
     w.offer.privacy.d = 1 << 20; /* z sqrt(d / n) = 3 * 128 */
     assert_true(hearth_offer_fixture_finish(&w.offer));
-    refused(&w, HEARTH_POLICY_NOISE_TO_SIGNAL,
-            "noise_to_signal_max: offered 384, this device wants at most 32");
+    refused(
+        &w, HEARTH_POLICY_NOISE_TO_SIGNAL,
+        "noise_to_signal_max: offered 388.542, this device wants at most 32");
 }
 
 static void policy_refuses_too_few_examples(void **state) {
@@ -475,6 +505,7 @@ int main(void) {
         cmocka_unit_test(policy_accepts_at_every_edge),
         cmocka_unit_test(policy_refuses_small_cohort),
         cmocka_unit_test(policy_refuses_little_noise),
+        cmocka_unit_test(policy_sees_z_behind_every_clip),
         cmocka_unit_test(policy_refuses_coarse_integers),
         cmocka_unit_test(policy_refuses_contradicting_terms),
         cmocka_unit_test(policy_refuses_other_relation),

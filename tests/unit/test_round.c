@@ -244,20 +244,18 @@ static void server_step_refuses_and_keeps(void **state) {
     assert_ok(
         hearth_server_opt_step(&o, v, v, sum, 1, 4, -1, 2)); /* in place */
     assert_true(v[0] == 2);
-    hearth_server_opt_save(&o, bytes);
-    assert_ok(hearth_server_opt_load(&back, bytes, sizeof(bytes)));
+    size_t n = hearth_server_opt_save(&o, bytes);
+    assert_int_equal(n, 20);
+    assert_ok(hearth_server_opt_load(&back, bytes, n));
     assert_int_equal(back.steps, 1);
     bytes[4] = 2;
-    assert_int_equal(hearth_server_opt_load(&back, bytes, sizeof(bytes)),
-                     HEARTH_EVERSION);
+    assert_int_equal(hearth_server_opt_load(&back, bytes, n), HEARTH_EVERSION);
     bytes[4] = 1;
     bytes[8] = 9;
-    assert_int_equal(hearth_server_opt_load(&back, bytes, sizeof(bytes)),
-                     HEARTH_EFORMAT);
+    assert_int_equal(hearth_server_opt_load(&back, bytes, n), HEARTH_EFORMAT);
     assert_int_equal(hearth_server_opt_load(&back, bytes, 3), HEARTH_EFORMAT);
     bytes[0] = 'x';
-    assert_int_equal(hearth_server_opt_load(&back, bytes, sizeof(bytes)),
-                     HEARTH_EFORMAT);
+    assert_int_equal(hearth_server_opt_load(&back, bytes, n), HEARTH_EFORMAT);
 }
 
 static void routes_match_exactly(void **state) {

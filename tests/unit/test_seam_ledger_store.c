@@ -51,7 +51,7 @@ static hearth_status open_ledger(hearth_ledger_store **ls, hearth_db *db) {
 static hearth_status one_round(hearth_ledger_store *ls, uint64_t round,
                                hearth_prepared_state until) {
     float v[6] = {0.1f, 0.2f, 0.3f};
-    double c[2] = {0, 1};
+    double c[1] = {1};
     hearth_span span = {v, 6};
     hearth_offer o = hearth_offer_fixture();
     hearth_prepared *p = NULL;
@@ -59,7 +59,7 @@ static hearth_status one_round(hearth_ledger_store *ls, uint64_t round,
     o.round = round;
     hearth_status st = hearth_seam_rng_open(&rng, round, 0, NULL, NULL);
     if (st == HEARTH_OK)
-        st = hearth_prepare(&p, ls, &o, &span, 1, c, 2, rng,
+        st = hearth_prepare(&p, ls, &o, &span, 1, c, 1, rng,
                             hearth_clock_virtual(&vc), NULL);
     if (st == HEARTH_OK && until >= HEARTH_PREPARED_SENDING &&
         until != HEARTH_PREPARED_VOIDED)
@@ -309,14 +309,14 @@ static void run_child(const char *name, bool voids, int fd) {
     hearth_prepared *p = NULL;
     hearth_rng *rng = NULL;
     float v[6] = {0.1f, 0.2f, 0.3f};
-    double c[2] = {0, 1};
+    double c[1] = {1};
     hearth_span span = {v, 6};
     hearth_offer o = hearth_offer_fixture();
     if (hearth_db_open(&db, path, NULL, NULL) || open_ledger(&ls, db) ||
         hearth_rng_open(&rng, NULL, NULL))
         _exit(3);
     setenv("HEARTH_FAILPOINT", name, 1);
-    if (hearth_prepare(&p, ls, &o, &span, 1, c, 2, rng,
+    if (hearth_prepare(&p, ls, &o, &span, 1, c, 1, rng,
                        hearth_clock_virtual(&vc), NULL))
         _exit(4);
     if (voids) {

@@ -19,7 +19,7 @@
 #include "tests/support/privacy_seam.h"
 
 #define DAY ((int64_t)86400000)
-#define N   8 /* 6 parameters and 2 coordinates */
+#define N   8 /* 6 parameters, the clip bit, and a coordinate of ours */
 
 static const hearth_ledger_rules RULES = {.delta = 1e-6,
                                           .epsilon_task = 10,
@@ -39,7 +39,7 @@ typedef struct {
     hearth_offer offer;
     float value[6];
     hearth_span span[2];
-    double coord[2];
+    double coord[2]; /* [0]: the clip bit, where it is expected */
     hearth_error err;
 } world;
 
@@ -98,8 +98,8 @@ static int teardown(void **state) {
 }
 
 static hearth_status prepare(world *w, hearth_prepared **p) {
-    return hearth_prepare(p, w->ls, &w->offer, w->span, 2, w->coord, 2, w->rng,
-                          w->clock, &w->err);
+    return hearth_prepare(p, w->ls, &w->offer, w->span, 2, w->coord + 1, 1,
+                          w->rng, w->clock, &w->err);
 }
 
 static hearth_round_key key_of(const world *w) {
@@ -200,6 +200,80 @@ static void prepare_draws_noise_before_it_reads_data(void **state) {
     hearth_prepared_free(p);
     hearth_rng_close(a);
     hearth_rng_close(b);
+}
+
+/* For tests of many rounds that are not about caps. */
+static void lift_caps(world *w) {
+    const hearth_ledger_rules lax = {.delta = 1e-6,
+                                     .epsilon_task = 1e9,
+                                     .epsilon_window = 1e9,
+                                     .epsilon_lifetime = 1e9,
+                                     .window_ms = DAY,
+                                     .n_participations = 1000};
+    hearth_ledger_store_close(w->ls);
+    assert_ok(hearth_ledger_store_open(&w->ls, w->db, &lax, "c", w->clock, NULL,
+                                       &w->err));
+}
+
+/* The bit says whether the norm, before clipping, was within the clip: to the
+ * last float at the clip itself. */
+static void prepare_makes_the_clip_bit(void **state) {
+    world *w = *state;
+    const float clip = 0.5f,
+                norm[] = {0,    1e-30f, 0.3f, clip, nextafterf(clip, 1),
+                          0.6f, 1e30f};
+    const int32_t bit[] = {100, 100, 100, 100, 0, 0, 0};
+    lift_caps(w);
+    hearth_seam_set(HEARTH_SEAM_NOISE_NONE, 3);
+    for (int i = 0; i < 7; i++) {
+        hearth_prepared *p;
+        int32_t y[N];
+        memset(w->value, 0, sizeof(w->value));
+        w->value[3] = -norm[i];
+        w->offer.round = 100 + (uint64_t)i;
+        assert_ok(prepare(w, &p));
+        assert_ok(hearth_prepared_sending(p, &w->err));
+        read_out(p, y, NULL);
+        assert_int_equal(y[6], bit[i]);
+        assert_int_equal(y[7], 25);
+        hearth_prepared_free(p);
+    }
+}
+
+static float any_float(uint32_t *seed) {
+    *seed = *seed * 1664525u + 1013904223u;
+    return ldexpf((float)(int32_t)*seed / 2147483648.0f,
+                  (int)(*seed >> 8 & 63) - 40);
+}
+
+/* Whatever was trained, the integers of delta, bit and coordinate together are
+ * within Delta2, which is what the charge rests on. */
+static void prepare_keeps_the_whole_vector_within_delta2(void **state) {
+    world *w = *state;
+    uint32_t seed = 5;
+    lift_caps(w);
+    hearth_seam_set(HEARTH_SEAM_NOISE_NONE, 3);
+    int n_within = 0;
+    for (int i = 0; i < 120; i++) {
+        hearth_prepared *p;
+        int32_t y[N];
+        uint64_t sum = 0;
+        fill(w);
+        for (int j = 0; j < 6; j++) w->value[j] = any_float(&seed);
+        w->coord[1] = (double)(seed >> 8) / (1 << 24);
+        w->offer.round = 500 + (uint64_t)i;
+        w->offer.privacy.clip = ldexp(1, i % 12 - 8);
+        w->offer.privacy.coord_max[0] = 1u + seed % 5000;
+        assert_true(hearth_offer_fixture_finish(&w->offer));
+        assert_ok(prepare(w, &p));
+        assert_ok(hearth_prepared_sending(p, &w->err));
+        read_out(p, y, NULL);
+        for (int j = 0; j < N; j++) sum += (uint64_t)((int64_t)y[j] * y[j]);
+        assert_true(sum <= w->offer.privacy.delta2_squared);
+        n_within += y[6] != 0;
+        hearth_prepared_free(p);
+    }
+    assert_in_range(n_within, 1, 119); /* both kinds were tried */
 }
 
 static void prepare_takes_rounds_of_coordinates_only(void **state) {
@@ -569,9 +643,9 @@ static void prepare_checks_its_arguments(void **state) {
     w->span[1].n = SIZE_MAX; /* must not wrap, and nothing of it is wiped */
     w->span[1].v = NULL;
     assert_int_equal(prepare(w, &p), HEARTH_EINVAL);
-    fill(w);
+    fill(w); /* the clip bit is not the caller's to give */
     assert_int_equal(hearth_prepare(&p, w->ls, &w->offer, w->span, 2, w->coord,
-                                    1, w->rng, w->clock, NULL),
+                                    2, w->rng, w->clock, NULL),
                      HEARTH_EINVAL);
     fill(w);
     w->offer.privacy.delta2_squared--;
@@ -604,7 +678,7 @@ static void prepare_survives_every_failed_allocation(void **state) {
         hearth_status st = hearth_ledger_store_open(&ls, w->db, &RULES, "c",
                                                     w->clock, &al, &w->err);
         if (st == HEARTH_OK)
-            st = hearth_prepare(&p, ls, &w->offer, w->span, 2, w->coord, 2,
+            st = hearth_prepare(&p, ls, &w->offer, w->span, 2, w->coord + 1, 1,
                                 w->rng, w->clock, &w->err);
         hearth_prepared_free(p);
         hearth_ledger_store_close(ls);
@@ -624,6 +698,8 @@ int main(void) {
         T(prepare_sends_scaled_integers_in_order),
         T(prepare_clips_to_the_offer),
         T(prepare_draws_noise_before_it_reads_data),
+        T(prepare_makes_the_clip_bit),
+        T(prepare_keeps_the_whole_vector_within_delta2),
         T(prepare_takes_rounds_of_coordinates_only),
         T(prepare_shows_no_byte_before_sending_is_durable),
         T(prepare_charges_rho_once),

@@ -240,13 +240,13 @@ static void sync_refuses_extra_coordinates_and_old_starts(void **state) {
     fake_device d;
     hearth_sync_event ev;
     fake_coord_open(&f);
-    f.offer.privacy.n_coords = 1;
-    f.offer.privacy.coord_max[0] = 5;
+    f.offer.privacy.n_coords = 2;
+    f.offer.privacy.coord_max[0] = f.offer.privacy.coord_max[1] = 5;
     assert_true(hearth_offer_fixture_finish(&f.offer));
     fake_device_open(&d, &f, 40);
     expect_refusal(&f, &d, "measurements", HEARTH_EUNSUPPORTED);
     f.offer.privacy.n_coords = 0;
-    f.offer.privacy.coord_max[0] = 0;
+    f.offer.privacy.coord_max[0] = f.offer.privacy.coord_max[1] = 0;
     assert_true(hearth_offer_fixture_finish(&f.offer));
     fake_coord_publish(&f, 5, 0.1f);
     fake_coord_offer(&f, 3);
