@@ -139,8 +139,7 @@ static void forward(hearth_decoder *d, const hearth_pass *p,
                     const int32_t *token) {
     if (d->norm_final.own) refresh_norms(d);
     for (size_t i = 0; i < p->n; i++) embed_row(d, p, token[i], i);
-    for (size_t l = 0; l < d->c->n_layers; l++)
-        hearth_layer__forward(d, p, l, false);
+    for (size_t l = 0; l < d->c->n_layers; l++) hearth_layer__forward(d, p, l);
 }
 
 /* h[k] = norm of the k-th supervised row; returns how many there are. */

@@ -38,6 +38,7 @@
 #include "common/status.h"
 
 #define HEARTH_DECODER_MAX_TOKENS ((size_t)1 << 22)
+#define HEARTH_DECODER_ROWS       ((size_t)64) /* tokens of a row-wise tile */
 
 typedef struct hearth_decoder hearth_decoder;
 
@@ -57,8 +58,13 @@ typedef struct {
     size_t max_context; /* positions of the key-value cache; 0: no cache */
     size_t n_workers;   /* >= hearth_pool_size of the pool used */
     bool dropout;       /* hearth_decoder_grad may be given dropout */
-    bool recompute;     /* keep only layer inputs and run each layer again in
-                           the backward pass: same gradients, less memory */
+    /* Less memory for more time; the gradients are the same bytes. */
+    size_t recompute; /* layers, from the lowest that is differentiated, that
+                         keep only their input and run again in the backward
+                         pass.  Never the last one: nothing overwrites what it
+                         shares before it is differentiated */
+    size_t mlp_rows;  /* tokens that the MLP handles at once, a multiple of
+                         HEARTH_DECODER_ROWS; 0: all */
 } hearth_decoder_shape;
 
 /* Bytes by purpose; total is their sum and what the arena needs. */
@@ -76,9 +82,9 @@ typedef struct {
 size_t hearth_decoder_bytes(const hearth_decoder_shape *s);
 
 /* Fill *out without allocating or reading a weight.
- * HEARTH_EINVAL  no model, no tokens or workers, an adapter in full mode, no
- *                adapter in LoRA mode, or one that does not fit the model
- *                (err names the module)
+ * HEARTH_EINVAL  no model, no tokens or workers, mlp_rows not a multiple, an
+ *                adapter in full mode, no adapter in LoRA mode, or one that
+ *                does not fit the model (err names the module)
  * HEARTH_EUNSUPPORTED full mode of a model with quantised weights
  * HEARTH_ETOOBIG more than HEARTH_DECODER_MAX_TOKENS tokens, a cache longer
  *                than the model's max_positions, or a size overflow */

@@ -46,8 +46,12 @@ void hearth_decoder__rows(const hearth_decoder *d, size_t n_tokens,
 }
 
 hearth_slot *hearth_decoder__slot(const hearth_decoder *d, size_t l) {
-    if (d->n_slots == 1 || l < d->lowest) return &d->slot[0];
-    return &d->slot[l - d->lowest];
+    size_t above = d->c->n_layers - 1 - l;
+    return &d->slot[above < d->n_slots ? above : d->n_slots - 1];
+}
+
+bool hearth_decoder__is_recomputed(const hearth_decoder *d, size_t l) {
+    return d->c->n_layers - 1 - l >= d->n_slots;
 }
 
 static size_t q_width(const hearth_decoder *d) {
@@ -212,39 +216,83 @@ static void add_block(hearth_decoder *d, const hearth_pass *p, size_t l,
         return;
     }
     hearth_linear__forward(d, p, l, target, x, kept, 0);
-    if (!y) return; /* the backward pass wants no more */
     hearth_norm__forward(d, post, p->n, width, kept, d->dn);
     memmove(y, residual, n * sizeof(*y));
     d->compute.kernels->accumulate(n, d->dn, y);
 }
 
-void hearth_layer__forward(hearth_decoder *d, const hearth_pass *p, size_t l,
-                           bool for_backward) {
+/* input[l] -> mid. */
+static void attention_forward(hearth_decoder *d, const hearth_pass *p, size_t l,
+                              const hearth_slot *s) {
     const hearth_layer *w = &d->layer[l];
     const hearth_real *x = d->input[l];
-    hearth_slot s = use_slot(d, p, l);
-    size_t width = d->c->hidden_size;
-    hearth_norm__forward(d, &w->norm[NORM_ATTN], p->n, width, x, d->h);
-    project(d, p, l, &s);
-    hearth_attention__forward(d, p, &s, window_of(d, l));
-    add_block(d, p, l, HEARTH_TARGET_O, s.o, &w->norm[POST_ATTN], s.o_out, x,
-              s.mid);
-    hearth_norm__forward(d, &w->norm[NORM_MLP], p->n, width, s.mid, d->h);
+    hearth_norm__forward(d, &w->norm[NORM_ATTN], p->n, d->c->hidden_size, x,
+                         d->h);
+    project(d, p, l, s);
+    hearth_attention__forward(d, p, s, window_of(d, l));
+    add_block(d, p, l, HEARTH_TARGET_O, s->o, &w->norm[POST_ATTN], s->o_out, x,
+              s->mid);
+}
+
+/* The part of a pass's rows that the MLP handles next; n is 0 after the last.
+ * Parts start at multiples of a row-wise tile, so that tiles and the sums of
+ * gradients are those of the whole. */
+static hearth_pass next_part(const hearth_decoder *d, const hearth_pass *p,
+                             size_t first) {
+    hearth_pass part = *p;
+    size_t left = p->n - first;
+    part.first = first;
+    part.n = left <= d->mlp_rows + HEARTH_MLP_TAIL ? left : d->mlp_rows;
+    return part;
+}
+
+/* A slot seen from the first row of a part on, as far as the MLP uses it. */
+static hearth_slot slot_of_part(const hearth_decoder *d, const hearth_slot *s,
+                                const hearth_pass *part) {
+    hearth_slot of = *s;
+    of.mid += part->first * d->c->hidden_size;
+    if (s->down_out) of.down_out += part->first * d->c->hidden_size;
+    if (s->part) return of;
+    if (s->g) of.g += part->first * d->c->ffn_size;
+    of.u += part->first * d->c->ffn_size;
+    return of;
+}
+
+/* mid -> gate and up. */
+static void into_mlp(hearth_decoder *d, const hearth_pass *part, size_t l,
+                     const hearth_slot *s) {
+    hearth_norm__forward(d, &d->layer[l].norm[NORM_MLP], part->n,
+                         d->c->hidden_size, s->mid, d->h);
     if (d->c->fused_gate_up) {
-        hearth_linear__forward(d, p, l, HEARTH_TARGET_GATE_UP, d->h, d->fused,
-                               0);
-        split_gate_up(d, p->n, s.g, s.u, 1);
+        hearth_linear__forward(d, part, l, HEARTH_TARGET_GATE_UP, d->h,
+                               d->fused, 0);
+        split_gate_up(d, part->n, s->g, s->u, 1);
     } else {
         if (d->c->mlp_kind != HEARTH_MLP_GELU)
-            hearth_linear__forward(d, p, l, HEARTH_TARGET_GATE, d->h, s.g, 0);
-        hearth_linear__forward(d, p, l, HEARTH_TARGET_UP, d->h, s.u, 0);
+            hearth_linear__forward(d, part, l, HEARTH_TARGET_GATE, d->h, s->g,
+                                   0);
+        hearth_linear__forward(d, part, l, HEARTH_TARGET_UP, d->h, s->u, 0);
     }
-    activate(d, p->n, &s);
-    if (for_backward && !w->norm[POST_MLP].w)
-        hearth_linear__inner(d, p, l, HEARTH_TARGET_DOWN, d->m);
-    else
-        add_block(d, p, l, HEARTH_TARGET_DOWN, d->m, &w->norm[POST_MLP],
-                  s.down_out, s.mid, for_backward ? NULL : d->input[l + 1]);
+}
+
+/* mid -> input[l + 1]. */
+static void mlp_forward(hearth_decoder *d, const hearth_pass *p, size_t l,
+                        const hearth_slot *s) {
+    hearth_pass part = next_part(d, p, 0);
+    for (; part.n; part = next_part(d, p, part.first + part.n)) {
+        hearth_slot of = slot_of_part(d, s, &part);
+        into_mlp(d, &part, l, &of);
+        activate(d, part.n, &of);
+        add_block(d, &part, l, HEARTH_TARGET_DOWN, d->m,
+                  &d->layer[l].norm[POST_MLP], of.down_out, of.mid,
+                  d->input[l + 1] + part.first * d->c->hidden_size);
+    }
+}
+
+void hearth_layer__forward(hearth_decoder *d, const hearth_pass *p, size_t l) {
+    hearth_slot s = use_slot(d, p, l);
+    attention_forward(d, p, l, &s);
+    mlp_forward(d, p, l, &s);
 }
 
 #define IN_ATTENTION (HEARTH_TARGETS_ATTN & ~HEARTH_TARGET_BIT(HEARTH_TARGET_O))
@@ -259,49 +307,87 @@ static bool any_adapted(const hearth_layer *w, uint32_t targets) {
     return false;
 }
 
-/* The gradient of a block's output before its norm: dx itself, or dn. */
+/* The gradient of a block's output before its norm: dy itself, or dn. */
 static const hearth_real *behind_post(hearth_decoder *d, size_t n,
                                       const hearth_norm *post,
-                                      const hearth_real *kept) {
+                                      const hearth_real *kept,
+                                      const hearth_real *dy) {
     size_t width = d->c->hidden_size;
-    if (!post->w) return d->dx;
+    if (!post->w) return dy;
     memset(d->dn, 0, n * width * sizeof(*d->dn));
-    hearth_norm__backward(d, post, n, width, kept, d->dx, d->dn);
+    hearth_norm__backward(d, post, n, width, kept, dy, d->dn);
     return d->dn;
+}
+
+/* Run a part of the MLP again for its backward pass.  down's output is wanted
+ * only where a norm follows it. */
+static void mlp_again(hearth_decoder *d, const hearth_pass *part, size_t l,
+                      const hearth_slot *s) {
+    const hearth_layer *w = &d->layer[l];
+    bool post = w->norm[POST_MLP].w;
+    into_mlp(d, part, l, s);
+    if (post || w->lora[HEARTH_TARGET_DOWN] || w->grad_w[HEARTH_TARGET_DOWN])
+        activate(d, part->n, s);
+    if (post)
+        hearth_linear__forward(d, part, l, HEARTH_TARGET_DOWN, d->m,
+                               s->down_out, 0);
+    else
+        hearth_linear__inner(d, part, l, HEARTH_TARGET_DOWN, d->m);
+}
+
+/* gate's and up's gradients (in s) -> dh, NULL: not wanted. */
+static void into_mlp_backward(hearth_decoder *d, const hearth_pass *part,
+                              size_t l, const hearth_slot *s, hearth_real *dh) {
+    if (d->c->fused_gate_up) {
+        split_gate_up(d, part->n, s->g, s->u, -1);
+        hearth_linear__backward(d, part, l, HEARTH_TARGET_GATE_UP, d->h,
+                                d->fused, dh, 0);
+        return;
+    }
+    bool gate = d->c->mlp_kind != HEARTH_MLP_GELU;
+    if (gate)
+        hearth_linear__backward(d, part, l, HEARTH_TARGET_GATE, d->h, s->g, dh,
+                                0);
+    hearth_linear__backward(d, part, l, HEARTH_TARGET_UP, d->h, s->u, dh, gate);
+}
+
+/* One part of mlp_backward; dx: its rows. */
+static void part_backward(hearth_decoder *d, const hearth_pass *part, size_t l,
+                          const hearth_slot *s, bool again, bool below,
+                          hearth_real *dx) {
+    const hearth_layer *w = &d->layer[l];
+    size_t width = d->c->hidden_size;
+    bool inner = below || any_adapted(w, INTO_MLP);
+    if (again)
+        mlp_again(d, part, l, s);
+    else if (w->lora[HEARTH_TARGET_DOWN] || w->grad_w[HEARTH_TARGET_DOWN])
+        activate(d, part->n, s);
+    const hearth_real *dy =
+        behind_post(d, part->n, &w->norm[POST_MLP], s->down_out, dx);
+    hearth_linear__backward(d, part, l, HEARTH_TARGET_DOWN, d->m, dy,
+                            inner ? d->dm : NULL, 0);
+    if (!inner) return;
+    rows_job j = {.d = d, .y = s->g, .z = s->u, .dy = d->dm};
+    hearth_decoder__rows(d, part->n, activate_back_rows, &j);
+    if (!again)
+        hearth_norm__forward(d, &w->norm[NORM_MLP], part->n, width, s->mid,
+                             d->h);
+    into_mlp_backward(d, part, l, s, below ? d->dh : NULL);
+    if (below)
+        hearth_norm__backward(d, &w->norm[NORM_MLP], part->n, width, s->mid,
+                              d->dh, dx);
 }
 
 /* dx: gradient of the output -> of mid.  below: is that wanted at all? */
 static void mlp_backward(hearth_decoder *d, const hearth_pass *p, size_t l,
                          const hearth_slot *s, bool below) {
-    const hearth_layer *w = &d->layer[l];
-    size_t width = d->c->hidden_size;
-    bool inner = below || any_adapted(w, INTO_MLP);
-    hearth_real *dh = below ? d->dh : NULL;
-    if (w->lora[HEARTH_TARGET_DOWN] || w->grad_w[HEARTH_TARGET_DOWN])
-        activate(d, p->n, s);
-    const hearth_real *dy =
-        behind_post(d, p->n, &w->norm[POST_MLP], s->down_out);
-    hearth_linear__backward(d, p, l, HEARTH_TARGET_DOWN, d->m, dy,
-                            inner ? d->dm : NULL, 0);
-    if (!inner) return;
-    rows_job j = {.d = d, .y = s->g, .z = s->u, .dy = d->dm};
-    hearth_decoder__rows(d, p->n, activate_back_rows, &j);
-    hearth_norm__forward(d, &w->norm[NORM_MLP], p->n, width, s->mid, d->h);
-    if (d->c->fused_gate_up) {
-        split_gate_up(d, p->n, s->g, s->u, -1);
-        hearth_linear__backward(d, p, l, HEARTH_TARGET_GATE_UP, d->h, d->fused,
-                                dh, 0);
-    } else {
-        bool gate = d->c->mlp_kind != HEARTH_MLP_GELU;
-        if (gate)
-            hearth_linear__backward(d, p, l, HEARTH_TARGET_GATE, d->h, s->g, dh,
-                                    0);
-        hearth_linear__backward(d, p, l, HEARTH_TARGET_UP, d->h, s->u, dh,
-                                gate);
+    bool again = s->part || hearth_decoder__is_recomputed(d, l);
+    hearth_pass part = next_part(d, p, 0);
+    for (; part.n; part = next_part(d, p, part.first + part.n)) {
+        hearth_slot of = slot_of_part(d, s, &part);
+        part_backward(d, &part, l, &of, again, below,
+                      d->dx + part.first * d->c->hidden_size);
     }
-    if (below)
-        hearth_norm__backward(d, &w->norm[NORM_MLP], p->n, width, s->mid, d->dh,
-                              d->dx);
 }
 
 /* dq, dk, dv through rotation, norms and projections. */
@@ -334,7 +420,8 @@ static void attention_backward(hearth_decoder *d, const hearth_pass *p,
                                size_t l, const hearth_slot *s, bool below) {
     const hearth_layer *w = &d->layer[l];
     bool inner = below || any_adapted(w, IN_ATTENTION);
-    const hearth_real *dy = behind_post(d, p->n, &w->norm[POST_ATTN], s->o_out);
+    const hearth_real *dy =
+        behind_post(d, p->n, &w->norm[POST_ATTN], s->o_out, d->dx);
     hearth_linear__backward(d, p, l, HEARTH_TARGET_O, s->o, dy,
                             inner ? d->d_o : NULL, 0);
     if (!inner) return;
@@ -348,8 +435,8 @@ static void attention_backward(hearth_decoder *d, const hearth_pass *p,
 void hearth_layer__backward(hearth_decoder *d, const hearth_pass *p, size_t l) {
     bool below = l > d->lowest || d->shape.mode == HEARTH_DECODER_FULL;
     bool attention = below || any_adapted(&d->layer[l], HEARTH_TARGETS_ATTN);
-    if (d->shape.recompute) hearth_layer__forward(d, p, l, true);
     const hearth_slot *s = hearth_decoder__slot(d, l);
+    if (hearth_decoder__is_recomputed(d, l)) attention_forward(d, p, l, s);
     mlp_backward(d, p, l, s, attention);
     if (attention) attention_backward(d, p, l, s, below);
 }

@@ -121,8 +121,11 @@ static void derive(hearth_decoder *d) {
         if (hearth_decoder__is_vector(&t)) d->n_vectors += t.rows;
     }
     d->n_slots = 1;
-    if (s->mode != HEARTH_DECODER_INFER && !s->recompute)
-        d->n_slots = c->n_layers - d->lowest;
+    if (s->mode != HEARTH_DECODER_INFER &&
+        s->recompute < c->n_layers - d->lowest)
+        d->n_slots = c->n_layers - d->lowest - s->recompute;
+    d->mlp_rows = s->mlp_rows && s->mlp_rows < s->max_tokens ? s->mlp_rows
+                                                             : s->max_tokens;
     d->aux_reals =
         max_size(hearth_attention__aux(d), hearth_cross_entropy__aux(d));
 }
@@ -150,10 +153,10 @@ hearth_status hearth_decoder__check(hearth_decoder *d,
     hearth_status st;
     *d = (hearth_decoder){.model = s->model, .shape = *s};
     if (!s->model || !s->max_tokens || !s->n_workers ||
-        s->n_workers > MAX_WORKERS)
+        s->n_workers > MAX_WORKERS || s->mlp_rows % HEARTH_DECODER_ROWS)
         return hearth_error_set(err, HEARTH_EINVAL,
-                                "a decoder needs a model, tokens and workers; "
-                                "fix the call");
+                                "a decoder needs a model, tokens and workers, "
+                                "and parts of whole tiles; fix the call");
     d->c = hearth_model_get_config(s->model);
     if (s->max_tokens > HEARTH_DECODER_MAX_TOKENS ||
         s->max_context > d->c->max_positions || d->c->hidden_size > TILE_REALS)
@@ -211,10 +214,18 @@ static size_t largest_rank(const hearth_decoder *d, uint32_t target) {
     return rank;
 }
 
-static void layout_slot(hearth_decoder *d, layout *b, hearth_slot *s) {
+/* Rows of the largest part of the MLP. */
+static size_t mlp_capacity(const hearth_decoder *d) {
+    return min_size(d->mlp_rows + HEARTH_MLP_TAIL, d->shape.max_tokens);
+}
+
+/* shared: by layers that recompute, so the MLP's rows are not kept. */
+static void layout_slot(hearth_decoder *d, layout *b, bool shared,
+                        hearth_slot *s) {
     const hearth_model_config *c = d->c;
     size_t n = d->shape.max_tokens, q = (size_t)c->n_heads * c->head_dim;
     size_t kv = (size_t)c->n_kv_heads * c->head_dim;
+    size_t rows = shared ? mlp_capacity(d) : n;
     s->q = reals(b, n, q);
     s->k = reals(b, n, kv);
     s->v = reals(b, n, kv);
@@ -232,8 +243,9 @@ static void layout_slot(hearth_decoder *d, layout *b, hearth_slot *s) {
         s->down_out = reals(b, n, c->hidden_size);
     }
     s->mid = reals(b, n, c->hidden_size);
-    if (c->mlp_kind != HEARTH_MLP_GELU) s->g = reals(b, n, c->ffn_size);
-    s->u = reals(b, n, c->ffn_size);
+    s->part = rows < n;
+    if (c->mlp_kind != HEARTH_MLP_GELU) s->g = reals(b, rows, c->ffn_size);
+    s->u = reals(b, rows, c->ffn_size);
     for (uint32_t t = 0; t < HEARTH_TARGET_COUNT; t++) {
         size_t rank = largest_rank(d, t);
         s->t[t] = rank ? reals(b, n, rank) : NULL;
@@ -248,7 +260,7 @@ static void layout_activations(hearth_decoder *d, layout *b) {
     hearth_real *turn = NULL;
     for (size_t i = 0; i < d->n_slots; i++) {
         hearth_slot s = {0};
-        layout_slot(d, b, &s);
+        layout_slot(d, b, i + 1 == d->n_slots, &s);
         if (d->slot) d->slot[i] = s;
     }
     if (d->lowest) turn = reals(b, n, width);
@@ -259,30 +271,47 @@ static void layout_activations(hearth_decoder *d, layout *b) {
     }
 }
 
+/* qkv: width of queries, keys and values together. */
+static void layout_fused(hearth_decoder *d, layout *b, size_t qkv) {
+    size_t attention = 0, mlp = 0;
+    if (d->c->fused_qkv &&
+        !hearth_size_mul(d->shape.max_tokens, qkv, &attention))
+        b->failed = true;
+    if (d->c->fused_gate_up &&
+        !hearth_size_mul(mlp_capacity(d), 2 * (size_t)d->c->ffn_size, &mlp))
+        b->failed = true;
+    if (attention || mlp) d->fused = reals(b, max_size(attention, mlp), 1);
+}
+
+static bool is_of_mlp(uint32_t target) {
+    return target == HEARTH_TARGET_GATE || target == HEARTH_TARGET_UP ||
+           target == HEARTH_TARGET_DOWN || target == HEARTH_TARGET_GATE_UP;
+}
+
 static void layout_scratch(hearth_decoder *d, layout *b) {
     const hearth_model_config *c = d->c;
     const hearth_adapter *a = d->shape.adapter;
     size_t n = d->shape.max_tokens, q = (size_t)c->n_heads * c->head_dim;
-    size_t kv = (size_t)c->n_kv_heads * c->head_dim, rank = 0, in = 0;
+    size_t kv = (size_t)c->n_kv_heads * c->head_dim, rank = 0, dropped = 0;
+    size_t rows = mlp_capacity(d);
     for (size_t i = 0; a && i < a->n_pairs; i++) {
+        size_t of = is_of_mlp(a->pair[i].target) ? rows : n, reals_of;
         rank = max_size(rank, a->pair[i].rank);
-        in = max_size(in, a->pair[i].in);
+        if (!hearth_size_mul(of, a->pair[i].in, &reals_of)) b->failed = true;
+        dropped = max_size(dropped, reals_of);
     }
     d->aux = reals(b, d->shape.n_workers, d->aux_reals);
     d->compute.tile = reals(b, d->shape.n_workers, TILE_REALS);
     d->h = reals(b, n, c->hidden_size);
-    d->m = reals(b, n, c->ffn_size);
+    d->m = reals(b, rows, c->ffn_size);
     if (c->sandwich) d->dn = reals(b, n, c->hidden_size);
-    if (c->fused_qkv || c->fused_gate_up)
-        d->fused = reals(b, n,
-                         max_size(c->fused_qkv ? q + 2 * kv : 0,
-                                  c->fused_gate_up ? 2 * c->ffn_size : 0));
+    layout_fused(d, b, q + 2 * kv);
     d->row = take(b, n, sizeof(*d->row));
     d->row_loss = take(b, n, sizeof(*d->row_loss));
     d->row_lse = reals(b, n, 1);
     d->row_hit = take(b, n, 1);
     if (d->shape.mode == HEARTH_DECODER_INFER) return;
-    d->dm = reals(b, n, c->ffn_size);
+    d->dm = reals(b, rows, c->ffn_size);
     d->dx = reals(b, n, c->hidden_size);
     d->dh = reals(b, n, c->hidden_size);
     d->dq = reals(b, n, q);
@@ -290,7 +319,7 @@ static void layout_scratch(hearth_decoder *d, layout *b) {
     d->dv = reals(b, n, kv);
     d->d_o = reals(b, n, q);
     if (rank) d->dt = reals(b, n, rank);
-    if (d->shape.dropout && in) d->xd = reals(b, n, in);
+    if (d->shape.dropout && dropped) d->xd = reals(b, dropped, 1);
 }
 
 static void layout_cache(hearth_decoder *d, layout *b) {

@@ -13,7 +13,9 @@
 #include "client/train/weight.h"
 #include "client/train/weight_private.h"
 
-#define HEARTH_DECODER_ROWS ((size_t)64) /* tokens of one row-wise tile */
+/* The MLP's last part takes up to so many rows more, so that none has a
+ * handful of tokens, which the products treat in another way. */
+#define HEARTH_MLP_TAIL ((size_t)16)
 
 /* One adapted module; grad_a NULL when A is frozen, both NULL in inference. */
 typedef struct {
@@ -57,13 +59,17 @@ typedef struct {
     hearth_real *mid;              /* [T, D] after attention */
     hearth_real *g;                /* [T, F] gate, before silu */
     hearth_real *u;                /* [T, F] up */
+    bool part;                     /* g, u hold one part of the tokens only */
     hearth_real *t[HEARTH_TARGET_COUNT]; /* [T, rank] x A^T of adapters */
 } hearth_slot;
 
 /* Where the pass is: the documents, and where they lie in the key-value
  * rows. */
 typedef struct {
-    size_t n; /* tokens */
+    size_t n;     /* tokens */
+    size_t first; /* of a part: rows of the pass before it.  x, y and dy of a
+                     part start at its first row; the documents and the slot's
+                     t are those of the whole pass */
     size_t n_docs;
     const uint32_t *doc_start;     /* [n_docs + 1] */
     const uint32_t *position;      /* [n]; NULL: past, past + 1, .. */
@@ -84,7 +90,9 @@ struct hearth_decoder {
     size_t vocab_rows; /* rows of the head handled at once */
 
     size_t lowest;       /* first layer that is differentiated; L: none */
-    size_t n_slots;      /* L - lowest when kept, else 1 */
+    size_t n_slots;      /* of layers from the last down; those below share
+                            the last slot */
+    size_t mlp_rows;     /* tokens of one part of the MLP */
     hearth_layer *layer; /* [L] */
     hearth_slot *slot;   /* [n_slots] */
     hearth_real **input; /* [L + 1] residual stream into each layer, [T, D] */
@@ -100,8 +108,8 @@ struct hearth_decoder {
                                      that slide, where their base differs */
     size_t n_positions;
     hearth_real *h;         /* [T, D] normed input; rows for the head */
-    hearth_real *m;         /* [T, F] silu(gate) up */
-    hearth_real *dm;        /* [T, F]; its first rows serve attention too */
+    hearth_real *m;         /* [R, F] silu(gate) up; R: see mlp_capacity */
+    hearth_real *dm;        /* [R, F] */
     hearth_real *dx;        /* [T, D] gradient of the residual stream */
     hearth_real *dh;        /* [T, D] gradient of a normed input */
     hearth_real *dq;        /* [T, Q] */
@@ -110,7 +118,7 @@ struct hearth_decoder {
     hearth_real *dn;        /* [T, D] behind a sandwich norm */
     hearth_real *fused;     /* [T, Q + 2 KV or 2 F] of fused linears */
     hearth_real *dt;        /* [T, largest rank] */
-    hearth_real *xd;        /* [T, largest input] dropped-out input */
+    hearth_real *xd;        /* [T, largest input] dropped-out input; [R, F] */
     uint32_t *row;          /* [T] supervised rows */
     double *row_loss;       /* [T] */
     hearth_real *row_lse;   /* [T] */
@@ -150,15 +158,14 @@ bool hearth_decoder__layout(hearth_decoder *d, hearth_arena *arena,
  * kept converted, fill tables and the list of parameters. */
 void hearth_decoder__bind(hearth_decoder *d);
 
-/* decoder_layer.c: input[l] -> input[l + 1].  for_backward: what the backward
- * pass reads is in the slot afterwards, and the output is left out. */
-void hearth_layer__forward(hearth_decoder *d, const hearth_pass *p, size_t l,
-                           bool for_backward);
+/* decoder_layer.c: input[l] -> input[l + 1]. */
+void hearth_layer__forward(hearth_decoder *d, const hearth_pass *p, size_t l);
 /* dx [T, D] in place: gradient of the layer's output -> of its input. */
 void hearth_layer__backward(hearth_decoder *d, const hearth_pass *p, size_t l);
 
-/* The slot of a layer. */
+/* The slot of a layer; and was it overwritten since the forward pass? */
 hearth_slot *hearth_decoder__slot(const hearth_decoder *d, size_t l);
+bool hearth_decoder__is_recomputed(const hearth_decoder *d, size_t l);
 
 /* lora_layer.c: y[T, out] = x[T, in] W^T (+ y when add) + adapter. */
 void hearth_linear__forward(hearth_decoder *d, const hearth_pass *p, size_t l,

@@ -31,7 +31,7 @@ static size_t find_doc(const hearth_pass *p, size_t i) {
     return lo;
 }
 
-/* out = in * mask / (1 - p) for one row.  Element e of a document draws word
+/* out = in * mask / (1 - p) for row i of p.  Element e of a document draws word
  * e % 4 of the block e / 4, so a row's mask does not depend on packing.
  * (layer 8 + target is one number a module: target 8, gate_up, exists only
  * where target 0 does not.) */
@@ -44,8 +44,8 @@ static void drop_row(const hearth_lora_pair *pair, const hearth_pass *p,
     uint32_t word[4] = {0};
     uint32_t limit = (uint32_t)((double)dr->p * 4294967296.0);
     hearth_real keep = (hearth_real)(1.0 / (1.0 - (double)dr->p));
-    size_t doc = find_doc(p, i);
-    uint64_t e = (uint64_t)(i - p->doc_start[doc]) * pair->in;
+    size_t row = p->first + i, doc = find_doc(p, row);
+    uint64_t e = (uint64_t)(row - p->doc_start[doc]) * pair->in;
     for (size_t c = 0; c < pair->in; c++, e++) {
         if (c == 0 || e % 4 == 0) {
             uint64_t block = e / 4;
@@ -92,6 +92,14 @@ static void bias_rows(void *ud, size_t first, size_t n) {
         j->d->compute.kernels->accumulate(j->out, j->bias, j->y + i * j->out);
 }
 
+/* Where t of the first row of p lies. */
+static hearth_real *inner_rows(const hearth_decoder *d, const hearth_pass *p,
+                               size_t l, hearth_target target) {
+    const hearth_lora_pair *pair = d->layer[l].lora[target];
+    hearth_real *t = hearth_decoder__slot(d, l)->t[target];
+    return pair ? t + p->first * pair->rank : NULL;
+}
+
 void hearth_linear__forward(hearth_decoder *d, const hearth_pass *p, size_t l,
                             hearth_target target, const hearth_real *x,
                             hearth_real *y, int add) {
@@ -104,7 +112,7 @@ void hearth_linear__forward(hearth_decoder *d, const hearth_pass *p, size_t l,
                      .p = p,
                      .pair = d->layer[l].lora[target],
                      .x = x,
-                     .t = hearth_decoder__slot(d, l)->t[target],
+                     .t = inner_rows(d, p, l, target),
                      .y = y};
     if (j.pair) hearth_decoder__rows(d, p->n, forward_rows, &j);
 }
@@ -115,7 +123,7 @@ void hearth_linear__inner(hearth_decoder *d, const hearth_pass *p, size_t l,
                      .p = p,
                      .pair = d->layer[l].lora[target],
                      .x = x,
-                     .t = hearth_decoder__slot(d, l)->t[target]};
+                     .t = inner_rows(d, p, l, target)};
     if (j.pair) hearth_decoder__rows(d, p->n, forward_rows, &j);
 }
 
@@ -184,7 +192,7 @@ void hearth_linear__backward(hearth_decoder *d, const hearth_pass *p, size_t l,
                          .pair = layer->lora[target],
                          .x = x,
                          .dy = dy,
-                         .t = hearth_decoder__slot(d, l)->t[target],
+                         .t = inner_rows(d, p, l, target),
                          .dx = dx};
         adapter_backward(d, &j);
     }

@@ -20,7 +20,9 @@
 _Static_assert(HEARTH_PANEL_DEPTH *(HEARTH_PANEL_MAX + BLOCK) <= TILE_REALS,
                "a panel and the rows that it is packed from fit in a tile");
 #endif
-#define GRAD_BLOCK ((size_t)64) /* rows of dW in one tile */
+#define GRAD_BLOCK  ((size_t)64)  /* rows of dW in one tile */
+#define GRAD_TOKENS ((size_t)64)  /* of one sum of a thin gradient */
+#define GRAD_THIN   ((size_t)256) /* its shorter side at most */
 
 /* One product, cut by tokens and by outputs. */
 typedef struct {
@@ -405,8 +407,9 @@ void hearth_weight_backward(const hearth_compute *c, const hearth_weight *w,
     multiply(&p);
 }
 
-/* c[M, N] += scale a[T, M]^T b[T, N]: rows of c cut into tiles; all tokens in
- * one product, so that no partial sums exist. */
+/* c[M, N] += scale a[T, M]^T b[T, N]: rows of c cut into tiles.  A thin c, an
+ * adapter's, is summed over runs of tokens in order, so that a caller who comes
+ * with one run after the other gets the same bytes. */
 typedef struct {
     const hearth_compute *c;
     size_t m, n, n_tokens;
@@ -419,9 +422,14 @@ typedef struct {
 static void gradient_tile(void *ud, size_t i, size_t worker) {
     const gradient *g = ud;
     size_t r0 = i * GRAD_BLOCK, n_r = min_size(GRAD_BLOCK, g->m - r0);
+    bool thin = min_size(g->m, g->n) <= GRAD_THIN;
+    size_t tokens = thin ? GRAD_TOKENS : g->n_tokens;
     (void)worker;
-    g->c->kernels->gemm_tn(n_r, g->n, g->n_tokens, g->scale, g->a + r0, g->lda,
-                           g->b, g->ldb, 1, g->out + r0 * g->n, g->n);
+    for (size_t t = 0; t < g->n_tokens; t += tokens)
+        g->c->kernels->gemm_tn(n_r, g->n, min_size(tokens, g->n_tokens - t),
+                               g->scale, g->a + t * g->lda + r0, g->lda,
+                               g->b + t * g->ldb, g->ldb, 1, g->out + r0 * g->n,
+                               g->n);
 }
 
 void hearth_dense_gradient(const hearth_compute *c, size_t m, size_t n,

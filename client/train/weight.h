@@ -57,7 +57,8 @@ void hearth_weight_backward(const hearth_compute *c, const hearth_weight *w,
                             hearth_real *dx, size_t lddx, int add);
 
 /* out[m, n] += scale a[T, m]^T b[T, n]: the gradient of a dense weight or of
- * an adapter's factor. */
+ * an adapter's factor.  Where m or n is at most 256, calls over runs of 64
+ * tokens, in order, give the same bytes as one call. */
 void hearth_dense_gradient(const hearth_compute *c, size_t m, size_t n,
                            size_t n_tokens, hearth_real scale,
                            const hearth_real *a, size_t lda,

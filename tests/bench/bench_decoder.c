@@ -131,9 +131,9 @@ int main(int argc, char **argv) {
     shape.adapter = a;
     shape.mode = HEARTH_DECODER_LORA;
     report("lora", &shape, pool, k, &s, 4);
-    shape.recompute = true;
+    shape.recompute = SIZE_MAX;
     report("lora_recompute", &shape, pool, k, &s, 4);
-    shape.recompute = false;
+    shape.recompute = 0;
     shape.adapter = NULL;
     shape.mode = HEARTH_DECODER_FULL;
     report("full", &shape, pool, k, &s, 6);

@@ -264,10 +264,11 @@ static void check_gradients(hearth_adapter *a, const char *prefix, double loss,
         engine e;
         double worst = 0;
         engine_open(&e,
-                    (hearth_decoder_shape){.adapter = a,
-                                           .mode = a ? HEARTH_DECODER_LORA
-                                                     : HEARTH_DECODER_FULL,
-                                           .recompute = recompute},
+                    (hearth_decoder_shape){
+                        .adapter = a,
+                        .mode = a ? HEARTH_DECODER_LORA : HEARTH_DECODER_FULL,
+                        .recompute = recompute ? SIZE_MAX : 0,
+                        .mlp_rows = recompute ? 64 : 0},
                     1, k);
         if (a) use_unrounded_factors(&e, a);
         hearth_decoder_zero_grad(e.dec);

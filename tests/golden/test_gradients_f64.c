@@ -47,12 +47,12 @@ static void check(const hearth_model *m, hearth_adapter *a, bool recompute,
     const hearth_model_config *c = hearth_model_get_config(m);
     tiny_stream_make(&t, lengths, 3, c->vocab_size, 3);
     tiny_engine_open(&e,
-                     (hearth_decoder_shape){.model = m,
-                                            .adapter = a,
-                                            .mode = a ? HEARTH_DECODER_LORA
-                                                      : HEARTH_DECODER_FULL,
-                                            .recompute = recompute,
-                                            .dropout = dropout != NULL},
+                     (hearth_decoder_shape){
+                         .model = m,
+                         .adapter = a,
+                         .mode = a ? HEARTH_DECODER_LORA : HEARTH_DECODER_FULL,
+                         .recompute = recompute ? SIZE_MAX : 0,
+                         .dropout = dropout != NULL},
                      NULL, hearth_kernels_reference());
     const hearth_params *ps = hearth_decoder_params(e.dec);
     disturb_vectors(ps);

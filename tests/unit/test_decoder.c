@@ -136,7 +136,7 @@ static void gradient_is_the_same_for_threads_and_recompute(void **state) {
             hearth_loss l;
             size_t n;
             hearth_decoder_shape s = shape(a);
-            s.recompute = i >= 4;
+            s.recompute = i >= 4 ? SIZE_MAX : 0;
             assert_ok(hearth_pool_open(&pool, 1 + 2 * (i % 4), NULL, NULL));
             float *g = gradient(s, pool, hearth_kernels_default(), &ts.stream,
                                 &drop, &l, &n);
@@ -515,18 +515,36 @@ static void memory_that_is_too_small_is_refused(void **state) {
 }
 
 static void recompute_and_inference_need_less(void **state) {
-    hearth_decoder_sizes kept, again, infer;
+    hearth_decoder_sizes kept, one, again, same, whole, parts, infer;
     (void)state;
     hearth_adapter *a = adapter(HEARTH_TARGETS_QV, 0, false);
     hearth_decoder_shape s = shape(a);
     s.max_tokens = 64;
     s.n_workers = 1;
     assert_ok(hearth_decoder_plan(&s, &kept, NULL));
-    s.recompute = true;
+    s.recompute = 1;
+    assert_ok(hearth_decoder_plan(&s, &one, NULL));
+    s.recompute = 2; /* of three layers: the last one never does */
     assert_ok(hearth_decoder_plan(&s, &again, NULL));
+    s.recompute = SIZE_MAX;
+    assert_ok(hearth_decoder_plan(&s, &same, NULL));
+    assert_memory_equal(&same, &again, sizeof(again));
+    s.max_tokens = 256;
+    assert_ok(hearth_decoder_plan(&s, &whole, NULL));
+    s.mlp_rows = 64;
+    assert_ok(hearth_decoder_plan(&s, &parts, NULL));
+    s.mlp_rows = 256; /* the same as all */
+    assert_ok(hearth_decoder_plan(&s, &same, NULL));
+    assert_memory_equal(&same, &whole, sizeof(whole));
+    s.max_tokens = 64;
+    s.mlp_rows = 0;
     s.mode = HEARTH_DECODER_INFER;
     assert_ok(hearth_decoder_plan(&s, &infer, NULL));
     assert_true(again.activations * 2 < kept.activations);
+    assert_int_equal(kept.activations - one.activations,
+                     one.activations - again.activations);
+    assert_true(parts.activations < whole.activations);
+    assert_true(parts.scratch < whole.scratch);
     assert_true(infer.activations < again.activations);
     assert_int_equal(infer.gradients, hearth_arena_need(1, 4));
     hearth_adapter_free(a);

@@ -59,9 +59,10 @@ typedef struct {
 } result;
 
 /* LoRA (with dropout where given), or full mode without an adapter. */
-static result gradient(const family *f, bool full, bool recompute,
-                       hearth_pool *pool, const hearth_kernels *k,
-                       const hearth_stream *s, const hearth_dropout *drop) {
+static result gradient_of(const family *f, bool full, size_t recompute,
+                          size_t mlp_rows, hearth_pool *pool,
+                          const hearth_kernels *k, const hearth_stream *s,
+                          const hearth_dropout *drop) {
     tiny_engine e;
     result r;
     hearth_decoder_shape shape = {.model = f->model,
@@ -69,6 +70,7 @@ static result gradient(const family *f, bool full, bool recompute,
                                   .mode = full ? HEARTH_DECODER_FULL
                                                : HEARTH_DECODER_LORA,
                                   .recompute = recompute,
+                                  .mlp_rows = mlp_rows,
                                   .dropout = drop != NULL};
     tiny_engine_open(&e, shape, pool, k);
     disturb(e.dec);
@@ -81,6 +83,12 @@ static result gradient(const family *f, bool full, bool recompute,
     memcpy(r.grad, p->param[0].grad, r.n * sizeof(*r.grad));
     tiny_engine_close(&e);
     return r;
+}
+
+static result gradient(const family *f, bool full, hearth_pool *pool,
+                       const hearth_kernels *k, const hearth_stream *s,
+                       const hearth_dropout *drop) {
+    return gradient_of(f, full, 0, 0, pool, k, s, drop);
 }
 
 static double distance(const float *a, const float *b, size_t n) {
@@ -107,7 +115,7 @@ static void packed_is_the_sum_of_documents(void **state) {
         double sum = 0;
         open_family(&f, tiny_family[i / 2].config);
         const tiny_stream *t = &f.ts;
-        result all = gradient(&f, full, false, NULL, k, &t->stream, NULL);
+        result all = gradient(&f, full, NULL, k, &t->stream, NULL);
         float *added = calloc(all.n, sizeof(*added));
         assert_non_null(added);
         for (uint32_t d = 0; d < N_DOCS; d++) {
@@ -116,7 +124,7 @@ static void packed_is_the_sum_of_documents(void **state) {
             hearth_stream s = {start[1],         1,
                                t->token + at,    start,
                                t->position + at, t->label + at};
-            result one = gradient(&f, full, false, NULL, k, &s, NULL);
+            result one = gradient(&f, full, NULL, k, &s, NULL);
             for (size_t e = 0; e < all.n; e++) added[e] += one.grad[e];
             sum += one.loss.loss_sum;
             free(one.grad);
@@ -132,19 +140,22 @@ static void packed_is_the_sum_of_documents(void **state) {
     }
 }
 
-static void gradient_is_the_same_for_threads_and_recompute(void **state) {
+/* Nothing kept, something, all; the MLP at once or in parts. */
+static void gradient_is_the_same_for_threads_and_plans(void **state) {
     static const size_t threads[] = {1, 2, 3, 7};
+    static const size_t recompute[] = {0, 1, SIZE_MAX};
     (void)state;
     for (size_t i = 0; i < TINY_FAMILIES * 2; i++) {
         family f;
         hearth_dropout drop = {0.25f, 3, 1, 40};
         float *first = NULL;
         open_family(&f, tiny_family[i / 2].config);
-        for (size_t run = 0; run < 8; run++) {
+        for (size_t run = 0; run < 12; run++) {
             hearth_pool *pool = NULL;
             assert_ok(hearth_pool_open(&pool, threads[run % 4], NULL, NULL));
-            result r = gradient(&f, i % 2, run >= 4, pool,
-                                hearth_kernels_default(), &f.ts.stream, &drop);
+            result r = gradient_of(
+                &f, i % 2, recompute[run / 4], run % 2 ? 64 : 0, pool,
+                hearth_kernels_default(), &f.ts.stream, &drop);
             if (first) {
                 assert_memory_equal(r.grad, first, r.n * sizeof(*first));
                 free(r.grad);
@@ -163,9 +174,9 @@ static void reference_and_default_kernels_agree(void **state) {
     for (size_t i = 0; i < TINY_FAMILIES * 2; i++) {
         family f;
         open_family(&f, tiny_family[i / 2].config);
-        result a = gradient(&f, i % 2, false, NULL, hearth_kernels_default(),
+        result a = gradient(&f, i % 2, NULL, hearth_kernels_default(),
                             &f.ts.stream, NULL);
-        result b = gradient(&f, i % 2, false, NULL, hearth_kernels_reference(),
+        result b = gradient(&f, i % 2, NULL, hearth_kernels_reference(),
                             &f.ts.stream, NULL);
         /* seen: below 2e-5 */
         expect_near("the kernel sets' gradient", tiny_family[i / 2].name,
@@ -321,10 +332,10 @@ static void quantised_weights_give_what_their_values_give(void **state) {
         assert_int_equal(hearth_decoder_plan(&full, &sizes, &err),
                          HEARTH_EUNSUPPORTED);
         const hearth_kernels *k = hearth_kernels_default();
-        result a = gradient(&f, false, false, NULL, k, &f.ts.stream, NULL);
+        result a = gradient(&f, false, NULL, k, &f.ts.stream, NULL);
         hearth_model *quantised = f.model;
         f.model = dense_twin(quantised, folder);
-        result b = gradient(&f, false, false, NULL, k, &f.ts.stream, NULL);
+        result b = gradient(&f, false, NULL, k, &f.ts.stream, NULL);
         expect_near("the quantised gradient", config[i],
                     distance(a.grad, b.grad, a.n), 1e-5);
         free(a.grad);
@@ -337,7 +348,7 @@ static void quantised_weights_give_what_their_values_give(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(packed_is_the_sum_of_documents),
-        cmocka_unit_test(gradient_is_the_same_for_threads_and_recompute),
+        cmocka_unit_test(gradient_is_the_same_for_threads_and_plans),
         cmocka_unit_test(reference_and_default_kernels_agree),
         cmocka_unit_test(extend_equals_logits),
         cmocka_unit_test(a_token_reaches_as_far_as_the_windows),
