@@ -2,8 +2,8 @@
 /* client/cli/cmd_plan.c - `hearth plan`: what a run holds and how long it
  * takes, before it runs.
  *
- * Time is an estimate: floating-point operations of a step over the speed of
- * the kernels, measured here for a moment on a product of the model's shape. */
+ * Time is an estimate: multiply-adds of the chosen plan over the speed of the
+ * kernels, measured here for a moment on a product of the model's shape. */
 #include <string.h>
 
 #include "client/cli/train_flags.h"
@@ -20,64 +20,61 @@ typedef struct {
     hearth_train_config cfg;
 } planning;
 
-/* Operations a second of one thread on [M, K] x [K, N]. */
-static double measure_speed(const hearth_kernels *k, size_t hidden) {
-    const size_t m = 64, side = hidden < 1024 ? hidden : 1024;
+/* One product on every thread at once, as training does. */
+typedef struct {
+    const hearth_kernels *k;
+    size_t rows, side;
+    const float *w; /* [side, side] */
+    float *x;       /* [n_threads][rows, side], y behind */
+} speed_job;
+
+static void multiply(void *ud, size_t tile, size_t worker) {
+    const speed_job *j = ud;
+    float *x = j->x + tile * 2 * j->rows * j->side;
+    (void)worker;
+    j->k->gemm_nt(j->rows, j->side, j->side, 1.0f, x, j->side, j->w, j->side, 0,
+                  x + j->rows * j->side, j->side);
+}
+
+/* Multiply-adds a second of all threads. */
+static double measure_speed(const hearth_kernels *k, hearth_pool *pool,
+                            size_t hidden) {
+    speed_job j = {.k = k, .rows = 64, .side = hidden < 512 ? hidden : 512};
+    size_t n = hearth_pool_size(pool);
     hearth_clock clock = hearth_clock_system();
-    float *x = hearth_mem_array(NULL, side * (side + 2 * m), sizeof(float));
+    float *all = hearth_mem_array(NULL, j.side * (j.side + 2 * n * j.rows),
+                                  sizeof(*all));
     uint64_t runs = 0;
-    if (!x) return 0.0;
+    if (!all) return 0.0;
+    memset(all, 0, j.side * (j.side + 2 * n * j.rows) * sizeof(*all));
+    j.w = all;
+    j.x = all + j.side * j.side;
+    hearth_pool_run(pool, n, multiply, &j); /* warm */
     int64_t from = hearth_clock_mono(&clock), now;
     do {
-        k->gemm_nt(m, side, side, 1.0f, x, side, x + m * side, side, 0,
-                   x + (m + side) * side, side);
-        runs++;
+        hearth_pool_run(pool, n, multiply, &j);
+        runs += n;
         now = hearth_clock_mono(&clock);
-    } while (now - from < 60);
-    hearth_mem_free(NULL, x);
-    return 2.0 * (double)m * (double)side * (double)side * (double)runs /
+    } while (now - from < 40);
+    hearth_mem_free(NULL, all);
+    return (double)(j.rows * j.side * j.side) * (double)runs /
            ((double)(now - from) / 1000.0);
 }
 
-/* 2 operations a weight and token forward, 2 for dx, 2 more for dW in mode
- * full. */
-static double seconds_per_epoch(const planning *p, uint64_t tokens) {
+/* What the chosen plan multiplies, layers that are done again included. */
+static double seconds_per_epoch(const planning *p, const hearth_memplan *plan,
+                                uint64_t tokens) {
     const hearth_model_config *c = hearth_model_get_config(p->f.wb.model);
-    double weights = (double)hearth_model_config_parameters(c);
-    double speed = measure_speed(p->f.wb.kernels, c->hidden_size) *
-                   (double)hearth_pool_size(p->f.wb.pool);
-    double per_token = weights * (p->cfg.mode == HEARTH_TRAIN_FULL ? 6.0 : 4.0);
-    return speed > 0 ? per_token * (double)tokens / speed : 0.0;
-}
-
-static bool fits(const planning *p, size_t seq, size_t budget) {
-    hearth_memplan m;
-    hearth_train_config cfg = p->cfg;
-    cfg.seq = seq;
-    cfg.memory_budget = budget;
-    return hearth_trainer_plan_sizes(&m, p->f.wb.model, p->f.wb.adapter,
-                                     (size_t)p->records, &cfg, p->f.wb.pool,
-                                     NULL) == HEARTH_OK;
-}
-
-/* The longest --seq whose plan is within the budget; 0: none is. */
-static size_t longest_seq(const planning *p, size_t budget) {
-    size_t lo = 8, hi = hearth_model_get_config(p->f.wb.model)->max_positions;
-    if (!fits(p, lo, budget)) return 0;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo + 1) / 2;
-        if (fits(p, mid, budget))
-            lo = mid;
-        else
-            hi = mid - 1;
-    }
-    return lo;
+    double speed = measure_speed(p->f.wb.kernels, p->f.wb.pool, c->hidden_size);
+    return speed > 0 ? plan->choice.work * (double)tokens / speed : 0.0;
 }
 
 static void show(planning *p, const hearth_memplan *plan, uint64_t tokens) {
     size_t budget = (size_t)p->f.memory_budget;
-    size_t seq = longest_seq(p, budget);
-    double s = seconds_per_epoch(p, tokens);
+    size_t seq =
+        hearth_trainer_longest_seq(p->f.wb.model, p->f.wb.adapter,
+                                   (size_t)p->records, &p->cfg, p->f.wb.pool);
+    double s = seconds_per_epoch(p, plan, tokens);
     char text[32];
     hearth_train_flags_show_plan(p->cli, plan, budget, true);
     hearth_event_begin(p->cli, "estimate");

@@ -21,6 +21,7 @@ typedef struct {
     hearth_dataset *ds, *valid;
     hearth_trainer *t;
     hearth_meminfo mem;
+    uint64_t private_at_open; /* private memory before the run's own */
     hearth_clock clock;
     int64_t started_ms;
     uint64_t start_tokens; /* of the run before --resume */
@@ -74,6 +75,7 @@ static void show_step(training *r, const hearth_train_event *ev) {
     hearth_event_u64(r->cli, "records", ev->records);
     hearth_event_f64(r->cli, "seconds", s);
     hearth_event_f64(r->cli, "tokens_per_second", rate);
+    hearth_event_u64(r->cli, "private_bytes", r->mem.private_now);
     hearth_event_end(r->cli);
     (void)snprintf(text, sizeof(text), "loss %.4f, %.0f tokens/s", ev->loss,
                    rate);
@@ -99,8 +101,8 @@ static void show_eval(training *r, const hearth_eval_result *e) {
 static void show_done(training *r) {
     double s = seconds_since(r);
     double rate = s > 0 ? (double)(r->tokens - r->start_tokens) / s : 0.0;
-    char peak[32], plan[32];
-    hearth_meminfo_sample(&r->mem, 1);
+    char peak[32], plan[32], file[32], rss[32];
+    hearth_meminfo_sample(&r->mem, true);
     size_t planned = hearth_trainer_memplan(r->t)->private_bytes;
     hearth_event_begin(r->cli, "done");
     hearth_event_u64(r->cli, "steps", r->steps);
@@ -111,16 +113,21 @@ static void show_done(training *r) {
     hearth_event_u64(r->cli, "file_resident_peak", r->mem.file_peak);
     hearth_event_u64(r->cli, "rss_peak", r->mem.rss_peak);
     hearth_event_u64(r->cli, "plan_bytes", planned);
+    hearth_event_u64(r->cli, "private_at_open", r->private_at_open);
+    hearth_event_u64(r->cli, "open_bytes",
+                     hearth_trainer_memplan(r->t)->open_bytes);
     hearth_event_str(r->cli, "out", r->out);
     hearth_event_end(r->cli);
     hearth_cli_say(
         r->cli,
-        "%s: %llu step%s, %llu tokens in %.1f s (%.0f tokens/s), %s of %s "
-        "planned",
+        "%s: %llu step%s, %llu tokens in %.1f s (%.0f tokens/s); %s of %s "
+        "planned, %s of the model's file in memory, %s in all",
         r->out, (unsigned long long)r->steps, r->steps == 1 ? "" : "s",
         (unsigned long long)r->tokens, s, rate,
         hearth_memplan_format((size_t)r->mem.private_peak, peak, sizeof(peak)),
-        hearth_memplan_format(planned, plan, sizeof(plan)));
+        hearth_memplan_format(planned, plan, sizeof(plan)),
+        hearth_memplan_format((size_t)r->mem.file_peak, file, sizeof(file)),
+        hearth_memplan_format((size_t)r->mem.rss_peak, rss, sizeof(rss)));
 }
 
 /* ---- the run ---- */
@@ -139,10 +146,18 @@ static hearth_status save(training *r, hearth_error *err) {
     return st;
 }
 
+/* While an evaluation holds its buffers. */
+static void look(void *ud, uint64_t done, uint64_t total) {
+    (void)done;
+    (void)total;
+    hearth_meminfo_sample(ud, false);
+}
+
 /* Evaluate; with --keep-best, save when it is the best so far. */
 static hearth_status validate(training *r, hearth_error *err) {
     hearth_eval_result e;
-    hearth_evaluate_options opt = {.batch = (size_t)r->f.batch};
+    hearth_evaluate_options opt = {
+        .batch = (size_t)r->f.batch, .progress = look, .ud = &r->mem};
     hearth_status st = hearth_trainer_evaluate(r->t, r->valid, &opt, &e, err);
     if (st != HEARTH_OK) return st;
     show_eval(r, &e);
@@ -196,7 +211,7 @@ static hearth_status run(training *r, hearth_error *err) {
         st = hearth_trainer_tick(r->t, &ev, err);
         if (st != HEARTH_OK) break;
         r->tokens = ev.total_tokens;
-        hearth_meminfo_sample(&r->mem, 0);
+        hearth_meminfo_sample(&r->mem, false);
         if (ev.kind == HEARTH_TRAIN_MICRO) continue;
         r->steps = ev.step;
         stop = ev.kind == HEARTH_TRAIN_DONE;
@@ -257,6 +272,9 @@ static hearth_status prepare(training *r, hearth_error *err) {
     if (r->valid)
         hearth_workbench_say_records(
             r->cli, r->valid_path ? r->valid_path : "valid.jsonl", r->valid);
+    r->mem.model = wb->model;
+    hearth_meminfo_sample(&r->mem, true);
+    r->private_at_open = r->mem.private_now;
     st = hearth_trainer_open(&r->t, wb->model, wb->adapter, r->ds, &r->cfg,
                              wb->pool, NULL, err);
     if (st != HEARTH_OK) return st;

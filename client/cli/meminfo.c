@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* client/cli/meminfo.c - /proc/self/status: RssAnon, RssFile, VmHWM. */
+/* client/cli/meminfo.c - /proc/self/status, and for the model's file
+ * /proc/self/smaps: mappings that hold a tensor are told by their addresses. */
 #include "client/cli/meminfo.h"
 
 #include <stdio.h>
@@ -8,15 +9,48 @@
 
 #include "common/clock.h"
 
-#define EVERY_MS 20
+#define EVERY_MS       20
+#define FILES_EVERY_MS 500
 
-static void raise_to(uint64_t *peak, const char *kib) {
-    uint64_t v = (uint64_t)strtoull(kib, NULL, 10) * 1024;
+static void raise_to(uint64_t *peak, uint64_t v) {
     if (v > *peak) *peak = v;
 }
 
-void hearth_meminfo_sample(hearth_meminfo *m, int force) {
+/* "Name:   12 kB" in bytes when the line begins with the name. */
+static bool read_field(const char *line, const char *name, uint64_t *bytes) {
+    size_t n = strlen(name);
+    if (strncmp(line, name, n) != 0) return false;
+    *bytes = (uint64_t)strtoull(line + n, NULL, 10) * 1024;
+    return true;
+}
+
+/* Resident pages of the mappings that hold the model; false: not told. */
+static bool model_pages(const hearth_model *model, uint64_t *sum) {
+    char line[512];
+    bool ours = false, found = false;
+    FILE *f = model ? fopen("/proc/self/smaps", "r") : NULL;
+    if (!f) return false;
+    *sum = 0;
+    while (fgets(line, sizeof(line), f)) {
+        uint64_t bytes;
+        char *dash, *end;
+        uintptr_t from = (uintptr_t)strtoull(line, &dash, 16), to = 0;
+        if (dash != line && *dash == '-')
+            to = (uintptr_t)strtoull(dash + 1, &end, 16);
+        if (to) /* the first line of a mapping: "from-to flags .." */
+            ours = hearth_model_is_within(model, from, to);
+        else if (ours && read_field(line, "Rss:", &bytes)) {
+            *sum += bytes;
+            found = true;
+        }
+    }
+    fclose(f);
+    return found;
+}
+
+void hearth_meminfo_sample(hearth_meminfo *m, bool force) {
     char line[128];
+    uint64_t bytes, sum = 0, files = 0;
     hearth_clock clock = hearth_clock_system();
     int64_t now = hearth_clock_mono(&clock);
     if (!force && now - m->sampled_ms < EVERY_MS) return;
@@ -24,12 +58,20 @@ void hearth_meminfo_sample(hearth_meminfo *m, int force) {
     FILE *f = fopen("/proc/self/status", "r");
     if (!f) return;
     while (fgets(line, sizeof(line), f)) {
-        if (strncmp(line, "RssAnon:", 8) == 0)
-            raise_to(&m->private_peak, line + 8);
-        else if (strncmp(line, "RssFile:", 8) == 0)
-            raise_to(&m->file_peak, line + 8);
-        else if (strncmp(line, "VmHWM:", 6) == 0)
-            raise_to(&m->rss_peak, line + 6);
+        if (read_field(line, "RssAnon:", &bytes) ||
+            read_field(line, "RssShmem:", &bytes) ||
+            read_field(line, "VmSwap:", &bytes))
+            sum += bytes;
+        else if (read_field(line, "VmHWM:", &bytes))
+            raise_to(&m->rss_peak, bytes);
+        else
+            (void)read_field(line, "RssFile:", &files);
     }
     fclose(f);
+    m->private_now = sum;
+    raise_to(&m->private_peak, sum);
+    if (!force && now - m->files_ms < FILES_EVERY_MS) return;
+    m->files_ms = now;
+    (void)model_pages(m->model, &files);
+    raise_to(&m->file_peak, files);
 }

@@ -1,22 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client/cli/meminfo.h - what the process really holds, from /proc.
  *
+ * Private memory is what this process alone holds: anonymous, shared without a
+ * file, and what was swapped out of it.  The peak is the largest of samples; it
+ * misses nothing that lasts, since a run commits its arena when it is opened
+ * and a step allocates nothing.
+ *
  * Threads: one thread.   Memory: allocates nothing.
  */
 #ifndef HEARTH_CLI_MEMINFO_H
 #define HEARTH_CLI_MEMINFO_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-/* Peaks so far, in bytes; 0 where the system does not say. */
+#include "client/model/base_model.h"
+
+/* In bytes; 0 where the system does not say. */
 typedef struct {
-    uint64_t private_peak; /* anonymous memory in RAM, sampled */
-    uint64_t file_peak;    /* pages of mapped files in RAM, sampled */
-    uint64_t rss_peak;     /* both, the system's own high-water mark */
-    int64_t sampled_ms;    /* when last */
+    const hearth_model *model; /* whose file is looked after; NULL: none */
+    uint64_t private_now;      /* at the last sample */
+    uint64_t private_peak;
+    uint64_t file_peak; /* pages of the model's file in RAM; all mapped files
+                              where the system tells no more */
+    uint64_t rss_peak;  /* the system's own high-water mark of everything */
+    int64_t sampled_ms; /* when last */
+    int64_t files_ms;   /* when the files were last looked at */
 } hearth_meminfo;
 
-/* Look now.  force false: at most every 20 ms, so it may stand in a loop. */
-void hearth_meminfo_sample(hearth_meminfo *m, int force);
+/* Look now.  force false: at most every 20 ms, at mappings every 500 ms, so it
+ * may stand in a loop. */
+void hearth_meminfo_sample(hearth_meminfo *m, bool force);
 
 #endif /* HEARTH_CLI_MEMINFO_H */

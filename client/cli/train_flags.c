@@ -129,7 +129,9 @@ hearth_status hearth_train_flags_adapter(hearth_train_flags *f,
 void hearth_train_flags_show_plan(hearth_cli *cli, const hearth_memplan *p,
                                   uint64_t budget, bool table) {
     char text[32], items[2048];
-    size_t n = 0;
+    size_t n = 0, mlp_rows = p->choice.mlp_rows;
+    if (!mlp_rows || mlp_rows > p->choice.max_tokens)
+        mlp_rows = p->choice.max_tokens;
     items[0] = 0;
     for (size_t i = 0; i < p->n; i++) {
         int w =
@@ -144,8 +146,17 @@ void hearth_train_flags_show_plan(hearth_cli *cli, const hearth_memplan *p,
     if (n && n + 1 < sizeof(items)) memcpy(items + n, "]", 2);
     hearth_event_begin(cli, "plan");
     hearth_event_u64(cli, "private_bytes", p->private_bytes);
+    hearth_event_u64(cli, "open_bytes", p->open_bytes);
     hearth_event_u64(cli, "file_bytes", p->file_bytes);
+    hearth_event_u64(cli, "private_peak", p->private_bytes);
+    hearth_event_u64(cli, "file_resident_peak", p->file_bytes);
+    hearth_event_u64(cli, "rss_peak", p->private_bytes + p->file_bytes);
     hearth_event_u64(cli, "memory_budget", budget);
+    hearth_event_u64(cli, "micro_batch", p->choice.micro_batch);
+    hearth_event_u64(cli, "max_tokens", p->choice.max_tokens);
+    hearth_event_u64(cli, "trained_layers", p->choice.layers);
+    hearth_event_u64(cli, "recomputed_layers", p->choice.recompute);
+    hearth_event_u64(cli, "mlp_rows", mlp_rows);
     hearth_event_raw(cli, "items", n ? items : "[]");
     hearth_event_end(cli);
     for (size_t i = 0; table && i < p->n; i++)
@@ -153,6 +164,10 @@ void hearth_train_flags_show_plan(hearth_cli *cli, const hearth_memplan *p,
             cli, "  %-24s %12s%s", p->item[i].name,
             hearth_memplan_format(p->item[i].bytes, text, sizeof(text)),
             p->item[i].kind == HEARTH_MEM_FILE ? "  (mapped file)" : "");
-    hearth_cli_say(cli, "plan: %s private",
-                   hearth_memplan_format(p->private_bytes, text, sizeof(text)));
+    hearth_cli_say(cli,
+                   "plan: %s private; %zu records of %zu tokens a pass, %zu of "
+                   "%zu layers done again, MLP by %zu tokens",
+                   hearth_memplan_format(p->private_bytes, text, sizeof(text)),
+                   p->choice.micro_batch, p->choice.max_tokens,
+                   p->choice.recompute, p->choice.layers, mlp_rows);
 }

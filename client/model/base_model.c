@@ -55,6 +55,15 @@ static void layer_range(const hearth_family *f, size_t *first, size_t *n) {
     while (*first + *n < f->n_tensors && f->tensor[*first + *n].tail) (*n)++;
 }
 
+bool hearth_model_is_within(const hearth_model *m, uintptr_t from,
+                            uintptr_t to) {
+    for (size_t i = 0; i < m->n_tensors; i++) {
+        uintptr_t at = (uintptr_t)m->weight[i].data;
+        if (at >= from && at < to) return true;
+    }
+    return false;
+}
+
 size_t hearth_model_n_tensors(const hearth_model_config *c) {
     const hearth_family *f = hearth_family_find(c->architecture);
     size_t first, per_layer;

@@ -96,6 +96,11 @@ const hearth_weight *hearth_model_weight(const hearth_model *m,
                                          hearth_tensor_role role,
                                          uint32_t layer);
 
+/* Does a tensor of the model lie in the addresses [from, to)?  For those who
+ * measure what of its file is in memory. */
+bool hearth_model_is_within(const hearth_model *m, uintptr_t from,
+                            uintptr_t to);
+
 /* Tensors in canonical order (of a Llama: embedding; per layer: norm, q, k, v,
  * o, norm, gate, up, down; final norm; head unless tied): the order of files,
  * digests and full-mode parameters. */

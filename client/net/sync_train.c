@@ -94,8 +94,7 @@ static hearth_status seed_of(const hearth_offer *o, uint64_t *seed) {
     return st;
 }
 
-/* Open the trainer with the largest micro-batch that the budget holds: halving
- * it and doubling the accumulation does not change the steps. */
+/* Open the trainer: how a step fits the budget is for its plan to find. */
 static hearth_status open_trainer(hearth_sync *s, hearth_error *err) {
     const hearth_local_training *t = &s->offer->local;
     hearth_train_config c = HEARTH_TRAIN_CONFIG_INIT;
@@ -111,14 +110,8 @@ static hearth_status open_trainer(hearth_sync *s, hearth_error *err) {
         s->cfg.memory_budget ? s->cfg.memory_budget : (size_t)512 << 20;
     hearth_status st = seed_of(s->offer, &c.seed);
     if (st != HEARTH_OK) return st;
-    for (;;) {
-        st = hearth_trainer_open(&s->trainer, s->cfg.model, s->adapter,
-                                 s->dataset, &c, s->cfg.pool, &s->alloc, err);
-        if (st != HEARTH_ETOOBIG || c.batch % 2 != 0) return st;
-        c.batch /= 2;
-        c.accum *= 2;
-        hearth_error_clear(err);
-    }
+    return hearth_trainer_open(&s->trainer, s->cfg.model, s->adapter,
+                               s->dataset, &c, s->cfg.pool, &s->alloc, err);
 }
 
 /* A round that a dead process accepted: the policy may be stricter now.  What

@@ -51,6 +51,11 @@ static hearth_status add_records(hearth_sha256_state *h,
 /* Settings that change the numbers: floats by their exact value. */
 static hearth_status put_settings(hearth_buf *b, const hearth_trainer *t) {
     const hearth_train_config *c = &t->cfg;
+    size_t passes = t->plan.choice.micro_batch;
+    /* a budget that cuts the micro-batch changes the order of sums */
+    if (c->pack && passes != c->batch &&
+        hearth_buf_printf(b, "passes of %zu ", passes) != HEARTH_OK)
+        return HEARTH_ENOMEM;
     return hearth_buf_printf(
         b,
         "mode %d steps %llu records %llu batch %zu accum %zu lr %a schedule "

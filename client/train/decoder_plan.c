@@ -115,7 +115,8 @@ static void derive(hearth_decoder *d) {
     if (s->mode == HEARTH_DECODER_LORA)
         d->lowest = s->adapter->pair[0].layer; /* canonical order */
     d->n_vectors = 0;
-    for (size_t i = 0; i < hearth_model_n_tensors(c); i++) {
+    size_t n_tensors = hearth_model_n_tensors(c);
+    for (size_t i = 0; i < n_tensors; i++) {
         hearth_model_tensor t;
         hearth_model_tensor_at(c, i, &t);
         if (hearth_decoder__is_vector(&t)) d->n_vectors += t.rows;

@@ -44,12 +44,20 @@ hearth_status hearth_memplan_check(const hearth_memplan *p, size_t budget,
                                 "the plan is larger than this machine can "
                                 "address; use a shorter --seq or a smaller "
                                 "--batch");
+    size_t mib = (p->private_bytes - 1) / ((size_t)1 << 20) + 1;
+    hearth_memplan_format(p->private_bytes, need, sizeof(need));
+    hearth_memplan_format(budget, have, sizeof(have));
+    hearth_memplan_format(top ? top->bytes : 0, most, sizeof(most));
+    if (p->longest_seq)
+        return hearth_error_set(
+            err, HEARTH_ETOOBIG,
+            "the run needs at least %s of private memory, the budget is %s "
+            "(most: %s, %s); use --memory-budget %zuM, or --seq %zu at most",
+            need, have, top ? top->name : "?", most, mib, p->longest_seq);
     return hearth_error_set(
         err, HEARTH_ETOOBIG,
-        "the run needs %s of private memory, the budget is %s (most: %s, %s); "
-        "use a shorter --seq, a smaller --batch or a larger --memory-budget",
-        hearth_memplan_format(p->private_bytes, need, sizeof(need)),
-        hearth_memplan_format(budget, have, sizeof(have)),
-        top ? top->name : "?",
-        hearth_memplan_format(top ? top->bytes : 0, most, sizeof(most)));
+        "the run needs at least %s of private memory, the budget is %s (most: "
+        "%s, %s), too small for records of any length; use --memory-budget "
+        "%zuM",
+        need, have, top ? top->name : "?", most, mib);
 }

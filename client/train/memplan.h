@@ -30,11 +30,26 @@ typedef struct {
     size_t bytes;
 } hearth_memplan_item;
 
+/* How the steps are run: what can be traded for time.  Losses and steps do not
+ * depend on it. */
+typedef struct {
+    size_t micro_batch; /* records of one pass */
+    size_t max_tokens;  /* of them */
+    size_t layers;      /* that are differentiated */
+    size_t recompute;   /* of those, run again in the backward pass */
+    size_t mlp_rows;    /* tokens that the MLP handles at once; 0: all */
+    double work;        /* multiply-adds of one token, an estimate of time */
+} hearth_memplan_choice;
+
 typedef struct {
     hearth_memplan_item item[HEARTH_MEMPLAN_MAX];
     size_t n;
     size_t private_bytes; /* sum of the private items; SIZE_MAX: overflow */
     size_t file_bytes;
+    size_t open_bytes; /* of private_bytes, what opening the run takes */
+    hearth_memplan_choice choice;
+    size_t longest_seq; /* of a plan that is refused: the longest record that
+                           the budget has room for, 0: none */
 } hearth_memplan;
 
 #define HEARTH_MEMPLAN_INIT                                                    \
@@ -46,8 +61,8 @@ void hearth_memplan_add(hearth_memplan *p, const char *name,
                         hearth_mem_kind kind, size_t n, size_t size);
 
 /* Compare with a budget of private bytes (0 = no budget).
- * Returns HEARTH_OK, or HEARTH_ETOOBIG with err saying the sum, the budget
- * and the largest item with its size. */
+ * Returns HEARTH_OK, or HEARTH_ETOOBIG with err saying the sum, the budget,
+ * the largest item, and what budget or length would do. */
 HEARTH_MUST_CHECK
 hearth_status hearth_memplan_check(const hearth_memplan *p, size_t budget,
                                    hearth_error *err);

@@ -17,7 +17,7 @@
 #include "common/mem.h"
 
 static hearth_status commit_memory(hearth_trainer *t, hearth_error *err) {
-    hearth_batch_config bc = {.batch = t->cfg.batch,
+    hearth_batch_config bc = {.batch = t->plan.choice.micro_batch,
                               .seed = t->cfg.seed,
                               .shuffle = t->cfg.shuffle,
                               .pack = t->cfg.pack};
@@ -28,7 +28,7 @@ static hearth_status commit_memory(hearth_trainer *t, hearth_error *err) {
     t->max_tokens = hearth_batch_max_tokens(t->ds, &bc);
     if (t->max_tokens < t->cfg.eval_tokens) t->max_tokens = t->cfg.eval_tokens;
     hearth_decoder_shape shape = hearth_trainer__shape(
-        t->model, t->adapter, &t->cfg, t->max_tokens, t->pool);
+        t->model, t->adapter, &t->cfg, &t->plan.choice, t->max_tokens, t->pool);
     size_t n = hearth_trainer__n_trained(t->model, t->adapter, &t->cfg);
     size_t moments = hearth_arena_need(n, sizeof(float)), bytes;
     (void)hearth_size_mul(moments, 2, &bytes);

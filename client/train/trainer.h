@@ -17,7 +17,8 @@
  *
  * Threads: one thread at a time; compute runs on pool.  The same bytes for any
  *          number of threads.
- * Memory:  planned and committed at _open; a tick allocates nothing.
+ * Memory:  planned and committed at _open (open_bytes of the plan); a tick
+ *          allocates nothing.
  */
 #ifndef HEARTH_TRAIN_TRAINER_H
 #define HEARTH_TRAIN_TRAINER_H
@@ -61,8 +62,11 @@ typedef struct {
 
 /* Name and count every buffer of a run; nothing is allocated or read.
  * adapter is NULL in mode full.
- * Returns HEARTH_OK, HEARTH_EINVAL (cfg), or HEARTH_ETOOBIG when cfg's budget
- * is too small: err has the numbers, *plan is filled all the same. */
+ * Of all ways to run the same steps (memplan.h, choice) the fastest that fits
+ * cfg's budget is planned; without a budget the fastest of all.
+ * Returns HEARTH_OK, HEARTH_EINVAL (cfg), or HEARTH_ETOOBIG when the budget is
+ * too small for every way: err has the smallest that would do and the longest
+ * record that this one has room for; *plan is the smallest plan. */
 HEARTH_MUST_CHECK
 hearth_status hearth_trainer_plan(hearth_memplan *plan,
                                   const hearth_model *model,
@@ -80,6 +84,14 @@ hearth_status hearth_trainer_plan_sizes(hearth_memplan *plan,
                                         size_t n_records,
                                         const hearth_train_config *cfg,
                                         hearth_pool *pool, hearth_error *err);
+
+/* The longest records, in tokens, that fit cfg's budget one by one; 0: not even
+ * 8 tokens do. */
+size_t hearth_trainer_longest_seq(const hearth_model *model,
+                                  const hearth_adapter *adapter,
+                                  size_t n_records,
+                                  const hearth_train_config *cfg,
+                                  const hearth_pool *pool);
 
 /* Plan, compare with the budget, commit the memory.  Everything given is
  * borrowed until _close; adapter is trained in place (mode lora); pool may be

@@ -3,6 +3,7 @@
  * read and nothing is allocated here. */
 #include <sys/stat.h>
 
+#include "client/train/planner.h"
 #include "client/train/trainer_private.h"
 #include "client/train/weight_private.h"
 #include "common/file.h"
@@ -27,6 +28,7 @@ size_t hearth_trainer__n_trained(const hearth_model *model,
 hearth_decoder_shape hearth_trainer__shape(const hearth_model *model,
                                            hearth_adapter *adapter,
                                            const hearth_train_config *cfg,
+                                           const hearth_memplan_choice *choice,
                                            size_t max_tokens,
                                            const hearth_pool *pool) {
     bool full = cfg->mode == HEARTH_TRAIN_FULL;
@@ -36,6 +38,8 @@ hearth_decoder_shape hearth_trainer__shape(const hearth_model *model,
                                                : HEARTH_DECODER_LORA,
                                   .max_tokens = max_tokens,
                                   .dropout = cfg->dropout > 0.0,
+                                  .recompute = choice->recompute,
+                                  .mlp_rows = choice->mlp_rows,
                                   .n_workers = hearth_pool_size(pool)};
 }
 
@@ -80,49 +84,101 @@ static size_t model_file_bytes(const hearth_model *model) {
 
 /* What a run over given numbers of tokens holds. */
 typedef struct {
-    size_t max_tokens;   /* of a micro-batch */
+    size_t max_tokens;   /* of a pass, or of an evaluated record */
+    size_t pass_tokens;  /* of a pass */
     size_t record_bytes; /* of the data set */
     size_t batch_bytes;
+    size_t eval_bytes;
 } token_sizes;
 
-static hearth_status plan_run(hearth_memplan *p, const hearth_model *model,
-                              const hearth_adapter *adapter,
-                              const hearth_train_config *cfg,
-                              const token_sizes *sz, hearth_pool *pool,
-                              hearth_error *err) {
-    hearth_decoder_sizes d;
-    hearth_adapter view = {0}; /* the decoder's shape wants it writable */
-    size_t tokens = sz->max_tokens, eval_bytes = 0;
-    *p = (hearth_memplan)HEARTH_MEMPLAN_INIT;
-    if (adapter) view = *adapter;
-    if (tokens < cfg->eval_tokens) tokens = cfg->eval_tokens;
-    if (cfg->eval_tokens)
-        (void)hearth_size_mul(tokens, 3 * sizeof(int32_t), &eval_bytes);
-    hearth_decoder_shape shape =
-        hearth_trainer__shape(model, &view, cfg, tokens, pool);
-    hearth_status st = hearth_decoder_plan(&shape, &d, err);
-    if (st != HEARTH_OK) return st;
+static size_t min_size(size_t a, size_t b) {
+    return a < b ? a : b;
+}
 
-    size_t n = hearth_trainer__n_trained(model, adapter, cfg);
-    hearth_memplan_add(
-        p, "trained values", HEARTH_MEM_PRIVATE,
-        adapter ? adapter->n_values * sizeof(float) : d.parameters, 1);
-    hearth_memplan_add(p, "gradients", HEARTH_MEM_PRIVATE, d.gradients, 1);
+/* Sizes of passes of n records. */
+static token_sizes sizes_of(const hearth_plan_request *q, size_t n) {
+    const hearth_train_config *cfg = q->cfg;
+    hearth_batch_config bc = {.batch = n, .pack = cfg->pack};
+    size_t most = q->seq ? q->seq : SIZE_MAX, record, all, eval;
+    token_sizes sz = {0};
+    record = min_size(q->ds ? hearth_dataset_longest(q->ds) : SIZE_MAX, most);
+    if (!q->ds) record = min_size(q->seq ? q->seq : cfg->seq, most);
+    (void)hearth_size_mul(record, cfg->pack ? n : 1, &sz.pass_tokens);
+    (void)hearth_size_mul(sz.pass_tokens, 3 * sizeof(int32_t), &sz.batch_bytes);
+    (void)hearth_size_mul(q->n_records, record, &all);
+    if (q->ds) {
+        sz.batch_bytes = hearth_batcher_bytes(q->ds, &bc);
+        all = (size_t)hearth_dataset_get_report(q->ds)->n_tokens;
+    }
+    (void)hearth_size_mul(all, 2 * sizeof(int32_t), &sz.record_bytes);
+    eval = min_size(cfg->eval_tokens, most);
+    sz.max_tokens = eval > sz.pass_tokens ? eval : sz.pass_tokens;
+    if (eval)
+        (void)hearth_size_mul(sz.max_tokens, 3 * sizeof(int32_t),
+                              &sz.eval_bytes);
+    return sz;
+}
+
+/* What _open allocates, and the rest. */
+static void list_items(const hearth_plan_request *q, const token_sizes *sz,
+                       const hearth_decoder_sizes *d, hearth_memplan *p) {
+    const hearth_adapter *a = q->adapter;
+    size_t n = hearth_trainer__n_trained(q->model, a, q->cfg);
+    hearth_memplan_add(p, "gradients", HEARTH_MEM_PRIVATE, d->gradients, 1);
     hearth_memplan_add(p, "optimizer", HEARTH_MEM_PRIVATE,
                        hearth_arena_need(n, sizeof(float)), 2);
-    hearth_memplan_add(p, "activations", HEARTH_MEM_PRIVATE, d.activations, 1);
-    hearth_memplan_add(p, "scratch", HEARTH_MEM_PRIVATE, d.scratch, 1);
-    hearth_memplan_add(p, "tables", HEARTH_MEM_PRIVATE, d.tables, 1);
+    hearth_memplan_add(p, "activations", HEARTH_MEM_PRIVATE, d->activations, 1);
+    hearth_memplan_add(p, "scratch", HEARTH_MEM_PRIVATE, d->scratch, 1);
+    hearth_memplan_add(p, "tables", HEARTH_MEM_PRIVATE, d->tables, 1);
     hearth_memplan_add(p, "micro-batch", HEARTH_MEM_PRIVATE, sz->batch_bytes,
                        1);
-    if (eval_bytes)
-        hearth_memplan_add(p, "evaluation", HEARTH_MEM_PRIVATE, eval_bytes, 1);
+    if (!a)
+        hearth_memplan_add(p, "trained values", HEARTH_MEM_PRIVATE,
+                           d->parameters, 1);
+    p->open_bytes = p->private_bytes;
+    if (a)
+        hearth_memplan_add(p, "trained values", HEARTH_MEM_PRIVATE, a->n_values,
+                           sizeof(float));
+    if (sz->eval_bytes)
+        hearth_memplan_add(p, "evaluation", HEARTH_MEM_PRIVATE, sz->eval_bytes,
+                           1);
     hearth_memplan_add(p, "records", HEARTH_MEM_PRIVATE, sz->record_bytes, 1);
     hearth_memplan_add(p, "program and libraries", HEARTH_MEM_PRIVATE,
-                       FIXED_BYTES + hearth_pool_size(pool) * WORKER_BYTES, 1);
+                       FIXED_BYTES + hearth_pool_size(q->pool) * WORKER_BYTES,
+                       1);
     hearth_memplan_add(p, "model file", HEARTH_MEM_FILE,
-                       model_file_bytes(model), 1);
-    return hearth_memplan_check(p, cfg->memory_budget, err);
+                       model_file_bytes(q->model), 1);
+}
+
+/* The choice with what follows from it. */
+static hearth_memplan_choice settle(const hearth_plan_request *q,
+                                    const hearth_memplan_choice *asked,
+                                    const token_sizes *sz) {
+    hearth_memplan_choice c = *asked;
+    c.max_tokens = sz->pass_tokens;
+    c.layers = hearth_model_get_config(q->model)->n_layers;
+    if (q->adapter && q->adapter->n_pairs) /* canonical order */
+        c.layers -= q->adapter->pair[0].layer;
+    c.recompute = min_size(c.recompute, c.layers - 1);
+    c.work = hearth_planner__work(q, &c);
+    return c;
+}
+
+hearth_status hearth_planner__list(const hearth_plan_request *q,
+                                   const hearth_memplan_choice *choice,
+                                   hearth_memplan *out, hearth_error *err) {
+    hearth_decoder_sizes d;
+    hearth_adapter view = {0}; /* the decoder's shape wants it writable */
+    token_sizes sz = sizes_of(q, choice->micro_batch);
+    *out = (hearth_memplan)HEARTH_MEMPLAN_INIT;
+    if (q->adapter) view = *q->adapter;
+    hearth_decoder_shape shape = hearth_trainer__shape(
+        q->model, &view, q->cfg, choice, sz.max_tokens, q->pool);
+    hearth_status st = hearth_decoder_plan(&shape, &d, err);
+    if (st != HEARTH_OK) return st;
+    out->choice = settle(q, choice, &sz);
+    list_items(q, &sz, &d, out);
+    return HEARTH_OK;
 }
 
 static hearth_status check_args(const hearth_model *model,
@@ -151,12 +207,9 @@ hearth_status hearth_trainer_plan(hearth_memplan *plan,
     if (hearth_dataset_n_docs(ds) == 0)
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "no records to train on; add some first");
-    hearth_batch_config bc = {.batch = cfg->batch, .pack = cfg->pack};
-    token_sizes sz = {.max_tokens = hearth_batch_max_tokens(ds, &bc),
-                      .batch_bytes = hearth_batcher_bytes(ds, &bc)};
-    (void)hearth_size_mul((size_t)hearth_dataset_get_report(ds)->n_tokens,
-                          2 * sizeof(int32_t), &sz.record_bytes);
-    return plan_run(plan, model, adapter, cfg, &sz, pool, err);
+    hearth_plan_request q = {
+        .model = model, .adapter = adapter, .cfg = cfg, .pool = pool, .ds = ds};
+    return hearth_planner__search(&q, plan, err);
 }
 
 hearth_status hearth_trainer_plan_sizes(hearth_memplan *plan,
@@ -169,11 +222,24 @@ hearth_status hearth_trainer_plan_sizes(hearth_memplan *plan,
     *plan = (hearth_memplan)HEARTH_MEMPLAN_INIT;
     hearth_status st = check_args(model, adapter, cfg, err);
     if (st != HEARTH_OK) return st;
-    size_t all;
-    token_sizes sz;
-    (void)hearth_size_mul(cfg->seq, cfg->pack ? cfg->batch : 1, &sz.max_tokens);
-    (void)hearth_size_mul(sz.max_tokens, 3 * sizeof(int32_t), &sz.batch_bytes);
-    (void)hearth_size_mul(n_records, cfg->seq, &all);
-    (void)hearth_size_mul(all, 2 * sizeof(int32_t), &sz.record_bytes);
-    return plan_run(plan, model, adapter, cfg, &sz, pool, err);
+    hearth_plan_request q = {.model = model,
+                             .adapter = adapter,
+                             .cfg = cfg,
+                             .pool = pool,
+                             .n_records = n_records};
+    return hearth_planner__search(&q, plan, err);
+}
+
+size_t hearth_trainer_longest_seq(const hearth_model *model,
+                                  const hearth_adapter *adapter,
+                                  size_t n_records,
+                                  const hearth_train_config *cfg,
+                                  const hearth_pool *pool) {
+    if (check_args(model, adapter, cfg, NULL) != HEARTH_OK) return 0;
+    hearth_plan_request q = {.model = model,
+                             .adapter = adapter,
+                             .cfg = cfg,
+                             .pool = pool,
+                             .n_records = n_records};
+    return hearth_planner__longest(&q);
 }

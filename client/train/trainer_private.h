@@ -45,10 +45,11 @@ size_t hearth_trainer__n_trained(const hearth_model *model,
                                  const hearth_adapter *adapter,
                                  const hearth_train_config *cfg);
 
-/* The decoder of a run over micro-batches of max_tokens. */
+/* The decoder of a run over passes of at most max_tokens. */
 hearth_decoder_shape hearth_trainer__shape(const hearth_model *model,
                                            hearth_adapter *adapter,
                                            const hearth_train_config *cfg,
+                                           const hearth_memplan_choice *choice,
                                            size_t max_tokens,
                                            const hearth_pool *pool);
 

@@ -27,7 +27,10 @@ static void memplan_refuses_with_the_numbers(void **state) {
                      HEARTH_ETOOBIG);
     assert_non_null(strstr(err.text, "4.0 MiB"));
     assert_non_null(strstr(err.text, "activations, 3.0 MiB"));
-    assert_non_null(strstr(err.text, "--memory-budget"));
+    assert_non_null(strstr(err.text, "--memory-budget 4M"));
+    p.longest_seq = 77;
+    assert_int_equal(hearth_memplan_check(&p, 1, &err), HEARTH_ETOOBIG);
+    assert_non_null(strstr(err.text, "--seq 77 at most"));
 }
 
 static void memplan_overflow_is_never_allowed(void **state) {

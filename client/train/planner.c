@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/train/planner.c - search by brute force: a few dozen choices, each
+ * counted by the same code that takes the memory.
+ *
+ * Memory falls with every layer that recomputes, so of one way to cut the
+ * tokens the fewest such layers are found by halving; of all ways that fit the
+ * one with the least work wins. */
+#include "client/train/planner.h"
+
+#include <stdint.h>
+
+#include "client/train/decoder.h"
+
+/* Reading and converting a weight costs as much as multiplying it with so many
+ * tokens; seen for Q8_0: 9 to 40. */
+#define VISIT_TOKENS 16.0
+#define LEAST_SEQ    ((size_t)8)
+
+static const hearth_model_config *config(const hearth_plan_request *q) {
+    return hearth_model_get_config(q->model);
+}
+
+/* Multiply-adds of one token in a layer and in the head. */
+typedef struct {
+    double attention, gate_up, down, head;
+} token_work;
+
+/* A causal query sees half of its record: scores and what they weigh together
+ * cost `tokens` multiply-adds for each number of the query. */
+static token_work work_of(const hearth_model_config *c, double tokens) {
+    double width = c->hidden_size, ffn = c->ffn_size;
+    double q = (double)c->n_heads * c->head_dim;
+    double kv = (double)c->n_kv_heads * c->head_dim;
+    double into = c->mlp_kind == HEARTH_MLP_GELU ? 1.0 : 2.0;
+    return (token_work){.attention = 2 * width * (q + kv) + tokens * q,
+                        .gate_up = into * width * ffn,
+                        .down = width * ffn,
+                        .head = width * c->vocab_size};
+}
+
+double hearth_planner__work(const hearth_plan_request *q,
+                            const hearth_memplan_choice *choice) {
+    const hearth_model_config *c = config(q);
+    double n = (double)choice->max_tokens;
+    double rows = choice->mlp_rows ? (double)choice->mlp_rows : n;
+    double records = (double)choice->micro_batch;
+    double layers = c->n_layers, trained = (double)choice->layers;
+    double again = (double)choice->recompute;
+    token_work w = work_of(c, n / records);
+    double visit = (n + VISIT_TOKENS) / n;
+    double part = (rows + VISIT_TOKENS) / rows;
+    w.attention *= visit;
+    w.head *= visit;
+    w.gate_up *= part;
+    w.down *= part;
+    /* forward, and back to the input: once more */
+    double sum = (layers + trained) * (w.attention + w.gate_up + w.down);
+    sum += 2 * w.head;
+    sum += again * (w.attention + w.gate_up);
+    if (choice->mlp_rows) sum += w.gate_up; /* of what shares a slot */
+    if (q->cfg->mode == HEARTH_TRAIN_FULL)
+        sum += layers * (w.attention + w.gate_up + w.down) + 2 * w.head;
+    return sum;
+}
+
+/* Does this choice fit?  *p is its plan, work included. */
+static bool fits(const hearth_plan_request *q,
+                 const hearth_memplan_choice *choice, hearth_memplan *p) {
+    size_t budget = q->cfg->memory_budget;
+    return hearth_planner__list(q, choice, p, NULL) == HEARTH_OK &&
+           p->private_bytes != SIZE_MAX &&
+           (!budget || p->private_bytes <= budget);
+}
+
+/* The fewest layers that must recompute; false: all of them are not enough.
+ * Each of them saves the same, but for the rounding of tables. */
+static bool fewest_layers(const hearth_plan_request *q,
+                          const hearth_memplan_choice *asked,
+                          hearth_memplan *p) {
+    hearth_memplan_choice choice = *asked;
+    hearth_memplan none;
+    choice.recompute = 0;
+    if (fits(q, &choice, &none)) {
+        *p = none;
+        return true;
+    }
+    choice.recompute = config(q)->n_layers;
+    if (!fits(q, &choice, p)) return false;
+    size_t most = p->choice.recompute;
+    if (none.private_bytes <= p->private_bytes) return true; /* not planned */
+    size_t each = (none.private_bytes - p->private_bytes) / most;
+    size_t over = none.private_bytes - q->cfg->memory_budget;
+    choice.recompute = each ? over / each : most;
+    while (choice.recompute < most && !fits(q, &choice, p)) choice.recompute++;
+    return choice.recompute < most || fits(q, &choice, p);
+}
+
+/* What needs the least memory. */
+static hearth_memplan_choice smallest(const hearth_plan_request *q) {
+    return (hearth_memplan_choice){.micro_batch = 1,
+                                   .recompute = config(q)->n_layers,
+                                   .mlp_rows = q->cfg->mode == HEARTH_TRAIN_FULL
+                                                   ? 0
+                                                   : HEARTH_DECODER_ROWS};
+}
+
+size_t hearth_planner__longest(const hearth_plan_request *q) {
+    hearth_plan_request cut = *q;
+    hearth_memplan p;
+    hearth_memplan_choice choice = smallest(q);
+    size_t lo = LEAST_SEQ, hi = config(q)->max_positions;
+    cut.seq = lo;
+    if (hi < lo || !fits(&cut, &choice, &p)) return 0;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo + 1) / 2;
+        cut.seq = mid;
+        if (fits(&cut, &choice, &p))
+            lo = mid;
+        else
+            hi = mid - 1;
+    }
+    return lo;
+}
+
+/* Take this way to cut the tokens when it fits and is the fastest so far. */
+static void consider(const hearth_plan_request *q,
+                     const hearth_memplan_choice *choice, bool *found,
+                     hearth_memplan *best) {
+    hearth_memplan p;
+    if (*found && hearth_planner__work(q, choice) >= best->choice.work) return;
+    if (!fewest_layers(q, choice, &p)) return;
+    if (*found && p.choice.work >= best->choice.work) return;
+    *best = p;
+    *found = true;
+}
+
+/* The MLP at once, and in ever smaller parts (mode full keeps it whole: its
+ * gradients are sums over all tokens). */
+static void consider_parts(const hearth_plan_request *q, size_t micro_batch,
+                           bool *found, hearth_memplan *best) {
+    hearth_memplan p;
+    hearth_memplan_choice choice = {.micro_batch = micro_batch};
+    if (hearth_planner__list(q, &choice, &p, NULL) != HEARTH_OK) return;
+    choice = p.choice;
+    consider(q, &choice, found, best);
+    if (q->cfg->mode == HEARTH_TRAIN_FULL) return;
+    size_t rows = HEARTH_DECODER_ROWS;
+    while (rows < choice.max_tokens / 2) rows *= 2;
+    for (; rows >= HEARTH_DECODER_ROWS; rows /= 2) {
+        choice.mlp_rows = rows;
+        if (rows < choice.max_tokens) consider(q, &choice, found, best);
+    }
+}
+
+hearth_status hearth_planner__search(const hearth_plan_request *q,
+                                     hearth_memplan *out, hearth_error *err) {
+    size_t records = q->cfg->pack ? q->cfg->batch : 1,
+           budget = q->cfg->memory_budget;
+    hearth_memplan_choice choice = {.micro_batch = records};
+    bool found = false;
+    if (!budget) {
+        hearth_status st = hearth_planner__list(q, &choice, out, err);
+        return st == HEARTH_OK ? hearth_memplan_check(out, 0, err) : st;
+    }
+    for (;; records = (records + 1) / 2) {
+        consider_parts(q, records, &found, out);
+        if (records == 1) break;
+    }
+    if (found) return HEARTH_OK;
+    choice = smallest(q);
+    hearth_status st = hearth_planner__list(q, &choice, out, err);
+    if (st != HEARTH_OK) return st;
+    out->longest_seq = hearth_planner__longest(q);
+    return hearth_memplan_check(out, budget, err);
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/train/planner.h - of the plans that fit a budget, the fastest.
+ *
+ *   request -> [list the items of one choice] -> [search the choices] -> plan
+ *
+ * Every choice gives the same losses; what differs is what is kept from forward
+ * to backward and what is done again.  Only trainer_plan.c and planner.c are
+ * behind this; everybody else uses trainer.h.
+ *
+ * Threads: no shared state.   Memory: allocates nothing, reads no weight.
+ */
+#ifndef HEARTH_TRAIN_PLANNER_H
+#define HEARTH_TRAIN_PLANNER_H
+
+#include "client/model/base_model.h"
+#include "client/train/dataset.h"
+#include "client/train/memplan.h"
+#include "client/train/train_config.h"
+#include "common/adapter.h"
+#include "common/error.h"
+#include "common/pool.h"
+
+/* What is asked for; all of it borrowed. */
+typedef struct {
+    const hearth_model *model;
+    const hearth_adapter *adapter; /* NULL in mode full */
+    const hearth_train_config *cfg;
+    const hearth_pool *pool;
+    const hearth_dataset *ds; /* NULL: n_records of cfg->seq tokens */
+    size_t n_records;
+    size_t seq; /* cut longer records to so many tokens; 0: they are cut */
+} hearth_plan_request;
+
+/* trainer_plan.c: the items of one choice, whatever the budget.  Errors of
+ * hearth_decoder_plan. */
+HEARTH_MUST_CHECK
+hearth_status hearth_planner__list(const hearth_plan_request *q,
+                                   const hearth_memplan_choice *choice,
+                                   hearth_memplan *out, hearth_error *err);
+
+/* The fastest plan within q->cfg->memory_budget; without a budget the fastest
+ * of all.  HEARTH_ETOOBIG: none fits; *out is then the smallest, with the
+ * longest record that the budget has room for. */
+HEARTH_MUST_CHECK
+hearth_status hearth_planner__search(const hearth_plan_request *q,
+                                     hearth_memplan *out, hearth_error *err);
+
+/* The longest records, in tokens, for which some plan fits; 0: not even 8. */
+size_t hearth_planner__longest(const hearth_plan_request *q);
+
+/* Multiply-adds of one token under a choice, forward, backward and what is done
+ * again; each visit of a weight costs as much as a few tokens. */
+double hearth_planner__work(const hearth_plan_request *q,
+                            const hearth_memplan_choice *choice);
+
+#endif /* HEARTH_TRAIN_PLANNER_H */

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/unit/test_planner.c - client/train/planner.h, by way of trainer.h: what
+ * a budget makes of a run. */
+#include <math.h>
+
+#include "tests/support/model_fixture.h"
+
+#include "client/train/planner.h"
+#include "client/train/trainer.h"
+#include "common/mem.h"
+
+#define N_DOCS   8
+#define N_TOKENS 100
+#define LAYERS   6
+#define STEPS    16 /* budgets tried */
+
+static hearth_model *model;
+static hearth_dataset *ds;
+static char dir[64];
+
+static int set_up(void **state) {
+    tiny_spec s = {67, 32, 96, LAYERS, 4, 2, 8, true, 0.3};
+    hearth_dataset_config cfg = HEARTH_DATASET_CONFIG_INIT;
+    (void)state;
+    model = tiny_model(&s, 1, dir);
+    assert_ok(hearth_dataset_new(&ds, &cfg, NULL, NULL));
+    for (int32_t k = 0; k < N_DOCS; k++) {
+        int32_t token[N_TOKENS], label[N_TOKENS];
+        for (int32_t i = 0; i < N_TOKENS; i++)
+            token[i] = 3 + (5 * i + k * i * i) % 60;
+        for (int32_t i = 0; i < N_TOKENS; i++)
+            label[i] = i + 1 < N_TOKENS ? token[i + 1] : -1;
+        assert_ok(hearth_dataset_add_tokens(ds, token, label, N_TOKENS, NULL));
+    }
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    hearth_dataset_free(ds);
+    tiny_drop(model, dir);
+    return 0;
+}
+
+static hearth_adapter *adapter(uint32_t last) {
+    hearth_lora_spec spec = {2,    4.0f,  HEARTH_TARGETS_LINEAR,
+                             last, false, false};
+    return tiny_adapter(model, &spec, 9);
+}
+
+static hearth_train_config settings(void) {
+    hearth_train_config c = HEARTH_TRAIN_CONFIG_INIT;
+    c.steps = 2;
+    c.batch = 4;
+    c.accum = 2;
+    c.lr = 1e-2;
+    c.dropout = 0.1;
+    return c;
+}
+
+/* The smallest plan, which a budget of one byte is told. */
+static hearth_memplan least(const hearth_adapter *a, hearth_train_config c) {
+    hearth_memplan p;
+    hearth_error err;
+    c.memory_budget = 1;
+    assert_int_equal(hearth_trainer_plan(&p, model, a, ds, &c, NULL, &err),
+                     HEARTH_ETOOBIG);
+    assert_int_equal(p.longest_seq, 0);
+    assert_non_null(strstr(err.text, "records of any length"));
+    return p;
+}
+
+static void without_a_budget_the_fastest_is_planned(void **state) {
+    (void)state;
+    hearth_memplan p;
+    hearth_train_config c = settings();
+    hearth_adapter *a = adapter(0), *last = adapter(2);
+    assert_ok(hearth_trainer_plan(&p, model, a, ds, &c, NULL, NULL));
+    assert_int_equal(p.choice.micro_batch, 4);
+    assert_int_equal(p.choice.max_tokens, 4 * N_TOKENS);
+    assert_int_equal(p.choice.layers, LAYERS);
+    assert_int_equal(p.choice.recompute, 0);
+    assert_int_equal(p.choice.mlp_rows, 0);
+    double work = p.choice.work;
+    assert_true(work > 0);
+    assert_ok(hearth_trainer_plan(&p, model, last, ds, &c, NULL, NULL));
+    assert_int_equal(p.choice.layers, 2);
+    assert_true(p.choice.work < work);
+    c.pack = false;
+    assert_ok(hearth_trainer_plan(&p, model, a, ds, &c, NULL, NULL));
+    assert_int_equal(p.choice.max_tokens, N_TOKENS);
+    hearth_adapter_free(last);
+    hearth_adapter_free(a);
+}
+
+/* Ways to run that a walk through the budgets comes by. */
+typedef struct {
+    size_t ways, some_layers, parts, micro_batches;
+} walk_result;
+
+static walk_result walk(size_t batch) {
+    hearth_memplan p, full;
+    hearth_train_config c = settings();
+    hearth_adapter *a = adapter(0);
+    walk_result r = {0};
+    c.batch = batch;
+    size_t low = least(a, c).private_bytes;
+    assert_ok(hearth_trainer_plan(&full, model, a, ds, &c, NULL, NULL));
+    double work = full.choice.work, first = work;
+    for (int i = 0; i <= STEPS; i++) {
+        c.memory_budget =
+            full.private_bytes - (full.private_bytes - low) * (size_t)i / STEPS;
+        assert_ok(hearth_trainer_plan(&p, model, a, ds, &c, NULL, NULL));
+        assert_true(p.private_bytes <= c.memory_budget);
+        assert_true(p.choice.work >= work);
+        if (i == 0) assert_memory_equal(&p, &full, sizeof(p));
+        r.ways += p.choice.work > work;
+        r.some_layers +=
+            p.choice.recompute > 0 && p.choice.recompute < LAYERS - 1;
+        r.parts += p.choice.mlp_rows > 0;
+        r.micro_batches += p.choice.micro_batch < batch;
+        work = p.choice.work;
+    }
+    assert_int_equal(p.private_bytes, low);
+    assert_int_equal(p.choice.micro_batch, 1);
+    assert_int_equal(p.choice.recompute, LAYERS - 1);
+    assert_true(work > first * 1.1 && work < first * 2);
+    hearth_adapter_free(a);
+    return r;
+}
+
+static void a_smaller_budget_costs_time_and_fits(void **state) {
+    (void)state;
+    walk_result one = walk(1), four = walk(4);
+    assert_true(one.ways > 3 && one.some_layers > 3 && one.parts > 0);
+    assert_true(four.ways > 3 && four.micro_batches > 3);
+}
+
+static void
+a_budget_below_the_least_is_refused_with_what_would_do(void **state) {
+    (void)state;
+    hearth_memplan p, want;
+    hearth_error err;
+    char text[64];
+    hearth_train_config c = settings();
+    hearth_adapter *a = adapter(0);
+    want = least(a, c);
+    c.memory_budget = want.private_bytes - 1;
+    assert_int_equal(hearth_trainer_plan(&p, model, a, ds, &c, NULL, &err),
+                     HEARTH_ETOOBIG);
+    assert_int_equal(p.private_bytes, want.private_bytes);
+    assert_true(p.longest_seq >= 8 && p.longest_seq < N_TOKENS);
+    snprintf(text, sizeof(text), "--memory-budget %zuM, or --seq %zu at most",
+             (want.private_bytes - 1) / 1048576 + 1, p.longest_seq);
+    assert_non_null(strstr(err.text, text));
+    assert_null(strchr(err.text, '\n'));
+    c.memory_budget++;
+    assert_ok(hearth_trainer_plan(&p, model, a, ds, &c, NULL, NULL));
+    hearth_adapter_free(a);
+}
+
+static void the_longest_record_fits_and_one_more_token_does_not(void **state) {
+    (void)state;
+    hearth_memplan p;
+    hearth_train_config c = settings();
+    hearth_adapter *a = adapter(0);
+    c.seq = 32;
+    c.batch = 1;
+    assert_ok(hearth_trainer_plan_sizes(&p, model, a, 10, &c, NULL, NULL));
+    c.memory_budget = p.private_bytes;
+    size_t seq = hearth_trainer_longest_seq(model, a, 10, &c, NULL);
+    assert_true(seq > 32 && seq < 128); /* recomputing makes room */
+    c.seq = seq;
+    assert_ok(hearth_trainer_plan_sizes(&p, model, a, 10, &c, NULL, NULL));
+    c.seq++;
+    assert_int_equal(
+        hearth_trainer_plan_sizes(&p, model, a, 10, &c, NULL, NULL),
+        HEARTH_ETOOBIG);
+    assert_int_equal(p.longest_seq, seq);
+    c.memory_budget = 1;
+    assert_int_equal(hearth_trainer_longest_seq(model, a, 10, &c, NULL), 0);
+    c.memory_budget = 0; /* the model's positions are the limit */
+    assert_int_equal(hearth_trainer_longest_seq(model, a, 10, &c, NULL), 128);
+    c.epochs = 0;
+    c.steps = 0;
+    assert_int_equal(hearth_trainer_longest_seq(model, a, 10, &c, NULL), 0);
+    hearth_adapter_free(a);
+}
+
+static void full_mode_recomputes_but_keeps_the_mlp_whole(void **state) {
+    (void)state;
+    hearth_memplan p, small;
+    hearth_train_config c = settings();
+    c.mode = HEARTH_TRAIN_FULL;
+    c.dropout = 0;
+    assert_ok(hearth_trainer_plan(&p, model, NULL, ds, &c, NULL, NULL));
+    small = least(NULL, c);
+    assert_true(small.private_bytes < p.private_bytes);
+    assert_int_equal(small.choice.mlp_rows, 0);
+    assert_int_equal(small.choice.recompute, LAYERS - 1);
+}
+
+/* Sums what is asked for and counts a block's header too. */
+static size_t asked;
+
+static void *count_alloc(void *ud, size_t n) {
+    (void)ud;
+    asked += n;
+    return malloc(n);
+}
+
+static void *count_resize(void *ud, void *p, size_t n) {
+    (void)ud;
+    asked += n;
+    return realloc(p, n);
+}
+
+static void count_free(void *ud, void *p) {
+    (void)ud;
+    free(p);
+}
+
+/* A run under a budget (0: none): the adapter, and its plan. */
+static hearth_adapter *train(size_t budget, hearth_memplan *p) {
+    hearth_train_config c = settings();
+    hearth_trainer *t = NULL;
+    hearth_train_event ev = {0};
+    hearth_alloc al = {count_alloc, count_resize, count_free, NULL};
+    hearth_adapter *a = adapter(0);
+    c.memory_budget = budget;
+    c.steps = c.accum = 1;
+    asked = 0;
+    assert_ok(hearth_trainer_open(&t, model, a, ds, &c, NULL, &al, NULL));
+    *p = *hearth_trainer_memplan(t);
+    assert_true(asked >= p->open_bytes);
+    assert_true(asked - p->open_bytes <= 16384); /* handles, lists */
+    asked = 0;
+    while (ev.kind != HEARTH_TRAIN_DONE)
+        assert_ok(hearth_trainer_tick(t, &ev, NULL));
+    assert_int_equal(asked, 0);
+    hearth_trainer_close(t);
+    return a;
+}
+
+static void every_plan_trains_the_same_values(void **state) {
+    (void)state;
+    hearth_memplan full, p;
+    hearth_adapter *want = train(0, &full);
+    size_t n = want->n_values, low = 0, halved = 0;
+    hearth_train_config c = settings();
+    low = least(want, c).private_bytes;
+    for (size_t i = 0; i < 3; i++) {
+        size_t budget = low + (full.private_bytes - low) * i * 2 / 5;
+        hearth_adapter *got = train(budget, &p);
+        double diff = 0, norm = 0;
+        if (p.choice.micro_batch == full.choice.micro_batch)
+            assert_memory_equal(got->values, want->values, n * sizeof(float));
+        else
+            halved++;
+        for (size_t k = 0; k < n; k++) {
+            double d = (double)got->values[k] - (double)want->values[k];
+            diff += d * d;
+            norm += (double)want->values[k] * (double)want->values[k];
+        }
+        assert_true(sqrt(diff / norm) < 1e-4);
+        hearth_adapter_free(got);
+    }
+    assert_true(halved > 0);
+    hearth_adapter_free(want);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_a_budget_the_fastest_is_planned),
+        cmocka_unit_test(a_smaller_budget_costs_time_and_fits),
+        cmocka_unit_test(
+            a_budget_below_the_least_is_refused_with_what_would_do),
+        cmocka_unit_test(the_longest_record_fits_and_one_more_token_does_not),
+        cmocka_unit_test(full_mode_recomputes_but_keeps_the_mlp_whole),
+        cmocka_unit_test(every_plan_trains_the_same_values),
+    };
+    return cmocka_run_group_tests_name("client/train/planner", tests, set_up,
+                                       tear_down);
+}
