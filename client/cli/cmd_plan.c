@@ -36,7 +36,22 @@ static void multiply(void *ud, size_t tile, size_t worker) {
                   x + j->rows * j->side, j->side);
 }
 
-/* Multiply-adds a second of all threads. */
+/* Multiply-adds a second, over a few milliseconds. */
+static double measure_once(speed_job *j, hearth_pool *pool,
+                           const hearth_clock *clock) {
+    size_t n = hearth_pool_size(pool);
+    int64_t from = hearth_clock_mono(clock), now;
+    uint64_t runs = 0;
+    do {
+        hearth_pool_run(pool, n, multiply, j);
+        runs += n;
+        now = hearth_clock_mono(clock);
+    } while (now - from < 8);
+    return (double)(j->rows * j->side * j->side) * (double)runs /
+           ((double)(now - from) / 1000.0);
+}
+
+/* The same of all threads at their best. */
 static double measure_speed(const hearth_kernels *k, hearth_pool *pool,
                             size_t hidden) {
     speed_job j = {.k = k, .rows = 64, .side = hidden < 512 ? hidden : 512};
@@ -44,21 +59,17 @@ static double measure_speed(const hearth_kernels *k, hearth_pool *pool,
     hearth_clock clock = hearth_clock_system();
     float *all = hearth_mem_array(NULL, j.side * (j.side + 2 * n * j.rows),
                                   sizeof(*all));
-    uint64_t runs = 0;
+    double best = 0.0;
     if (!all) return 0.0;
     memset(all, 0, j.side * (j.side + 2 * n * j.rows) * sizeof(*all));
     j.w = all;
     j.x = all + j.side * j.side;
-    hearth_pool_run(pool, n, multiply, &j); /* warm */
-    int64_t from = hearth_clock_mono(&clock), now;
-    do {
-        hearth_pool_run(pool, n, multiply, &j);
-        runs += n;
-        now = hearth_clock_mono(&clock);
-    } while (now - from < 40);
+    for (int i = 0; i < 6; i++) { /* the best of them: others may compute too */
+        double rate = measure_once(&j, pool, &clock);
+        if (rate > best) best = rate;
+    }
     hearth_mem_free(NULL, all);
-    return (double)(j.rows * j.side * j.side) * (double)runs /
-           ((double)(now - from) / 1000.0);
+    return best;
 }
 
 /* What the chosen plan multiplies, layers that are done again included. */
