@@ -66,7 +66,7 @@ typedef struct {
                     &(f).clip_grad, 0.0, 1e9),                                \
     HEARTH_FLAG_U64("seed", "N", "of A, order and dropout", &(f).seed, 0,     \
                     UINT64_MAX),                                              \
-    HEARTH_FLAG_BYTES("memory-budget", "SIZE", "private memory at most",      \
+    HEARTH_FLAG_BYTES("memory-budget", "SIZE", "private memory at most, paid in time",      \
                       &(f).memory_budget)
 /* clang-format on */
 

@@ -9,6 +9,8 @@ import json
 import math
 import os
 import pathlib
+import re
+import resource
 import shutil
 import signal
 import struct
@@ -341,8 +343,10 @@ class Cli(unittest.TestCase):
     def test_a_budget_that_is_too_small_is_refused_with_numbers(self):
         text = self.fails(1, "the budget is 1.0 MiB",
                           *self.train_args("no", "--memory-budget", "1M"))
-        self.assertIn("activations", text + "activations")
+        self.assertRegex(text, r"needs at least [0-9.]+ MiB of private memory")
+        least = re.search(r"use --memory-budget ([0-9]+M)", text)[1]
         self.assertFalse((self.dir / "no").exists())
+        self.call(*self.train_args("yes", "--memory-budget", least))
 
     def test_plan_says_what_fits(self):
         e = self.events("plan", "--model", self.model, "--seq", 64,
@@ -351,13 +355,45 @@ class Cli(unittest.TestCase):
         self.assertEqual(e[0]["private_bytes"],
                          sum(i["bytes"] for i in e[0]["items"]
                              if i["kind"] == "private"))
+        self.assertEqual(e[0]["private_peak"], e[0]["private_bytes"])
+        self.assertEqual(e[0]["rss_peak"],
+                         e[0]["private_peak"] + e[0]["file_resident_peak"])
+        self.assertEqual(e[0]["recomputed_layers"], 0)
+        self.assertEqual(e[0]["mlp_rows"], 64)
         self.assertGreaterEqual(e[1]["longest_seq"], 64)
+        self.assertGreater(e[1]["seconds_per_epoch"], 0)
 
-    def test_private_memory_stays_within_the_plan(self):
-        done = self.events(*self.train_args("mem"))[-1]
+    def test_layers_are_planned_from_the_last_one_down(self):
+        e = self.events("plan", "--model", self.model, "--layers", "last:1")
+        self.assertEqual(e[0]["trained_layers"], 1)
+
+    def test_private_memory_is_what_was_planned_and_flat(self):
+        e = self.events(*self.train_args("mem", "--threads", 2))
+        steps = [x["private_bytes"] for x in e if x["event"] == "step"]
+        done = e[-1]
+        self.assertEqual(len(steps), 12)
+        for key in ("private_peak", "file_resident_peak", "rss_peak"):
+            self.assertGreater(done[key], 0)
         if os.environ.get("HEARTH_SANITIZE"):
             return  # a sanitizer's own memory is in no plan
         self.assertLessEqual(done["private_peak"], done["plan_bytes"])
+        grown = done["private_peak"] - done["private_at_open"]
+        self.assertLessEqual(abs(grown - done["open_bytes"]),
+                             max(0.05 * done["open_bytes"], 4 << 20))
+        # the kernel counts in batches of pages for each thread
+        self.assertLessEqual(max(steps) - steps[0], 512 << 10)
+
+    def test_a_run_needs_no_more_than_its_plan_and_32_mib(self):
+        if os.environ.get("HEARTH_SANITIZE"):
+            return
+        args = ("--model", self.model, "--data", self.train, "--seq", 64,
+                "--threads", 2)
+        limit = self.events("plan", *args)[0]["private_bytes"] + (32 << 20)
+        r = self.run_cli(
+            "train", *args, "--out", self.dir / "limited", "--steps", 3,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA,
+                                                  (limit, limit)))
+        self.assertEqual(r.returncode, 0, r.stderr)
 
     def test_choices_are_scored(self):
         rows = [{"question": "walk?", "choices": ["yes", "no"], "answer": i % 2}
