@@ -185,6 +185,12 @@ static void count(hearth_auth *a, const auth_job *j) {
         ok ? (j->again ? "again" : "ok") : hearth_status_name(j->st));
 }
 
+/* It holds a token. */
+static void job_free(hearth_auth *a, auth_job *j) {
+    hearth_zeroize(j, sizeof(*j));
+    hearth_mem_free(&a->al, j);
+}
+
 static void job_done(void *arg) {
     auth_job *j = arg;
     hearth_auth *a = j->a;
@@ -204,8 +210,7 @@ static void job_done(void *arg) {
                    &j->retry, &a->al);
     }
     hearth_buf_free(&b);
-    hearth_zeroize(j, sizeof(*j));
-    hearth_mem_free(&a->al, j);
+    job_free(a, j);
 }
 
 /* ---- the hook ---------------------------------------------------------- */
@@ -232,7 +237,7 @@ static void start_job(hearth_auth *a, const hearth_http_request *rq, bool renew,
         st = hearth_decode_enroll_request(&j->rq, rq->body, rq->body_n, &err);
     }
     if (st != HEARTH_OK) {
-        hearth_mem_free(&a->al, j);
+        job_free(a, j);
         send_error(reply, ud, reason_of(st), err.text, retry, &a->al);
         return;
     }
@@ -325,6 +330,7 @@ hearth_status hearth_auth_cookie_new(const hearth_auth *a, const char *id,
     }
     out[n] = '.';
     hearth_hex_encode(out + n + 1, mac, sizeof(mac));
+    hearth_zeroize(mac, sizeof(mac));
     return HEARTH_OK;
 }
 
@@ -342,10 +348,12 @@ hearth_status hearth_auth_cookie_check(const hearth_auth *a, const char *cookie,
         hearth_hex_decode(given, sizeof(given), last + 1, strlen(last + 1)) !=
             HEARTH_OK)
         return HEARTH_EAUTH;
-    if (hearth_hmac_sha256(mac, a->cookie_key, sizeof(a->cookie_key), cookie,
-                           (size_t)(last - cookie)) != HEARTH_OK ||
-        !hearth_bytes_equal_ct(mac, given, sizeof(mac)))
-        return HEARTH_EAUTH;
+    bool ours =
+        hearth_hmac_sha256(mac, a->cookie_key, sizeof(a->cookie_key), cookie,
+                           (size_t)(last - cookie)) == HEARTH_OK &&
+        hearth_bytes_equal_ct(mac, given, sizeof(mac));
+    hearth_zeroize(mac, sizeof(mac)); /* of a text that a stranger chose */
+    if (!ours) return HEARTH_EAUTH;
     char digits[24] = {0};
     size_t n_digits = (size_t)(last - dot) - 1;
     if (n_digits >= sizeof(digits)) return HEARTH_EAUTH;

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/bytes.h"
 #include "common/error.h"
 #include "common/failpoint.h"
 #include "common/file.h"
@@ -295,9 +296,11 @@ static void drop_round(hearth_coord *c, hearth_coord_task *t) {
 static bool closed_as(hearth_coord *c, const hearth_coord_task *t,
                       uint32_t phase) {
     hearth_round_row row;
-    return hearth_coord_store_last_round(c->durable, t->task.name, &row,
-                                         NULL) == HEARTH_OK &&
-           row.round == t->round_number && row.phase == phase;
+    bool is = hearth_coord_store_last_round(c->durable, t->task.name, &row,
+                                            NULL) == HEARTH_OK &&
+              row.round == t->round_number && row.phase == phase;
+    hearth_zeroize(&row, sizeof(row));
+    return is;
 }
 
 static void work_fail(hearth_coord *c) {

@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "common/bytes.h"
 #include "common/failpoint.h"
 #include "common/file.h"
 #include "common/mem.h"
@@ -22,7 +23,7 @@ hearth_coord_task *hearth_coord__find(hearth_coord *c, const char *task) {
 void hearth_coord__close_round(hearth_coord_task *t) {
     for (uint32_t k = 0; k < HEARTH_ROUND_MAX_COHORTS; k++)
         hearth_accumulator_free(&t->acc[k]);
-    memset(t->round_key, 0, sizeof(t->round_key));
+    hearth_zeroize(t->round_key, sizeof(t->round_key));
     memset(t->unfolded, 0, sizeof(t->unfolded));
     t->must_fail = t->fixed = false;
 }
@@ -30,6 +31,7 @@ void hearth_coord__close_round(hearth_coord_task *t) {
 static void free_task(hearth_coord *c, hearth_coord_task *t) {
     if (!t) return;
     hearth_coord__close_round(t);
+    hearth_zeroize(t, sizeof(*t)); /* the spacing key */
     hearth_mem_free(&c->alloc, t);
 }
 
@@ -96,7 +98,10 @@ hearth_status hearth_coord__open_round(hearth_coord *c, hearth_coord_task *t,
     if (st == HEARTH_OK) st = make_spool(c, t, row.round, err);
     if (st == HEARTH_OK)
         st = hearth_coord_store_open_round(c->store, &row, err);
-    if (st != HEARTH_OK) return st;
+    if (st != HEARTH_OK) {
+        hearth_zeroize(&row, sizeof(row));
+        return st;
+    }
     HEARTH_FAILPOINT("round.after_open");
 
     hearth_coord__close_round(t);
@@ -105,6 +110,7 @@ hearth_status hearth_coord__open_round(hearth_coord *c, hearth_coord_task *t,
     t->start_sequence = row.start_sequence;
     t->late = t->refused = 0;
     memcpy(t->round_key, row.key, sizeof(t->round_key));
+    hearth_zeroize(row.key, sizeof(row.key));
     hearth_log_write(c->cfg.log, HEARTH_LOG_INFO, "round",
                      "task=%s round=%llu state=open", t->task.name,
                      (unsigned long long)t->round_number);
@@ -154,6 +160,7 @@ static hearth_status load_round(hearth_coord *c, hearth_coord_task *t,
     t->round.now_ms = t->round.stage_opened_ms;
     t->fixed = row.phase == HEARTH_ROUND_FIXING;
     if (row.has_key) memcpy(t->round_key, row.key, sizeof(t->round_key));
+    hearth_zeroize(row.key, sizeof(row.key));
     /* The terms of the round are those of the release it started from. */
     st = hearth_registry_task_state(c->store, &t->task, row.start_sequence,
                                     &c->alloc, err);

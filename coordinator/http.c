@@ -15,6 +15,7 @@
 
 #include <llhttp.h>
 
+#include "common/bytes.h"
 #include "common/mem.h"
 
 #define NAME_CAP  32
@@ -241,8 +242,16 @@ static const llhttp_settings_t CALLBACKS = {
 
 /* ---- the parser -------------------------------------------------------- */
 
+/* Bodies and heads hold tokens and cookies. */
+static void drop_body(hearth_http *h) {
+    if (h->body) hearth_zeroize(h->body, HEARTH_HTTP_BODY);
+    hearth_mem_free(&h->al, h->body);
+    h->body = NULL;
+}
+
 static void reset(hearth_http *h) {
-    memset(&h->head, 0, sizeof(h->head));
+    hearth_zeroize(&h->head, sizeof(h->head));
+    hearth_zeroize(h->value, sizeof(h->value));
     h->name_n = h->value_n = h->path_n = 0;
     h->head_bytes = h->n_headers = h->body_n = 0;
     h->seen = 0;
@@ -264,7 +273,8 @@ hearth_status hearth_http_new(hearth_http **out, const hearth_alloc *al) {
 void hearth_http_free(hearth_http *h) {
     if (!h) return;
     hearth_alloc al = h->al;
-    hearth_mem_free(&al, h->body);
+    drop_body(h);
+    hearth_zeroize(h, sizeof(*h));
     hearth_mem_free(&al, h);
 }
 
@@ -335,8 +345,7 @@ int hearth_http_error_status(const hearth_http *h) {
 
 void hearth_http_next(hearth_http *h) {
     if (h->error) return;
-    hearth_mem_free(&h->al, h->body);
-    h->body = NULL;
+    drop_body(h);
     reset(h);
     llhttp_resume(&h->parser);
 }

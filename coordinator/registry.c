@@ -213,6 +213,7 @@ static hearth_status load(const hearth_task_env *env, const char *task,
         st = hearth_coord_store_release(env->store, task, sequence, row, NULL,
                                         optimizer, err);
     hearth_buf_free(&ini);
+    hearth_zeroize(&tr, sizeof(tr));
     return st;
 }
 
@@ -413,6 +414,7 @@ hearth_status hearth_task_create(const hearth_task_env *env, const char *name,
     p.ini_n = n;
     st = hearth_registry_publish(env->store, env->release_key, &e, &p, env->al,
                                  err);
+    hearth_zeroize(row.cooldown_key, sizeof(row.cooldown_key));
     HEARTH_FAILPOINT("task.after_create");
     if (st == HEARTH_EEXISTS)
         return hearth_error_set(err, st,

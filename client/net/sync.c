@@ -14,6 +14,7 @@
 #include "client/net/piece_store.h"
 #include "client/net/trust.h"
 #include "client/personal/personal_store.h"
+#include "common/bytes.h"
 #include "common/failpoint.h"
 #include "common/mem.h"
 #include "proto/negotiate.h"
@@ -118,10 +119,16 @@ hearth_status hearth_sync__failed(hearth_sync *s, hearth_status st,
     return HEARTH_OK;
 }
 
-hearth_status hearth_sync__rest(hearth_sync *s, bool accepted,
-                                hearth_error *err) {
+/* It holds upload tokens and a cookie. */
+static void drop_reply(hearth_sync *s) {
+    if (s->reply) hearth_zeroize(s->reply, sizeof(*s->reply));
     hearth_mem_free(&s->alloc, s->reply);
     s->reply = NULL;
+}
+
+hearth_status hearth_sync__rest(hearth_sync *s, bool accepted,
+                                hearth_error *err) {
+    drop_reply(s);
     s->state = ST_IDLE;
     return hearth_sync__draw(s, accepted, err);
 }
@@ -400,7 +407,8 @@ void hearth_sync_close(hearth_sync *s) {
     hearth_prepared_free(s->prepared);
     hearth_ledger_store_close(s->ledger);
     hearth_buf_free(&s->manifest);
-    hearth_mem_free(&al, s->reply);
+    drop_reply(s);
+    if (s->offer) hearth_zeroize(s->offer, sizeof(*s->offer));
     hearth_mem_free(&al, s->offer);
     hearth_mem_free(&al, s->release);
     hearth_mem_free(&al, s->keyset);
@@ -409,5 +417,6 @@ void hearth_sync_close(hearth_sync *s) {
     hearth_mem_free(&al, s->server);
     hearth_mem_free(&al, s->root_pin);
     hearth_mem_free(&al, s->task);
+    hearth_zeroize(s, sizeof(*s));
     hearth_mem_free(&al, s);
 }

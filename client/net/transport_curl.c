@@ -330,6 +330,8 @@ static hearth_status curl_request(void *ud, const hearth_http_req *rq,
 
 done:
     curl_easy_reset(c->easy); /* drops pointers into this frame */
+    for (struct curl_slist *h = headers; h; h = h->next)
+        hearth_zeroize(h->data, strlen(h->data)); /* the cookie */
     curl_slist_free_all(headers);
     hearth_buf_free(&b);
     hearth_buf_free(&url);
