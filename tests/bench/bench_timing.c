@@ -98,7 +98,7 @@ static void measure(run *r, int exact, double sigma, hearth_rng *rng) {
 /* The largest |t| of one sampler at one sigma. */
 static double largest(run *r, int exact, double sigma, hearth_rng *rng) {
     measure(r, exact, sigma, rng);
-    double all = welch(r, INFINITY), worst = all;
+    double all = welch(r, HUGE_VAL), worst = all;
     for (int k = 1; k <= CROPS; k++) {
         double share = 1 - pow(0.5, 10.0 * k / CROPS);
         double t = welch(r, r->sorted[(size_t)(share * (double)r->n)]);
