@@ -1,137 +1,204 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* client/train/cross_entropy.c - head and loss together, block by block.
+/* client/train/cross_entropy.c - head and loss together: attention over the
+ * vocabulary.
  *
- * For the input's gradient the head is attention over the vocabulary: one pass
- * over its rows with a running maximum gives loss and gradient; only one block
- * of logits exists per worker.  The head's own gradient (full mode) takes a
- * second pass with the kept log-sum-exp.
+ * The vocabulary is cut into a few parts, by shapes only; a worker takes a part
+ * and goes once over its blocks of head rows for all supervised rows.  A block
+ * is converted once, gives logits and, while it is in cache, its share of the
+ * input's gradient; a running maximum and sum per row keep both exact.  Parts
+ * are then put together in their order, so the bytes do not depend on who
+ * computed them.  More rows than d->ce_rows go in groups, which bounds the
+ * memory.  The head's own gradient (full mode) takes a second pass with the
+ * kept log-sum-exp.
  * Source: the running maximum as in Milakov and Gimelshein, Online normalizer
  * calculation for softmax, arXiv:1805.02867.
  */
 #include "client/train/decoder_private.h"
 #include "common/refmath.h"
 
-#define ROWS HEARTH_DECODER_ROWS
+#define TILE_REALS     (HEARTH_WEIGHT_TILE_BYTES / sizeof(hearth_real))
+#define MAX_VOCAB_ROWS ((size_t)256)
+#define MAX_GROUP      ((size_t)256)     /* rows of one group */
+#define GROUP_REALS    ((size_t)262144)  /* of its gradient */
+#define PART_REALS     ((size_t)1048576) /* of gradients of all parts but one */
+#define MERGE_ROWS     ((size_t)16)
 
+/* One group of supervised rows. */
 typedef struct {
     hearth_decoder *d;
-    size_t n;             /* supervised rows */
+    size_t first, n;      /* of the supervised rows */
     const int32_t *label; /* of the whole stream; row[] picks */
     bool with_grad;
-    size_t head_rows; /* vocabulary rows of one tile of the head's gradient */
+    size_t n_blocks; /* of d->vocab_rows rows of the head */
 } ce_job;
 
-/* Running state of one block of rows. */
-typedef struct {
-    hearth_real top[HEARTH_DECODER_ROWS];    /* largest logit so far */
-    double sum[HEARTH_DECODER_ROWS];         /* of exp(logit - top) */
-    hearth_real target[HEARTH_DECODER_ROWS]; /* logit of the label */
-} ce_state;
+static size_t min_size(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+static size_t ceil_div(size_t a, size_t b) {
+    return a / b + (a % b != 0);
+}
+
+void hearth_cross_entropy__derive(hearth_decoder *d) {
+    size_t width = d->c->hidden_size, vocab = d->c->vocab_size;
+    size_t group = min_size(GROUP_REALS / width / 32 * 32, MAX_GROUP);
+    if (group < 64) group = 64;
+    size_t parts = 7 * group * width <= PART_REALS ? 8 : 4;
+    size_t rows = min_size(TILE_REALS / width, MAX_VOCAB_ROWS);
+    if (rows > 32) rows = rows / 32 * 32; /* whole panels */
+    d->ce_rows = group;
+    d->vocab_rows = min_size(rows, ceil_div(vocab, parts));
+    d->vocab_parts = min_size(parts, ceil_div(vocab, d->vocab_rows));
+}
 
 size_t hearth_cross_entropy__aux(const hearth_decoder *d) {
-    return HEARTH_DECODER_ROWS * d->vocab_rows;
+    return min_size(d->ce_rows, d->shape.max_tokens) * d->vocab_rows;
 }
 
-static size_t label_of(const ce_job *j, size_t row) {
-    return (size_t)j->label[j->d->row[row]];
+static size_t label_of(const ce_job *j, size_t i) {
+    return (size_t)j->label[j->d->row[j->first + i]];
 }
 
-/* Fold one block of logits [n, m] of vocabulary rows v0.. into the state; with
- * a gradient the logits become exp(logit - top) and dh is rescaled. */
-static void fold_block(const ce_job *j, ce_state *s, size_t first, size_t n,
-                       size_t v0, size_t m, hearth_real *logits) {
-    const hearth_kernels *k = j->d->compute.kernels;
+/* Rows first .. first + n - 1 of the head for this worker. */
+static const hearth_real *head_rows(const hearth_decoder *d, size_t worker,
+                                    size_t first, size_t n) {
+    return hearth_weight_rows_at(d->head, first, n,
+                                 hearth_compute_tile(&d->compute, worker));
+}
+
+/* [n, D] gradients of a part; the first part's are in dh itself. */
+static hearth_real *part_gradient(const ce_job *j, size_t part) {
     size_t width = j->d->c->hidden_size;
-    for (size_t i = 0; i < n; i++) {
-        hearth_real *row = logits + i * m, top = k->max(m, row);
-        size_t label = label_of(j, first + i);
-        if (label >= v0 && label < v0 + m) s->target[i] = row[label - v0];
-        if (v0 == 0 || top > s->top[i]) {
-            double shrink =
-                v0 == 0 ? 0 : hearth_ref_exp((double)(s->top[i] - top));
-            s->top[i] = top;
-            s->sum[i] *= shrink;
-            for (size_t c = 0; v0 && j->with_grad && c < width; c++)
-                j->d->dh[(first + i) * width + c] *= (hearth_real)shrink;
-        }
-        s->sum[i] += (double)k->exp_shift(m, row, s->top[i], row);
-    }
+    if (!part) return j->d->dh + j->first * width;
+    size_t rows = min_size(j->d->ce_rows, j->d->shape.max_tokens);
+    return j->d->part_dh + (part - 1) * rows * width;
 }
 
-/* dh = dh / sum - W[label]; loss, log-sum-exp and hit of each row. */
-static void finish_rows(const ce_job *j, const ce_state *s, size_t first,
-                        size_t n, hearth_real *scratch) {
-    hearth_decoder *d = j->d;
+/* Fold logits [n, m] of vocabulary rows v0.. into the part's maximum and sum;
+ * with a gradient they become exp(logit - maximum) and dh [n, D], that of the
+ * blocks before, is scaled to the new maximum. */
+static void fold_block(const ce_job *j, size_t part, bool fresh, size_t v0,
+                       size_t m, hearth_real *logits, hearth_real *dh) {
+    const hearth_decoder *d = j->d;
+    const hearth_kernels *k = d->compute.kernels;
     size_t width = d->c->hidden_size;
-    for (size_t i = 0; i < n; i++) {
-        size_t row = first + i;
-        double log_sum = hearth_ref_log(s->sum[i]);
-        d->row_loss[row] = (double)s->top[i] - (double)s->target[i] + log_sum;
-        d->row_lse[row] = s->top[i] + (hearth_real)log_sum;
-        d->row_hit[row] = s->target[i] >= s->top[i];
-        if (!j->with_grad) continue;
-        hearth_real *dh = d->dh + row * width;
-        hearth_real inverse = (hearth_real)(1.0 / s->sum[i]);
-        const hearth_real *w =
-            hearth_weight_rows_at(d->head, label_of(j, row), 1, scratch);
-        for (size_t c = 0; c < width; c++) dh[c] = dh[c] * inverse - w[c];
+    hearth_real *top = d->part_top + part * d->ce_rows;
+    double *sum = d->part_sum + part * d->ce_rows;
+    for (size_t i = 0; i < j->n; i++) {
+        hearth_real *row = logits + i * m, most = k->max(m, row);
+        size_t label = label_of(j, i);
+        if (label >= v0 && label < v0 + m) d->row_target[i] = row[label - v0];
+        if (fresh) {
+            top[i] = most;
+            sum[i] = 0;
+        } else if (most > top[i]) {
+            double shrink = hearth_ref_exp((double)(top[i] - most));
+            top[i] = most;
+            sum[i] *= shrink;
+            for (size_t c = 0; j->with_grad && c < width; c++)
+                dh[i * width + c] *= (hearth_real)shrink;
+        }
+        sum[i] += (double)k->exp_shift(m, row, top[i], row);
     }
 }
 
-static void loss_tile(void *ud, size_t tile, size_t worker) {
+static void part_tile(void *ud, size_t part, size_t worker) {
     const ce_job *j = ud;
-    hearth_decoder *d = j->d;
+    const hearth_decoder *d = j->d;
     const hearth_kernels *k = d->compute.kernels;
     size_t width = d->c->hidden_size, vocab = d->c->vocab_size;
-    size_t first = tile * ROWS, n = j->n - first < ROWS ? j->n - first : ROWS;
+    size_t from = part * j->n_blocks / d->vocab_parts;
+    size_t to = (part + 1) * j->n_blocks / d->vocab_parts;
+    const hearth_real *h = d->h + j->first * width;
     hearth_real *logits = d->aux + worker * d->aux_reals;
-    hearth_real *scratch = hearth_compute_tile(&d->compute, worker);
-    const hearth_real *h = d->h + first * width;
-    ce_state s = {.sum = {0}};
-    for (size_t v0 = 0; v0 < vocab; v0 += d->vocab_rows) {
-        size_t m = vocab - v0 < d->vocab_rows ? vocab - v0 : d->vocab_rows;
-        const hearth_real *w = hearth_weight_rows_at(d->head, v0, m, scratch);
-        k->gemm_nt(n, m, width, 1, h, width, w, width, 0, logits, m);
-        fold_block(j, &s, first, n, v0, m, logits);
-        if (j->with_grad)
-            k->gemm_nn(n, width, m, 1, logits, m, w, width, v0 > 0,
-                       d->dh + first * width, width);
+    hearth_real *dh = j->with_grad ? part_gradient(j, part) : NULL;
+    for (size_t b = from; b < to; b++) {
+        size_t v0 = b * d->vocab_rows, m = min_size(d->vocab_rows, vocab - v0);
+        const hearth_real *w = head_rows(d, worker, v0, m);
+        k->gemm_nt(j->n, m, width, 1, h, width, w, width, 0, logits, m);
+        fold_block(j, part, b == from, v0, m, logits, dh);
+        if (dh)
+            k->gemm_nn(j->n, width, m, 1, logits, m, w, width, b > from, dh,
+                       width);
     }
-    finish_rows(j, &s, first, n, scratch);
 }
 
-/* dW of vocabulary rows v0..: (softmax - one-hot)^T h over all rows. */
+/* dh [D] = the parts' gradients of row i, each scaled, - W[label]. */
+static void merge_gradient(const ce_job *j, size_t i, hearth_real top,
+                           double sum, size_t worker) {
+    const hearth_decoder *d = j->d;
+    size_t width = d->c->hidden_size;
+    hearth_real *dh = part_gradient(j, 0) + i * width;
+    for (size_t p = 0; p < d->vocab_parts; p++) {
+        const hearth_real *part = part_gradient(j, p) + i * width;
+        double shift = (double)(d->part_top[p * d->ce_rows + i] - top);
+        hearth_real scale = (hearth_real)(hearth_ref_exp(shift) / sum);
+        for (size_t c = 0; c < width; c++)
+            dh[c] = p ? dh[c] + scale * part[c] : scale * part[c];
+    }
+    const hearth_real *w = head_rows(d, worker, label_of(j, i), 1);
+    for (size_t c = 0; c < width; c++) dh[c] -= w[c];
+}
+
+/* Loss, log-sum-exp, hit and gradient of some rows from what the parts have. */
+static void merge_tile(void *ud, size_t tile, size_t worker) {
+    const ce_job *j = ud;
+    const hearth_decoder *d = j->d;
+    size_t first = tile * MERGE_ROWS, end = min_size(first + MERGE_ROWS, j->n);
+    for (size_t i = first; i < end; i++) {
+        hearth_real top = d->part_top[i];
+        double sum = 0;
+        for (size_t p = 1; p < d->vocab_parts; p++) {
+            hearth_real other = d->part_top[p * d->ce_rows + i];
+            if (other > top) top = other;
+        }
+        for (size_t p = 0; p < d->vocab_parts; p++) {
+            size_t at = p * d->ce_rows + i;
+            sum += d->part_sum[at] *
+                   hearth_ref_exp((double)(d->part_top[at] - top));
+        }
+        size_t row = j->first + i;
+        double log_sum = hearth_ref_log(sum);
+        d->row_loss[row] = (double)top - (double)d->row_target[i] + log_sum;
+        d->row_lse[row] = top + (hearth_real)log_sum;
+        d->row_hit[row] = d->row_target[i] >= top;
+        if (j->with_grad) merge_gradient(j, i, top, sum, worker);
+    }
+}
+
+/* dW of one block of the vocabulary: (softmax - one-hot)^T h. */
 static void head_tile(void *ud, size_t tile, size_t worker) {
     const ce_job *j = ud;
-    hearth_decoder *d = j->d;
+    const hearth_decoder *d = j->d;
     const hearth_kernels *k = d->compute.kernels;
-    size_t width = d->c->hidden_size, vocab = d->c->vocab_size;
-    size_t v0 = tile * j->head_rows;
-    size_t m = vocab - v0 < j->head_rows ? vocab - v0 : j->head_rows;
+    size_t width = d->c->hidden_size, v0 = tile * d->vocab_rows;
+    size_t m = min_size(d->vocab_rows, d->c->vocab_size - v0);
     hearth_real *p = d->aux + worker * d->aux_reals;
-    hearth_real *scratch = hearth_compute_tile(&d->compute, worker);
-    const hearth_real *w = hearth_weight_rows_at(d->head, v0, m, scratch);
-    for (size_t first = 0; first < j->n; first += ROWS) {
-        size_t n = j->n - first < ROWS ? j->n - first : ROWS;
-        const hearth_real *h = d->h + first * width;
-        k->gemm_nt(n, m, width, 1, h, width, w, width, 0, p, m);
-        for (size_t i = 0; i < n; i++) {
-            size_t label = label_of(j, first + i);
-            (void)k->exp_shift(m, p + i * m, d->row_lse[first + i], p + i * m);
-            if (label >= v0 && label < v0 + m) p[i * m + label - v0] -= 1;
-        }
-        k->gemm_tn(m, width, n, 1, p, m, h, width, 1, d->grad_head + v0 * width,
-                   width);
+    const hearth_real *w = head_rows(d, worker, v0, m);
+    const hearth_real *h = d->h + j->first * width;
+    k->gemm_nt(j->n, m, width, 1, h, width, w, width, 0, p, m);
+    for (size_t i = 0; i < j->n; i++) {
+        size_t label = label_of(j, i);
+        (void)k->exp_shift(m, p + i * m, d->row_lse[j->first + i], p + i * m);
+        if (label >= v0 && label < v0 + m) p[i * m + label - v0] -= 1;
     }
+    k->gemm_tn(m, width, j->n, 1, p, m, h, width, 1, d->grad_head + v0 * width,
+               width);
 }
 
 void hearth_cross_entropy__run(hearth_decoder *d, size_t n,
                                const int32_t *label, bool with_grad) {
-    ce_job j = {d, n, label, with_grad,
-                d->vocab_rows < ROWS ? d->vocab_rows : ROWS};
-    hearth_pool_run(d->compute.pool, (n + ROWS - 1) / ROWS, loss_tile, &j);
-    if (with_grad && d->grad_head)
-        hearth_pool_run(d->compute.pool,
-                        (d->c->vocab_size + j.head_rows - 1) / j.head_rows,
-                        head_tile, &j);
+    ce_job j = {.d = d,
+                .label = label,
+                .with_grad = with_grad,
+                .n_blocks = ceil_div(d->c->vocab_size, d->vocab_rows)};
+    for (; j.first < n; j.first += j.n) {
+        j.n = min_size(d->ce_rows, n - j.first);
+        hearth_pool_run(d->compute.pool, d->vocab_parts, part_tile, &j);
+        hearth_pool_run(d->compute.pool, ceil_div(j.n, MERGE_ROWS), merge_tile,
+                        &j);
+        if (with_grad && d->grad_head)
+            hearth_pool_run(d->compute.pool, j.n_blocks, head_tile, &j);
+    }
 }

@@ -13,7 +13,6 @@
 #define TILE_REALS     (HEARTH_WEIGHT_TILE_BYTES / sizeof(hearth_real))
 #define SCORE_REALS    ((size_t)65536) /* scores of one block, at most */
 #define MAX_QUERY_ROWS ((size_t)64)
-#define MAX_VOCAB_ROWS ((size_t)512)
 #define MAX_WORKERS    ((size_t)HEARTH_POOL_MAX_THREADS)
 
 typedef struct {
@@ -109,8 +108,7 @@ static void derive(hearth_decoder *d) {
     d->n_keys = d->n_positions;
     d->query_rows =
         min_size(max_size(SCORE_REALS / d->n_keys, 1), MAX_QUERY_ROWS);
-    d->vocab_rows = min_size(TILE_REALS / c->hidden_size, MAX_VOCAB_ROWS);
-    d->vocab_rows = min_size(d->vocab_rows, c->vocab_size);
+    hearth_cross_entropy__derive(d);
     d->lowest = s->mode == HEARTH_DECODER_FULL ? 0 : c->n_layers;
     if (s->mode == HEARTH_DECODER_LORA)
         d->lowest = s->adapter->pair[0].layer; /* canonical order */
@@ -289,6 +287,16 @@ static bool is_of_mlp(uint32_t target) {
            target == HEARTH_TARGET_DOWN || target == HEARTH_TARGET_GATE_UP;
 }
 
+/* What the cross-entropy keeps of each part of the vocabulary. */
+static void layout_parts(hearth_decoder *d, layout *b) {
+    size_t rows = min_size(d->ce_rows, d->shape.max_tokens);
+    d->part_top = reals(b, d->vocab_parts, d->ce_rows);
+    d->part_sum = take(b, d->vocab_parts * d->ce_rows, sizeof(*d->part_sum));
+    d->row_target = reals(b, d->ce_rows, 1);
+    if (d->shape.mode != HEARTH_DECODER_INFER)
+        d->part_dh = reals(b, (d->vocab_parts - 1) * rows, d->c->hidden_size);
+}
+
 static void layout_scratch(hearth_decoder *d, layout *b) {
     const hearth_model_config *c = d->c;
     const hearth_adapter *a = d->shape.adapter;
@@ -311,6 +319,7 @@ static void layout_scratch(hearth_decoder *d, layout *b) {
     d->row_loss = take(b, n, sizeof(*d->row_loss));
     d->row_lse = reals(b, n, 1);
     d->row_hit = take(b, n, 1);
+    layout_parts(d, b);
     if (d->shape.mode == HEARTH_DECODER_INFER) return;
     d->dm = reals(b, rows, c->ffn_size);
     d->dx = reals(b, n, c->hidden_size);

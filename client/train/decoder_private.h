@@ -85,9 +85,15 @@ struct hearth_decoder {
     hearth_compute compute;
     hearth_real *aux; /* [n_workers][aux_reals] attention, cross-entropy */
     size_t aux_reals;
-    size_t query_rows; /* rows of attention handled at once */
-    size_t n_keys;     /* longest row of keys */
-    size_t vocab_rows; /* rows of the head handled at once */
+    size_t query_rows;    /* rows of attention handled at once */
+    size_t n_keys;        /* longest row of keys */
+    size_t vocab_rows;    /* rows of the head handled at once */
+    size_t vocab_parts;   /* parts of the vocabulary, a worker's task each */
+    size_t ce_rows;       /* supervised rows that go through the head at once */
+    hearth_real *part_dh; /* [vocab_parts - 1][ce_rows, D] */
+    hearth_real *part_top;   /* [vocab_parts][ce_rows] largest logit */
+    double *part_sum;        /* the same: sum of exp(logit - top) */
+    hearth_real *row_target; /* [ce_rows] logit of the label */
 
     size_t lowest;       /* first layer that is differentiated; L: none */
     size_t n_slots;      /* of layers from the last down; those below share
@@ -191,6 +197,9 @@ void hearth_attention__backward(hearth_decoder *d, const hearth_pass *p,
  * dh and, in full mode, the head's gradient. */
 void hearth_cross_entropy__run(hearth_decoder *d, size_t n,
                                const int32_t *label, bool with_grad);
+
+/* Fill ce_rows, vocab_rows and vocab_parts from the model's shape. */
+void hearth_cross_entropy__derive(hearth_decoder *d);
 
 /* Reals of aux scratch one worker needs. */
 size_t hearth_attention__aux(const hearth_decoder *d);
