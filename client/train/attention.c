@@ -1,16 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client/train/attention.c - grouped-query causal attention inside documents.
  *
- * A block of query rows sees all its keys at once (those in the window of a
- * sliding layer); only that block of scores
- * exists, per worker.  The backward pass makes the probabilities again from
- * each row's maximum and sum.  One tile is one (document, key-value head) and runs
- * its query heads and blocks in order, so sums have one order.
- * Source: Dao et al., FlashAttention, arXiv:2205.14135 (backward equations).
+ * A block of query rows meets its keys tile by tile, with a running maximum and
+ * sum for each row: scores of one tile exist at a time, per worker, whatever
+ * the length.  Tiles that no row of the block sees (later keys, keys before the
+ * window, other documents) are never made.  The backward pass makes the
+ * probabilities again from each row's maximum and sum.
+ *
+ * Forward, a task is some blocks of one head of a document; their outputs are
+ * their own.  Backward it is a share of the query heads of one key-value head:
+ * each share has its own dK and dV, added in the order of the shares.
+ * Source: Dao et al., FlashAttention, arXiv:2205.14135.
  */
 #include <string.h>
 
 #include "client/train/decoder_private.h"
+#include "common/refmath.h"
+
+#define MAX_QUERIES ((size_t)128) /* rows of a block, in long documents */
+#define FEW_QUERIES ((size_t)64)  /* the same in short ones: less is masked */
+#define LONG        ((size_t)512) /* tokens of a long document */
+#define MAX_KEYS    ((size_t)256) /* keys of a tile */
+#define MAX_STRIPS  ((size_t)8)   /* tasks that share a head of a document */
+#define WANT_TASKS  ((size_t)8)
 
 typedef struct {
     const hearth_decoder *d;
@@ -19,19 +31,37 @@ typedef struct {
     size_t q_ld, kv_ld;
     hearth_real scale;
     size_t window; /* keys that a query sees at most; SIZE_MAX: all */
+    size_t strips; /* forward: tasks of a head */
+    size_t shares; /* backward: tasks of a key-value head */
 } attention_job;
 
 /* A block of queries of one head. */
 typedef struct {
     size_t first, n; /* rows of the pass */
-    size_t head, kv_head;
-    size_t key0;   /* row of the first key that the first row sees */
-    size_t n_keys; /* keys from there to the last that the last row sees */
-    size_t seen;   /* those that the first row sees */
+    size_t at_q;     /* of the first row's head, in q and o */
+    size_t at_kv;    /* of the key head, in row 0 of k and v */
+    size_t head;
+    size_t doc_key; /* row of the document's first key */
+    size_t own_key; /* row of the first query's own key, the last it sees */
+    size_t lo, hi;  /* rows of the keys that any query sees: [lo, hi) */
 } block;
 
+/* Some of its keys. */
+typedef struct {
+    size_t first, n;
+} keys;
+
+static size_t min_size(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+void hearth_attention__derive(hearth_decoder *d) {
+    d->query_rows = min_size(d->shape.max_tokens, MAX_QUERIES);
+    d->n_keys = min_size(d->n_positions, MAX_KEYS);
+}
+
 size_t hearth_attention__aux(const hearth_decoder *d) {
-    return 2 * d->query_rows * d->n_keys + d->query_rows;
+    return 2 * d->query_rows * d->n_keys;
 }
 
 static attention_job make_job(const hearth_decoder *d, const hearth_pass *p,
@@ -45,64 +75,118 @@ static attention_job make_job(const hearth_decoder *d, const hearth_pass *p,
                            .window = window ? window : SIZE_MAX};
 }
 
-/* The query block that starts at `row` (within its document). */
+static size_t length_of(const attention_job *j, size_t doc) {
+    return j->p->doc_start[doc + 1] - j->p->doc_start[doc];
+}
+
+static size_t block_rows(size_t length) {
+    return length < LONG ? FEW_QUERIES : MAX_QUERIES;
+}
+
+/* First key that the query whose own key is `own` sees. */
+static size_t first_key(const attention_job *j, const block *b, size_t own) {
+    size_t before = own - b->doc_key;
+    return before < j->window ? b->doc_key : own + 1 - j->window;
+}
+
+/* The query block that starts at `row` of its document. */
 static block make_block(const attention_job *j, size_t doc, size_t head,
                         size_t row) {
-    size_t start = j->p->doc_start[doc];
-    size_t len = j->p->doc_start[doc + 1] - start;
+    size_t start = j->p->doc_start[doc], len = length_of(j, doc);
+    size_t hd = j->d->c->head_dim;
+    size_t group = j->d->c->n_heads / j->d->c->n_kv_heads;
     block b = {.first = start + row,
-               .n = len - row < j->d->query_rows ? len - row : j->d->query_rows,
+               .n = min_size(len - row, block_rows(len)),
+               .at_kv = head / group * hd,
                .head = head,
-               .kv_head = head / (j->d->c->n_heads / j->d->c->n_kv_heads)};
-    size_t all = j->p->past + row + 1; /* keys up to the first row's own */
-    b.seen = all < j->window ? all : j->window;
-    b.key0 = start + (all - b.seen); /* a cache holds one document, at 0 */
-    b.n_keys = b.seen + b.n - 1;
+               .doc_key = start, /* a cache holds one document, at 0 */
+               .own_key = start + j->p->past + row};
+    b.at_q = b.first * j->q_ld + head * hd;
+    b.lo = first_key(j, &b, b.own_key);
+    b.hi = b.own_key + b.n;
     return b;
 }
 
-/* The keys [*from, *to) of the block that row i sees. */
-static void span_of(const attention_job *j, const block *b, size_t i,
+static keys first_keys(const block *b) {
+    return (keys){b->lo, min_size(MAX_KEYS, b->hi - b->lo)};
+}
+
+static keys next_keys(const block *b, keys t) {
+    size_t first = t.first + t.n;
+    return (keys){first, min_size(MAX_KEYS, b->hi - first)};
+}
+
+/* The part [*from, *to) of a tile that row i of the block sees; may be empty.
+ */
+static void span_of(const attention_job *j, const block *b, keys t, size_t i,
                     size_t *from, size_t *to) {
-    *to = b->seen + i;
-    *from = *to > j->window ? *to - j->window : 0;
+    size_t own = b->own_key + i, lo = first_key(j, b, own);
+    *to = own < t.first ? 0 : min_size(own + 1 - t.first, t.n);
+    *from = lo < t.first ? 0 : min_size(lo - t.first, *to);
+}
+
+static void clear_outside(hearth_real *row, size_t from, size_t to, size_t n) {
+    for (size_t l = 0; l < from; l++) row[l] = 0;
+    for (size_t l = to; l < n; l++) row[l] = 0;
+}
+
+/* Scores of one tile become exp(score - top); what came before (the sums, and
+ * the output unless this tile is the first) is scaled to the new maxima. */
+static void fold_tile(const attention_job *j, const block *b, keys t,
+                      hearth_real *score, hearth_real *top, hearth_real *sum) {
+    const hearth_kernels *k = j->d->compute.kernels;
+    size_t hd = j->d->c->head_dim;
+    for (size_t i = 0; i < b->n; i++) {
+        hearth_real *row = score + i * t.n;
+        size_t from, to;
+        span_of(j, b, t, i, &from, &to);
+        clear_outside(row, from, to, t.n);
+        if (from == to) continue;
+        hearth_real most = k->max(to - from, row + from);
+        if (most > top[i]) {
+            double step = (double)top[i] - (double)most;
+            hearth_real shrink = (hearth_real)hearth_ref_exp(step);
+            hearth_real *o = j->s->o + b->at_q + i * j->q_ld;
+            top[i] = most;
+            sum[i] *= shrink;
+            for (size_t c = 0; t.first > b->lo && c < hd; c++) o[c] *= shrink;
+        }
+        sum[i] += k->exp_shift(to - from, row + from, top[i], row + from);
+    }
 }
 
 static void forward_block(const attention_job *j, const block *b,
                           hearth_real *score) {
     const hearth_kernels *k = j->d->compute.kernels;
     size_t hd = j->d->c->head_dim, n_heads = j->d->c->n_heads;
-    const hearth_real *q = j->s->q + b->first * j->q_ld + b->head * hd;
-    const hearth_real *key = j->s->k + b->key0 * j->kv_ld + b->kv_head * hd;
-    const hearth_real *value = j->s->v + b->key0 * j->kv_ld + b->kv_head * hd;
-    hearth_real *o = j->s->o + b->first * j->q_ld + b->head * hd;
-    k->gemm_nt(b->n, b->n_keys, hd, j->scale, q, j->q_ld, key, j->kv_ld, 0,
-               score, b->n_keys);
+    hearth_real top[MAX_QUERIES], sum[MAX_QUERIES] = {0};
+    hearth_real *o = j->s->o + b->at_q;
+    for (size_t i = 0; i < b->n; i++) top[i] = -HEARTH_REAL_MAX;
+    for (keys t = first_keys(b); t.n; t = next_keys(b, t)) {
+        size_t at = t.first * j->kv_ld + b->at_kv;
+        k->gemm_nt(b->n, t.n, hd, j->scale, j->s->q + b->at_q, j->q_ld,
+                   j->s->k + at, j->kv_ld, 0, score, t.n);
+        fold_tile(j, b, t, score, top, sum);
+        k->gemm_nn(b->n, hd, t.n, 1, score, t.n, j->s->v + at, j->kv_ld,
+                   t.first > b->lo, o, j->q_ld);
+    }
     for (size_t i = 0; i < b->n; i++) {
-        hearth_real *row = score + i * b->n_keys;
-        size_t from, to;
-        span_of(j, b, i, &from, &to);
-        hearth_real top = k->max(to - from, row + from);
-        hearth_real sum = k->exp_shift(to - from, row + from, top, row + from);
-        hearth_real inverse = 1 / sum;
-        for (size_t l = 0; l < from; l++) row[l] = 0;
-        for (size_t l = from; l < to; l++) row[l] *= inverse;
-        for (size_t l = to; l < b->n_keys; l++) row[l] = 0;
+        hearth_real inverse = 1 / sum[i];
+        for (size_t c = 0; c < hd; c++) o[i * j->q_ld + c] *= inverse;
         if (!j->s->top) continue; /* inference keeps nothing */
-        j->s->top[(b->first + i) * n_heads + b->head] = top;
+        j->s->top[(b->first + i) * n_heads + b->head] = top[i];
         j->s->inverse[(b->first + i) * n_heads + b->head] = inverse;
     }
-    k->gemm_nn(b->n, hd, b->n_keys, 1, score, b->n_keys, value, j->kv_ld, 0, o,
-               j->q_ld);
 }
 
-static void forward_tile(void *ud, size_t tile, size_t worker) {
+static void forward_task(void *ud, size_t task, size_t worker) {
     const attention_job *j = ud;
     size_t n_heads = j->d->c->n_heads;
-    size_t doc = tile / n_heads, head = tile % n_heads;
+    size_t strip = task % j->strips, head = task / j->strips % n_heads;
+    size_t doc = task / j->strips / n_heads, len = length_of(j, doc);
+    size_t rows = block_rows(len);
     hearth_real *score = j->d->aux + worker * j->d->aux_reals;
-    size_t len = j->p->doc_start[doc + 1] - j->p->doc_start[doc];
-    for (size_t row = 0; row < len; row += j->d->query_rows) {
+    for (size_t row = strip * rows; row < len; row += j->strips * rows) {
         block b = make_block(j, doc, head, row);
         forward_block(j, &b, score);
     }
@@ -111,76 +195,111 @@ static void forward_tile(void *ud, size_t tile, size_t worker) {
 void hearth_attention__forward(hearth_decoder *d, const hearth_pass *p,
                                const hearth_slot *s, size_t window) {
     attention_job j = make_job(d, p, s, window);
-    hearth_pool_run(d->compute.pool, p->n_docs * d->c->n_heads, forward_tile,
-                    &j);
+    size_t n = p->n_docs * d->c->n_heads;
+    j.strips = n < 2 * WANT_TASKS ? MAX_STRIPS : 1;
+    hearth_pool_run(d->compute.pool, n * j.strips, forward_task, &j);
 }
 
 /* P from scores and the kept maximum and sum, then dS = P (dP - D) scale, where
  * D = dO . O of the row.  P stays in p, dS replaces dP. */
-static void score_gradient(const attention_job *j, const block *b,
-                           hearth_real *p, hearth_real *dp) {
+static void score_gradient(const attention_job *j, const block *b, keys t,
+                           const hearth_real *dots, hearth_real *p,
+                           hearth_real *dp) {
     const hearth_kernels *k = j->d->compute.kernels;
-    size_t hd = j->d->c->head_dim, n_heads = j->d->c->n_heads;
+    size_t n_heads = j->d->c->n_heads;
     for (size_t i = 0; i < b->n; i++) {
-        size_t row = b->first + i, at = row * j->q_ld + b->head * hd;
-        size_t from, to;
-        span_of(j, b, i, &from, &to);
-        hearth_real *pi = p + i * b->n_keys, *di = dp + i * b->n_keys;
-        hearth_real top = j->s->top[row * n_heads + b->head];
-        hearth_real inverse = j->s->inverse[row * n_heads + b->head];
-        hearth_real dot = k->dot(hd, j->d->d_o + at, j->s->o + at);
-        (void)k->exp_shift(to - from, pi + from, top, pi + from);
-        for (size_t l = 0; l < from; l++) pi[l] = di[l] = 0;
+        size_t at = (b->first + i) * n_heads + b->head, from, to;
+        hearth_real *pi = p + i * t.n, *di = dp + i * t.n;
+        hearth_real inverse = j->s->inverse[at], dot = dots[i];
+        span_of(j, b, t, i, &from, &to);
+        clear_outside(pi, from, to, t.n);
+        clear_outside(di, from, to, t.n);
+        (void)k->exp_shift(to - from, pi + from, j->s->top[at], pi + from);
         for (size_t l = from; l < to; l++) {
             pi[l] *= inverse;
             di[l] = pi[l] * (di[l] - dot) * j->scale;
         }
-        for (size_t l = to; l < b->n_keys; l++) pi[l] = di[l] = 0;
     }
 }
 
+/* dk, dv: of the task, row 0 of the pass. */
 static void backward_block(const attention_job *j, const block *b,
-                           hearth_real *p, hearth_real *dp) {
+                           hearth_real *p, hearth_real *dk, hearth_real *dv) {
     const hearth_decoder *d = j->d;
     const hearth_kernels *k = d->compute.kernels;
-    size_t hd = d->c->head_dim, m = b->n_keys;
-    size_t at_q = b->first * j->q_ld + b->head * hd;
-    size_t at_k = b->key0 * j->kv_ld + b->kv_head * hd;
-    const hearth_real *q = j->s->q + at_q, *d_o = d->d_o + at_q;
-    k->gemm_nt(b->n, m, hd, j->scale, q, j->q_ld, j->s->k + at_k, j->kv_ld, 0,
-               p, m);
-    k->gemm_nt(b->n, m, hd, 1, d_o, j->q_ld, j->s->v + at_k, j->kv_ld, 0, dp,
-               m);
-    score_gradient(j, b, p, dp);
-    k->gemm_tn(m, hd, b->n, 1, p, m, d_o, j->q_ld, 1, d->dv + at_k, j->kv_ld);
-    k->gemm_nn(b->n, hd, m, 1, dp, m, j->s->k + at_k, j->kv_ld, 0, d->dq + at_q,
-               j->q_ld);
-    k->gemm_tn(m, hd, b->n, 1, dp, m, q, j->q_ld, 1, d->dk + at_k, j->kv_ld);
+    size_t hd = d->c->head_dim;
+    const hearth_real *q = j->s->q + b->at_q, *d_o = d->d_o + b->at_q;
+    hearth_real *dp = p + d->query_rows * d->n_keys, dots[MAX_QUERIES];
+    for (size_t i = 0; i < b->n; i++)
+        dots[i] =
+            k->dot(hd, d_o + i * j->q_ld, j->s->o + b->at_q + i * j->q_ld);
+    for (keys t = first_keys(b); t.n; t = next_keys(b, t)) {
+        size_t at = t.first * j->kv_ld + b->at_kv, m = t.n;
+        const hearth_real *key = j->s->k + at;
+        k->gemm_nt(b->n, m, hd, j->scale, q, j->q_ld, key, j->kv_ld, 0, p, m);
+        k->gemm_nt(b->n, m, hd, 1, d_o, j->q_ld, j->s->v + at, j->kv_ld, 0, dp,
+                   m);
+        score_gradient(j, b, t, dots, p, dp);
+        k->gemm_tn(m, hd, b->n, 1, p, m, d_o, j->q_ld, 1, dv + at, j->kv_ld);
+        k->gemm_nn(b->n, hd, m, 1, dp, m, key, j->kv_ld, t.first > b->lo,
+                   d->dq + b->at_q, j->q_ld);
+        k->gemm_tn(m, hd, b->n, 1, dp, m, q, j->q_ld, 1, dk + at, j->kv_ld);
+    }
 }
 
-static void backward_tile(void *ud, size_t tile, size_t worker) {
+/* Where a share puts its dK [T, KV] and, behind it, its dV: the first into dk
+ * and dv themselves, others into the two [T, D] that wait for the projections'
+ * backward pass, by turns. */
+static hearth_real *share_rows(const attention_job *j, size_t share) {
+    size_t pair = 2 * j->p->n * j->kv_ld, turn = (share - 1) / 2;
+    return (share % 2 ? j->d->h : j->d->dh) + turn * pair;
+}
+
+static size_t count_shares(const hearth_decoder *d, size_t kv_width) {
+    size_t group = d->c->n_heads / d->c->n_kv_heads;
+    size_t want = (WANT_TASKS + d->c->n_kv_heads - 1) / d->c->n_kv_heads;
+    size_t room = 1 + 2 * (d->c->hidden_size / (2 * kv_width));
+    return min_size(min_size(group, want), room);
+}
+
+static void backward_task(void *ud, size_t task, size_t worker) {
     const attention_job *j = ud;
     const hearth_decoder *d = j->d;
     size_t n_kv = d->c->n_kv_heads, hd = d->c->head_dim;
-    size_t doc = tile / n_kv, kv = tile % n_kv, group = d->c->n_heads / n_kv;
-    size_t start = j->p->doc_start[doc];
-    size_t len = j->p->doc_start[doc + 1] - start;
+    size_t group = d->c->n_heads / n_kv, share = task % j->shares;
+    size_t kv = task / j->shares % n_kv, doc = task / j->shares / n_kv;
+    size_t start = j->p->doc_start[doc], len = length_of(j, doc);
     hearth_real *p = d->aux + worker * d->aux_reals;
-    hearth_real *dp = p + d->query_rows * d->n_keys;
+    hearth_real *dk = share ? share_rows(j, share) : d->dk;
+    hearth_real *dv = share ? dk + j->p->n * j->kv_ld : d->dv;
     for (size_t i = start; i < start + len; i++) {
-        memset(d->dk + i * j->kv_ld + kv * hd, 0, hd * sizeof(*d->dk));
-        memset(d->dv + i * j->kv_ld + kv * hd, 0, hd * sizeof(*d->dv));
+        memset(dk + i * j->kv_ld + kv * hd, 0, hd * sizeof(*dk));
+        memset(dv + i * j->kv_ld + kv * hd, 0, hd * sizeof(*dv));
     }
-    for (size_t g = 0; g < group; g++)
-        for (size_t row = 0; row < len; row += d->query_rows) {
+    size_t g = group * share / j->shares;
+    for (; g < group * (share + 1) / j->shares; g++)
+        for (size_t row = 0; row < len; row += block_rows(len)) {
             block b = make_block(j, doc, kv * group + g, row);
-            backward_block(j, &b, p, dp);
+            backward_block(j, &b, p, dk, dv);
         }
+}
+
+static void add_shares(void *ud, size_t first, size_t n) {
+    const attention_job *j = ud;
+    const hearth_kernels *k = j->d->compute.kernels;
+    size_t at = first * j->kv_ld, behind = j->p->n * j->kv_ld;
+    for (size_t share = 1; share < j->shares; share++) {
+        const hearth_real *from = share_rows(j, share) + at;
+        k->accumulate(n * j->kv_ld, from, j->d->dk + at);
+        k->accumulate(n * j->kv_ld, from + behind, j->d->dv + at);
+    }
 }
 
 void hearth_attention__backward(hearth_decoder *d, const hearth_pass *p,
                                 const hearth_slot *s, size_t window) {
     attention_job j = make_job(d, p, s, window);
-    hearth_pool_run(d->compute.pool, p->n_docs * d->c->n_kv_heads,
-                    backward_tile, &j);
+    j.shares = count_shares(d, j.kv_ld);
+    hearth_pool_run(d->compute.pool, p->n_docs * d->c->n_kv_heads * j.shares,
+                    backward_task, &j);
+    if (j.shares > 1) hearth_decoder__rows(d, p->n, add_shares, &j);
 }

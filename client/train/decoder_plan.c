@@ -10,10 +10,8 @@
 #include "common/error.h"
 #include "common/mem.h"
 
-#define TILE_REALS     (HEARTH_WEIGHT_TILE_BYTES / sizeof(hearth_real))
-#define SCORE_REALS    ((size_t)65536) /* scores of one block, at most */
-#define MAX_QUERY_ROWS ((size_t)64)
-#define MAX_WORKERS    ((size_t)HEARTH_POOL_MAX_THREADS)
+#define TILE_REALS  (HEARTH_WEIGHT_TILE_BYTES / sizeof(hearth_real))
+#define MAX_WORKERS ((size_t)HEARTH_POOL_MAX_THREADS)
 
 typedef struct {
     hearth_arena *arena; /* NULL: count only */
@@ -105,9 +103,7 @@ static void derive(hearth_decoder *d) {
     const hearth_model_config *c = d->c;
     d->n_positions = min_size(s->max_tokens, c->max_positions);
     d->n_positions = max_size(d->n_positions, s->max_context);
-    d->n_keys = d->n_positions;
-    d->query_rows =
-        min_size(max_size(SCORE_REALS / d->n_keys, 1), MAX_QUERY_ROWS);
+    hearth_attention__derive(d);
     hearth_cross_entropy__derive(d);
     d->lowest = s->mode == HEARTH_DECODER_FULL ? 0 : c->n_layers;
     if (s->mode == HEARTH_DECODER_LORA)

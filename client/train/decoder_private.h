@@ -85,8 +85,8 @@ struct hearth_decoder {
     hearth_compute compute;
     hearth_real *aux; /* [n_workers][aux_reals] attention, cross-entropy */
     size_t aux_reals;
-    size_t query_rows;    /* rows of attention handled at once */
-    size_t n_keys;        /* longest row of keys */
+    size_t query_rows;    /* rows of attention handled at once, at most */
+    size_t n_keys;        /* keys of one tile, at most */
     size_t vocab_rows;    /* rows of the head handled at once */
     size_t vocab_parts;   /* parts of the vocabulary, a worker's task each */
     size_t ce_rows;       /* supervised rows that go through the head at once */
@@ -187,7 +187,8 @@ void hearth_linear__backward(hearth_decoder *d, const hearth_pass *p, size_t l,
                              const hearth_real *dy, hearth_real *dx, int add);
 
 /* attention.c: slot q, k, v -> o, top, inverse; and with d_o -> dq, dk, dv.
- * window: keys that a query sees at most, itself included; 0: all. */
+ * window: keys that a query sees at most, itself included; 0: all.  The
+ * backward pass uses h and dh as scratch. */
 void hearth_attention__forward(hearth_decoder *d, const hearth_pass *p,
                                const hearth_slot *s, size_t window);
 void hearth_attention__backward(hearth_decoder *d, const hearth_pass *p,
@@ -197,6 +198,9 @@ void hearth_attention__backward(hearth_decoder *d, const hearth_pass *p,
  * dh and, in full mode, the head's gradient. */
 void hearth_cross_entropy__run(hearth_decoder *d, size_t n,
                                const int32_t *label, bool with_grad);
+
+/* Fill query_rows and n_keys from the shape. */
+void hearth_attention__derive(hearth_decoder *d);
 
 /* Fill ce_rows, vocab_rows and vocab_parts from the model's shape. */
 void hearth_cross_entropy__derive(hearth_decoder *d);
