@@ -8,6 +8,10 @@
  *     static void tile(void *ud, size_t i, size_t worker) { ... }
  *     hearth_pool_run(pool, n_tiles, tile, &job);
  *
+ * Between runs workers look for work for some 20 us and then sleep; where there
+ * are more threads than CPUs they sleep at once.  The environment's HEARTH_PIN=0
+ * leaves all threads where the system puts them.
+ *
  * Threads: a pool belongs to one thread at a time; `tile` runs on many.
  * Memory:  fixed at open.  run() allocates nothing.
  */
@@ -28,7 +32,9 @@ typedef struct hearth_pool hearth_pool;
 typedef void (*hearth_pool_fn)(void *ud, size_t tile, size_t worker);
 
 /* n_threads 0: one per core that this process may use.  The caller's thread
- * is worker 0; others are pinned to one core each where the system lets us.
+ * is worker 0 and free to move; others are pinned to one core each, of those
+ * that this process may use, unless there are more threads than cores or the
+ * system does not let us.
  * Returns HEARTH_OK, HEARTH_EINVAL above the maximum, HEARTH_ENOMEM. */
 HEARTH_MUST_CHECK hearth_status hearth_pool_open(hearth_pool **out,
                                                  size_t n_threads,

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_rng_pool.c - common/{rng,pool}.h */
+#if defined(__linux__)
+#define _GNU_SOURCE /* sched_getaffinity */
+#include <sched.h>
+#endif
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -101,6 +106,59 @@ static void pool_runs_each_tile_once(void **state) {
     hearth_pool_close(NULL);
 }
 
+/* Tiles write plain memory that the caller reads and changes between runs: a
+ * run that returned early, or a worker left over from the one before, shows. */
+#define SHORT_RUNS 3000
+static void many_short_runs(size_t n_threads) {
+    hearth_pool *p;
+    int hits[6] = {0}, want[6] = {0};
+    assert_ok(hearth_pool_open(&p, n_threads, NULL, NULL));
+    for (int run = 0; run < SHORT_RUNS; run++) {
+        size_t n = 2 + (size_t)run % 5;
+        for (size_t i = 0; i < n; i++) want[i]++;
+        hearth_pool_run(p, n, add_tile, hits);
+        for (size_t i = 0; i < 6; i++) assert_int_equal(hits[i], want[i]);
+        if (run % 1000 == 999) usleep(2000); /* long enough to fall asleep */
+    }
+    hearth_pool_close(p);
+}
+
+static void pool_finishes_every_run(void **state) {
+    (void)state;
+    many_short_runs(2); /* spins where there are two cores */
+    many_short_runs(5);
+    assert_int_equal(setenv("HEARTH_PIN", "0", 1), 0);
+    many_short_runs(2);
+    assert_int_equal(unsetenv("HEARTH_PIN"), 0);
+}
+
+#if defined(__linux__)
+/* The caller may use the same cores as before, and a pool fits into whatever
+ * it is left. */
+static void pool_leaves_the_caller_free(void **state) {
+    cpu_set_t before, after, one;
+    (void)state;
+    assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
+    many_short_runs(2);
+    assert_int_equal(sched_getaffinity(0, sizeof(after), &after), 0);
+    assert_true(CPU_EQUAL(&before, &after));
+    size_t last = 0;
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, &before)) last = cpu;
+    CPU_ZERO(&one);
+    CPU_SET(last, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+    hearth_pool *p;
+    assert_ok(hearth_pool_open(&p, 0, NULL, NULL));
+    assert_int_equal(hearth_pool_size(p), 1);
+    hearth_pool_close(p);
+    many_short_runs(3);
+    assert_int_equal(sched_getaffinity(0, sizeof(after), &after), 0);
+    assert_true(CPU_EQUAL(&one, &after));
+    assert_int_equal(sched_setaffinity(0, sizeof(before), &before), 0);
+}
+#endif
+
 static void pool_refuses_and_survives(void **state) {
     (void)state;
     hearth_pool *p;
@@ -128,6 +186,10 @@ int main(void) {
         cmocka_unit_test(rng_below_is_uniform),
         cmocka_unit_test(rng_differs_after_fork),
         cmocka_unit_test(pool_runs_each_tile_once),
+        cmocka_unit_test(pool_finishes_every_run),
+#if defined(__linux__)
+        cmocka_unit_test(pool_leaves_the_caller_free),
+#endif
         cmocka_unit_test(pool_refuses_and_survives),
     };
     return cmocka_run_group_tests_name("common/rng+pool", tests, NULL, NULL);
