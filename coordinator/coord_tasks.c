@@ -86,7 +86,10 @@ hearth_status hearth_coord__open_round(hearth_coord *c, hearth_coord_task *t,
                              .now_ms = (uint64_t)hearth_coord__now(c)};
     next = hearth_round_step(&t->task.round, next, &ev, NULL);
     memcpy(row.task, t->task.name, sizeof(row.task));
+    /* Never a number that a device may know: after a restored backup the
+     * sequence, raised by hand above what was lost, says where to go on. */
     row.round = t->round_number + 1;
+    if (row.round < t->newest.sequence) row.round = t->newest.sequence;
     row.phase = HEARTH_ROUND_OPEN;
     row.opened_ms = (int64_t)next.opened_ms;
     row.stage_opened_ms = (int64_t)next.stage_opened_ms;

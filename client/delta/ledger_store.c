@@ -410,10 +410,20 @@ static hearth_status check_counter(hearth_ledger_store *ls, uint64_t at_least,
         return hearth_error_set(
             err, HEARTH_EDIGEST,
             "privacy ledger: it ends at row %llu, the app's counter says %llu: "
-            "an older copy was restored; this device takes part in nothing "
-            "with it",
+            "an older copy was restored, and nothing is sent from it; put the "
+            "newest copy of the state folder back",
             (unsigned long long)last.seq, (unsigned long long)value);
     return HEARTH_OK;
+}
+
+/* A copy that was taken before `sending` and put back after it believes that no
+ * byte has left.  The counter, raised at `sending`, knows better; one that
+ * cannot be asked may know better. */
+static bool may_have_left(hearth_ledger_store *ls, uint64_t seq) {
+    uint64_t value = 0;
+    return ls->counter.raise &&
+           (ls->counter.raise(ls->counter.ud, 0, &value) != HEARTH_OK ||
+            value >= seq);
 }
 
 hearth_status hearth_ledger_store_set_counter(hearth_ledger_store *ls,
@@ -504,10 +514,9 @@ static hearth_status retire_old(hearth_ledger_store *ls,
     if (live && memcmp(old.offer, c->offer, 32) == 0)
         return hearth_error_set(err, HEARTH_EEXISTS,
                                 "prepare: this offer is prepared already");
-    if (old.state == HEARTH_PREPARED_READY)
+    if (old.state == HEARTH_PREPARED_READY && !may_have_left(ls, old.seq))
         return void_seq(ls, &c->key, old.seq, now_ms, err);
-    if (old.state == HEARTH_PREPARED_SENDING)
-        return set_state(ls, old.seq, HEARTH_PREPARED_FINISHED, err);
+    if (live) return set_state(ls, old.seq, HEARTH_PREPARED_FINISHED, err);
     return HEARTH_OK;
 }
 
@@ -666,16 +675,22 @@ hearth_status hearth_ledger_store_void(hearth_ledger_store *ls,
     hearth_status st = hearth_db_begin(ls->db, err);
     if (st != HEARTH_OK) return st;
     st = hearth_ledger_store__load(ls, key, false, &e, err);
-    if (st == HEARTH_OK && e.state != HEARTH_PREPARED_READY)
-        st = hearth_error_set(err, HEARTH_ESTATE,
-                              "privacy ledger: bytes of this round may have "
-                              "left the device; its charge stays");
-    if (st == HEARTH_OK)
+    bool ready = st == HEARTH_OK && e.state == HEARTH_PREPARED_READY;
+    bool left = ready && may_have_left(ls, e.seq);
+    if (left) /* only the bytes go */
+        st = set_state(ls, e.seq, HEARTH_PREPARED_FINISHED, err);
+    else if (ready)
         st = void_seq(ls, key, e.seq, hearth_clock_wall(&ls->clock), err);
+    else if (st == HEARTH_OK)
+        st = HEARTH_ESTATE;
     HEARTH_FAILPOINT("prepare.before_void");
     st = end_transaction(ls, st, err);
     HEARTH_FAILPOINT("prepare.after_void");
     if (st == HEARTH_OK) hearth_ledger_store_flush(ls);
+    if (st == HEARTH_ESTATE || (st == HEARTH_OK && left))
+        st = hearth_error_set(err, HEARTH_ESTATE,
+                              "privacy ledger: bytes of this round may have "
+                              "left the device; its charge stays");
     return st;
 }
 
@@ -717,7 +732,7 @@ static hearth_status erase_inside(hearth_ledger_store *ls, uint64_t *n_sent,
     while ((st = next_with_bytes(ls, &key, &seq, &state, &has, err)) ==
                HEARTH_OK &&
            has) {
-        if (state == HEARTH_PREPARED_READY) {
+        if (state == HEARTH_PREPARED_READY && !may_have_left(ls, seq)) {
             st = void_seq(ls, &key, seq, now, err);
         } else {
             st = set_state(ls, seq, HEARTH_PREPARED_FINISHED, err);

@@ -92,7 +92,8 @@ typedef struct {
 
 /* Compare the ledger with a counter from now on: here, before each charge, and
  * before bytes may leave, when it is raised to the number of their charge.  So
- * an older copy of the ledger cannot spend again what was spent.
+ * an older copy of the ledger cannot spend again what was spent, nor take back a
+ * charge whose bytes left after the copy was taken.
  *
  * Returns HEARTH_OK
  *         HEARTH_EINVAL  a NULL pointer

@@ -25,9 +25,12 @@ static hearth_status drop_prepared(hearth_sync *s, hearth_error *err) {
     if (!s->prepared) return HEARTH_OK;
     const hearth_round_key *key = hearth_prepared_key(s->prepared);
     hearth_status st = hearth_ledger_store_state(s->ledger, key, &is, err);
-    if (st == HEARTH_OK && is == HEARTH_PREPARED_READY)
+    if (st == HEARTH_OK && is == HEARTH_PREPARED_READY) {
         st = hearth_ledger_store_void(s->ledger, key, err);
-    else if (st == HEARTH_OK && is == HEARTH_PREPARED_SENDING)
+        if (st == HEARTH_ESTATE) is = HEARTH_PREPARED_SENDING; /* by counter */
+    }
+    if ((st == HEARTH_OK || st == HEARTH_ESTATE) &&
+        is == HEARTH_PREPARED_SENDING)
         st = hearth_prepared_finish(s->prepared, err);
     return st == HEARTH_ENOTFOUND ? HEARTH_OK : st; /* forgotten */
 }

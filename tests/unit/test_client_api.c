@@ -356,29 +356,68 @@ static int app_counter(void *ud, uint64_t at_least, uint64_t *value) {
     return 0;
 }
 
-/* An app's counter that is ahead of the ledger: an older copy was restored. */
+static int broken_counter(void *ud, uint64_t at_least, uint64_t *value) {
+    (void)ud;
+    *value = at_least; /* must not be believed */
+    return -1;
+}
+
+static void reopen_with(world *w, hearth_client_config *cfg) {
+    hearth_client_close(w->c);
+    assert_ok(hearth_client_open(&w->c, cfg, &w->err));
+    w->c->dialer = fake_coord_dialer(&w->f);
+    w->c->clock = w->f.clock;
+    say_good_conditions(w);
+}
+
+/* Copy client.db of the closed client to or from beside it. */
+static void copy_state(world *w, hearth_client_config *cfg, bool back) {
+    char file[128], copy[128], more[160];
+    hearth_buf b = HEARTH_BUF_INIT(NULL);
+    hearth_client_close(w->c);
+    w->c = NULL;
+    snprintf(file, sizeof(file), "%s/client.db", w->dir);
+    snprintf(copy, sizeof(copy), "%s/old.copy", w->dir);
+    const char *const suffix[] = {"-wal", "-shm"};
+    for (int i = 0; back && i < 2; i++) {
+        snprintf(more, sizeof(more), "%s%s", file, suffix[i]);
+        (void)remove(more);
+    }
+    assert_ok(hearth_file_read(&b, back ? copy : file, 64 << 20, &w->err));
+    assert_ok(hearth_file_write(back ? file : copy, b.v, b.n, 0600, &w->err));
+    hearth_buf_free(&b);
+    reopen_with(w, cfg);
+}
+
+/* An app with a counter takes part; an older copy of its folder is put back,
+ * and refused before anything is sent, with what to do.  A counter that cannot
+ * be reached stops the device as well. */
 static void client_refuses_a_restored_ledger(void **state) {
     (void)state;
     world w;
-    uint64_t kept = 5;
+    uint64_t kept = 0;
     hearth_client_tick t = HEARTH_CLIENT_TICK_INIT;
     hearth_client_config cfg = HEARTH_CLIENT_CONFIG_INIT;
     open_world(&w);
     assert_ok(join(&w));
     add_notes(&w, 40);
-    hearth_client_close(w.c);
     cfg.state_dir = w.dir;
     cfg.threads = 1;
     cfg.counter = app_counter;
     cfg.counter_ud = &kept;
-    assert_ok(hearth_client_open(&w.c, &cfg, &w.err));
-    w.c->dialer = fake_coord_dialer(&w.f);
-    w.c->clock = w.f.clock;
-    say_good_conditions(&w);
-    assert_int_equal(hearth_client_sync(w.c, &t, &w.err), HEARTH_EDIGEST);
-    kept = 0;
+    copy_state(&w, &cfg, false);
     assert_true(until(&w, HEARTH_TICK_COMMITTED, &t));
     assert_int_equal(kept, 1);
+    copy_state(&w, &cfg, true);
+    uint32_t checkins = w.f.n[FAKE_CHECKIN], begins = w.f.n[FAKE_BEGIN];
+    assert_int_equal(hearth_client_sync(w.c, &t, &w.err), HEARTH_EDIGEST);
+    assert_non_null(strstr(w.err.text, "older copy was restored"));
+    assert_non_null(strstr(w.err.text, "put the newest copy"));
+    cfg.counter = broken_counter;
+    reopen_with(&w, &cfg);
+    assert_int_equal(hearth_client_sync(w.c, &t, &w.err), HEARTH_EBUSY);
+    assert_int_equal(w.f.n[FAKE_CHECKIN], checkins);
+    assert_int_equal(w.f.n[FAKE_BEGIN], begins);
     close_world(&w);
 }
 

@@ -110,7 +110,7 @@ static void policy_sees_z_behind_every_clip(void **state) {
     for (int i = 0; i < 12; i++) {
         setup(&w);
         w.offer.privacy.clip = ldexp(1, i - 6);
-        w.offer.privacy.n_coords = i % 2;
+        w.offer.privacy.n_coords = (uint32_t)(i % 2);
         w.offer.privacy.coord_max[0] = i % 2 ? 1u << i : 0;
         w.offer.privacy.coord_max[1] = 0;
         assert_true(hearth_offer_fixture_finish(&w.offer));

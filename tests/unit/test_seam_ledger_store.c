@@ -448,6 +448,54 @@ static void counter_shows_a_restored_copy(void **state) {
     hearth_db_close(db);
 }
 
+/* A copy taken before bytes left, put back after: it may send the same bytes
+ * again, but not take their charge back. */
+static void counter_keeps_the_charge_of_what_left(void **state) {
+    (void)state;
+    hearth_ledger_store *ls = NULL;
+    hearth_round_key k;
+    hearth_ledger_sums sums;
+    hearth_prepared_state s;
+    char copy[128];
+    uint64_t n_sent = 0;
+    counter c = {0, false};
+    const hearth_ledger_counter up = {raise_counter, &c};
+    const hearth_offer o = hearth_offer_fixture();
+    assert_ok(hearth_round_key_init(&k, o.task, 1, o.cohort, o.stage));
+    snprintf(copy, sizeof(copy), "%s.copy", path);
+    for (int way = 0; way < 3; way++) {
+        c = (counter){0, false};
+        (void)remove(copy);
+        remove_files();
+        hearth_db *db = open_db();
+        assert_ok(open_ledger(&ls, db));
+        assert_ok(hearth_ledger_store_set_counter(ls, up, NULL));
+        assert_ok(one_round(ls, 1, HEARTH_PREPARED_READY));
+        assert_ok(hearth_db_backup(db, copy, NULL));
+        assert_ok(one_round(ls, 1, HEARTH_PREPARED_SENDING));
+        hearth_ledger_store_close(ls);
+        hearth_db_close(db);
+        remove_files();
+        assert_int_equal(rename(copy, path), 0);
+        db = open_db();
+        assert_ok(open_ledger(&ls, db));
+        assert_ok(hearth_ledger_store_set_counter(ls, up, NULL));
+        c.gone = way == 1; /* it may have left: the same */
+        if (way < 2)
+            assert_int_equal(hearth_ledger_store_void(ls, &k, NULL),
+                             HEARTH_ESTATE);
+        else
+            assert_ok(hearth_ledger_store_erase_all(ls, &n_sent, NULL));
+        assert_int_equal(n_sent, way == 2);
+        assert_ok(hearth_ledger_store_state(ls, &k, &s, NULL));
+        assert_int_equal(s, HEARTH_PREPARED_FINISHED); /* bytes erased */
+        assert_ok(hearth_ledger_store_sums(ls, o.task, &sums, NULL));
+        assert_int_equal(sums.n_lifetime, 1);
+        hearth_ledger_store_close(ls);
+        hearth_db_close(db);
+    }
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -459,6 +507,7 @@ int main(void) {
         T(ledger_lists_what_happened),
         T(ledger_time_never_runs_backwards),
         T(counter_shows_a_restored_copy),
+        T(counter_keeps_the_charge_of_what_left),
         T(killed_anywhere_is_charged_exactly_once),
     };
 #undef T

@@ -51,9 +51,15 @@ typedef struct {
     /* A number that only grows and that nobody can set back by restoring an
      * older copy of state_dir, such as a counter of the phone's secure hardware.
      * Raise it to at_least and put into *value what it is now; return 0, or
-     * anything else when it cannot be reached (nothing is sent then).  With it
-     * hearth_client_sync refuses a restored, older ledger with HEARTH_EDIGEST;
-     * without (NULL) it cannot notice one. */
+     * anything else when it cannot be reached (nothing is sent then).  It is tied
+     * to the ledger's row numbers: before the bytes of row n leave it is raised
+     * to n.  A ledger that ends before the counter is an older copy, and
+     * hearth_client_sync refuses it with HEARTH_EDIGEST before it connects:
+     * put the newest copy of state_dir back.  There is no way around it; an app
+     * that starts state_dir anew on purpose starts a new counter with it, and
+     * with both the device's privacy budget: what was sent before is then in no
+     * ledger.  Without a counter (NULL) an older copy cannot be noticed.
+     * Called from hearth_client_sync, on its thread. */
     int (*counter)(void *ud, uint64_t at_least, uint64_t *value);
     void *counter_ud;
 } hearth_client_config;
