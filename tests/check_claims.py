@@ -20,7 +20,7 @@ import pathlib
 import re
 import sys
 
-PAGES = ["privacy/PRIVACY.md"]
+PAGES = ["privacy/PRIVACY.md", ".github/SECURITY.md"]
 CLAIM = re.compile(r"\*\*([A-Z]\d+)\. ")
 LINE = re.compile(r"    (kept|shown):\s+(\S+)(?:\s+([A-Za-z_]\w*))?(?:\s*\|\s*(.+?))?\s*$")
 
@@ -69,6 +69,8 @@ def is_run(root, path):
     name = pathlib.Path(path).name
     if re.fullmatch(r"tests/(unit/test_\w+\.c|fuzz/fuzz_\w+\.c|check_\w+\.py|golden/test_golden_\w+\.c)", path):
         return True  # by the globs of tests/CMakeLists.txt
+    if re.fullmatch(r"tests/e2e/e2e_\w+\.py", path):
+        return True  # by that of tests/e2e/CMakeLists.txt
     stem = pathlib.Path(path).stem
     for cmake in (root / "tests").rglob("CMakeLists.txt"):
         text = cmake.read_text()

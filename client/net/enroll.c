@@ -270,11 +270,13 @@ static hearth_status check_config(const hearth_enroll_config *c,
     return HEARTH_OK;
 }
 
-/* A certificate past its end can not renew itself: a token buys a new one. */
-static bool alive(const char *cert, const hearth_enroll_config *c) {
+/* A certificate past its end, or of a CA that was replaced, can not renew
+ * itself: a token buys a new one. */
+static bool alive(const char *cert, const char *ca_pem,
+                  const hearth_enroll_config *c) {
     hearth_x509_info info;
-    return hearth_x509_read(&info, cert, strlen(cert), NULL) == HEARTH_OK &&
-           hearth_clock_wall(&c->clock) < info.not_after_ms;
+    return hearth_x509_verify(&info, cert, strlen(cert), ca_pem,
+                              hearth_clock_wall(&c->clock), NULL) == HEARTH_OK;
 }
 
 hearth_status hearth_enroll(const hearth_enroll_config *cfg,
@@ -308,7 +310,7 @@ hearth_status hearth_enroll(const hearth_enroll_config *cfg,
         st = hearth_setting_get(cfg->db, HEARTH_SETTING_CERT, &cert, NULL,
                                 cfg->al, err);
     if (st != HEARTH_OK) goto done;
-    if (cert && alive(cert, cfg)) goto done; /* joined before */
+    if (cert && alive(cert, w->ks.device_ca_pem, cfg)) goto done; /* joined */
     if ((st = get_key(cfg, &key, &csr, err)) != HEARTH_OK) goto done;
     st = request_cert(cfg, w, key, csr, err);
 

@@ -121,7 +121,7 @@ static void policy_sees_z_behind_every_clip(void **state) {
         /* The bit is added, and the noise of the round before it kept. */
         hearth_wire_privacy *p = &w.offer.privacy;
         p->n_coords = 2;
-        p->coord_max[0] = p->coord_max[1] = 1000;
+        p->coord_max[0] = p->coord_max[1] = 1u << 14;
         assert_ok(hearth_sigma_delta2_sq(p->bound_squared, p->coord_max, 2,
                                          &p->delta2_squared));
         assert_int_equal(check(&w), HEARTH_EREFUSED);
