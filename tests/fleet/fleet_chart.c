@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/fleet/fleet_chart.c - one fixed frame, linear axes, no script. */
+/* tests/fleet/fleet_chart.c - one fixed frame, no script. */
 #include "tests/fleet/fleet_chart.h"
 
 #include <math.h>
+#include <stdio.h>
 
 /* The frame, in SVG units. */
 enum {
@@ -11,12 +12,15 @@ enum {
     LEFT = 66,
     RIGHT = 16,
     TOP = 14,
-    BOTTOM = 46
+    BOTTOM = 46,
+    END = 84 /* width of the column of x = infinity */
 };
 
-/* Data coordinates of the frame's corners. */
+/* Data coordinates of the frame's corners; x is log10 where the axis is. */
 typedef struct {
     double x0, x1, y0, y1;
+    double right; /* of the part with an axis */
+    bool x_log;
 } frame;
 
 hearth_status hearth_fleet_html_text(hearth_buf *b, const char *s) {
@@ -50,22 +54,41 @@ static void widen(double *low, double *high, double v) {
     if (!(v <= *high)) *high = v;
 }
 
-/* False when there is nothing to draw. */
-static bool fit(const hearth_fleet_chart *c, frame *f) {
-    *f = (frame){(double)NAN, (double)NAN, (double)NAN, (double)NAN};
+static bool above(const hearth_fleet_chart *c, double y) {
+    return c->y_max > 0.0 && y > c->y_max;
+}
+
+static double clamp_y(const hearth_fleet_chart *c, double y) {
+    return above(c, y) ? c->y_max : y;
+}
+
+/* The range of all points that are drawn. */
+static void reach(const hearth_fleet_chart *c, frame *f) {
     for (size_t s = 0; s < c->n_series; s++) {
         const hearth_fleet_series *q = &c->series[s];
         for (size_t i = 0; i < q->n; i++) {
-            if (!isfinite(q->y[i]) || !isfinite(q->x[i])) continue;
-            widen(&f->x0, &f->x1, q->x[i]);
-            widen(&f->y0, &f->y1, q->y[i]);
-            if (q->low) widen(&f->y0, &f->y1, q->low[i]);
-            if (q->high) widen(&f->y0, &f->y1, q->high[i]);
+            if (!isfinite(q->y[i]) || isnan(q->x[i])) continue;
+            widen(&f->x0, &f->x1, c->x_log ? log10(q->x[i]) : q->x[i]);
+            widen(&f->y0, &f->y1, clamp_y(c, q->y[i]));
+            if (q->low) widen(&f->y0, &f->y1, clamp_y(c, q->low[i]));
+            if (q->high) widen(&f->y0, &f->y1, clamp_y(c, q->high[i]));
         }
     }
+}
+
+/* False when there is nothing to draw. */
+static bool fit(const hearth_fleet_chart *c, frame *f) {
+    *f = (frame){(double)NAN, (double)NAN,   (double)NAN,
+                 (double)NAN, WIDTH - RIGHT, c->x_log};
+    reach(c, f);
+    if (c->x_log && c->x_end) f->right -= END;
     if (!isfinite(f->x0) || !isfinite(f->y0)) return false;
     if (c->y_from_zero && f->y0 > 0.0) f->y0 = 0.0;
     if (!(f->x1 > f->x0)) f->x0 -= 0.5, f->x1 += 0.5;
+    if (c->x_log) { /* room for whiskers beside each other */
+        double side = (f->x1 - f->x0) * 0.05;
+        f->x0 -= side, f->x1 += side;
+    }
     double pad =
         f->y1 > f->y0 ? (f->y1 - f->y0) * 0.06 : fmax(fabs(f->y1) * 0.1, 0.01);
     f->y1 += pad;
@@ -73,8 +96,11 @@ static bool fit(const hearth_fleet_chart *c, frame *f) {
     return true;
 }
 
+/* x in SVG units; infinity stands in the middle of its column. */
 static double px(const frame *f, double x) {
-    return LEFT + (x - f->x0) / (f->x1 - f->x0) * (WIDTH - LEFT - RIGHT);
+    if (isinf(x)) return WIDTH - RIGHT - END / 2;
+    if (f->x_log) x = log10(x);
+    return LEFT + (x - f->x0) / (f->x1 - f->x0) * (f->right - LEFT);
 }
 
 static double py(const frame *f, double y) {
@@ -87,6 +113,45 @@ static int decimals_of(double step) {
     while (d < 6 && fabs(step - floor(step + 0.5)) > 1e-9 * fabs(step))
         step *= 10.0, d++;
     return d;
+}
+
+static void put_x_tick(hearth_buf *b, double x, const char *text) {
+    (void)hearth_buf_printf(b,
+                            "<text class=\"tick\" x=\"%.1f\" y=\"%d\" "
+                            "text-anchor=\"middle\">%s</text>\n",
+                            x, HEIGHT - BOTTOM + 18, text);
+}
+
+static void put_x_number(hearth_buf *b, const frame *f, double x,
+                         int decimals) {
+    char text[32];
+    (void)snprintf(text, sizeof(text), "%.*f", decimals, x);
+    put_x_tick(b, px(f, x), text);
+}
+
+/* 1, 2 and 5 times the powers of ten on a logarithmic axis; only the powers
+ * where that gets crowded. */
+static void draw_log_ticks(hearth_buf *b, const frame *f) {
+    static const double PART[] = {1.0, 2.0, 5.0};
+    int n = f->x1 - f->x0 > 4.0 ? 1 : 3;
+    for (int e = (int)floor(f->x0); e <= (int)ceil(f->x1); e++)
+        for (int i = 0; i < n; i++) {
+            double x = PART[i] * pow(10.0, e);
+            if (log10(x) >= f->x0 && log10(x) <= f->x1)
+                put_x_number(b, f, x, e < 0 ? -e : 0);
+        }
+}
+
+static void draw_x_ticks(hearth_buf *b, const hearth_fleet_chart *c,
+                         const frame *f) {
+    if (c->x_log) {
+        draw_log_ticks(b, f);
+        if (c->x_end) put_x_tick(b, px(f, (double)INFINITY), c->x_end);
+        return;
+    }
+    double step = fmax(hearth_fleet_nice_step(f->x1 - f->x0, 10), 1.0);
+    for (double k = ceil(f->x0 / step); k * step <= f->x1; k += 1.0)
+        put_x_number(b, f, k * step, 0);
 }
 
 static void draw_axes(hearth_buf *b, const hearth_fleet_chart *c,
@@ -102,13 +167,7 @@ static void draw_axes(hearth_buf *b, const hearth_fleet_chart *c,
             "text-anchor=\"end\">%.*f</text>\n",
             LEFT, WIDTH - RIGHT, y, y, LEFT - 8, y + 4, d, k * step);
     }
-    step = fmax(hearth_fleet_nice_step(f->x1 - f->x0, 10), 1.0);
-    for (double k = ceil(f->x0 / step); k * step <= f->x1; k += 1.0)
-        (void)hearth_buf_printf(b,
-                                "<text class=\"tick\" x=\"%.1f\" y=\"%d\" "
-                                "text-anchor=\"middle\">%.0f</text>\n",
-                                px(f, k * step), HEIGHT - BOTTOM + 18,
-                                k * step);
+    draw_x_ticks(b, c, f);
     (void)hearth_buf_printf(
         b,
         "<line class=\"axis\" x1=\"%d\" x2=\"%d\" y1=\"%d\" "
@@ -143,27 +202,62 @@ static void draw_band(hearth_buf *b, const hearth_fleet_series *q,
     (void)hearth_buf_puts(b, "\"/>\n");
 }
 
-static void draw_line(hearth_buf *b, const hearth_fleet_series *q,
-                      const frame *f) {
+static void draw_path(hearth_buf *b, const hearth_fleet_chart *c,
+                      const hearth_fleet_series *q, const frame *f) {
     bool pen = false;
     (void)hearth_buf_printf(b, "<path class=\"line s%d%s\" d=\"", q->colour,
                             q->dashed ? " dash" : "");
     for (size_t i = 0; i < q->n; i++) {
-        if (!isfinite(q->y[i]) || !isfinite(q->x[i])) {
+        bool far = isinf(q->x[i]) && !q->dashed;
+        if (!isfinite(q->y[i]) || isnan(q->x[i]) || far || above(c, q->y[i])) {
             pen = false;
             continue;
         }
         (void)hearth_buf_printf(b, "%c%.1f %.1f", pen ? 'L' : 'M',
-                                px(f, q->x[i]), py(f, q->y[i]));
+                                px(f, q->x[i]) + q->shift, py(f, q->y[i]));
         pen = true;
     }
     (void)hearth_buf_puts(b, "\"/>\n");
-    for (size_t i = 0; i < q->n && q->n <= 40 && !q->dashed; i++)
-        if (isfinite(q->y[i]) && isfinite(q->x[i]))
-            (void)hearth_buf_printf(
-                b,
-                "<circle class=\"dot s%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"2.5\"/>",
-                q->colour, px(f, q->x[i]), py(f, q->y[i]));
+}
+
+static void draw_whisker(hearth_buf *b, const hearth_fleet_chart *c,
+                         const hearth_fleet_series *q, size_t i,
+                         const frame *f) {
+    double x = px(f, q->x[i]) + q->shift;
+    double low = py(f, clamp_y(c, q->low[i]));
+    double high = py(f, clamp_y(c, q->high[i]));
+    (void)hearth_buf_printf(
+        b,
+        "<path class=\"whisker s%d\" d=\"M%.1f %.1fV%.1fM%.1f %.1fh6M%.1f "
+        "%.1fh6\"/>",
+        q->colour, x, low, high, x - 3.0, low, x - 3.0, high);
+}
+
+/* A dot, or an arrow where the frame ends below the point. */
+static void draw_dot(hearth_buf *b, const hearth_fleet_chart *c,
+                     const hearth_fleet_series *q, size_t i, const frame *f) {
+    double x = px(f, q->x[i]) + q->shift;
+    if (above(c, q->y[i]))
+        (void)hearth_buf_printf(b,
+                                "<polygon class=\"s%d\" points=\"%.1f,%d "
+                                "%.1f,%d %.1f,%d\"/>",
+                                q->colour, x - 5.0, TOP + 9, x + 5.0, TOP + 9,
+                                x, TOP);
+    else
+        (void)hearth_buf_printf(
+            b, "<circle class=\"dot s%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\"/>",
+            q->colour, x, py(f, q->y[i]), q->whiskers ? 3.2 : 2.5);
+}
+
+static void draw_line(hearth_buf *b, const hearth_fleet_chart *c,
+                      const hearth_fleet_series *q, const frame *f) {
+    if (!q->no_line) draw_path(b, c, q, f);
+    for (size_t i = 0; i < q->n && q->n <= 40 && !q->dashed; i++) {
+        if (!isfinite(q->y[i]) || isnan(q->x[i])) continue;
+        if (q->whiskers && q->low && q->high && !above(c, q->low[i]))
+            draw_whisker(b, c, q, i, f);
+        draw_dot(b, c, q, i, f);
+    }
 }
 
 static void draw_legend(hearth_buf *b, const hearth_fleet_chart *c) {
@@ -198,9 +292,9 @@ hearth_status hearth_fleet_chart_svg(hearth_buf *b,
     (void)hearth_buf_puts(b, "\">\n");
     draw_axes(b, c, &f);
     for (size_t s = 0; s < c->n_series; s++)
-        if (c->series[s].low && c->series[s].high)
+        if (c->series[s].low && c->series[s].high && !c->series[s].whiskers)
             draw_band(b, &c->series[s], &f);
-    for (size_t s = 0; s < c->n_series; s++) draw_line(b, &c->series[s], &f);
+    for (size_t s = 0; s < c->n_series; s++) draw_line(b, c, &c->series[s], &f);
     (void)hearth_buf_puts(b, "</svg>\n");
     draw_legend(b, c);
     (void)hearth_buf_puts(b, "</figure>\n");

@@ -2,8 +2,10 @@
 /* tests/fleet/fleet_chart.h - a line chart as inline SVG.
  *
  * Colours are CSS classes s0..s7 of the page, so that light and dark mode share
- * one drawing.  Series may have a band (low, high).  Points whose y is NaN are
- * gaps.  Ticks are "nice" numbers (1, 2 or 5 times a power of ten).
+ * one drawing.  Series may have a band (low, high), or whiskers.  Points whose y
+ * is NaN are gaps.  Ticks are "nice" numbers (1, 2 or 5 times a power of ten).
+ * With a logarithmic x axis a point at infinity stands in a column of its own at
+ * the right, under the words x_end; no line leads there.
  *
  * Threads: pure.   Memory: appends to the caller's buffer.
  */
@@ -23,7 +25,10 @@ typedef struct {
     const double *x, *y, *low, *high;
     size_t n;
     bool dashed;
-    int colour; /* 0..7: class of the page's palette */
+    int colour;    /* 0..7: class of the page's palette */
+    bool whiskers; /* low and high as whiskers, not as a band */
+    bool no_line;  /* dots alone */
+    double shift;  /* of the drawing to the right, in SVG units */
 } hearth_fleet_series;
 
 typedef struct {
@@ -31,6 +36,9 @@ typedef struct {
     const hearth_fleet_series *series; /* [n_series] */
     size_t n_series;
     bool y_from_zero;
+    bool x_log;        /* x > 0, or infinity */
+    const char *x_end; /* with x_log: what infinity is called, or NULL */
+    double y_max;      /* 0: none; above it a point is an arrow at the top */
 } hearth_fleet_chart;
 
 /* Append <figure> .. </figure>.  A chart without a finite point says so in

@@ -112,7 +112,7 @@ static void run(const char *name, const char *const *sets, size_t n_sets,
     hearth_buf_free(&b);
     snprintf(path, sizeof(path), "%s/tiny.ini", dir);
     snprintf(out, sizeof(out), "%s/%s", dir, name);
-    const hearth_fleet_run_options opt = {path, sets, n_sets, out, true};
+    const hearth_fleet_run_options opt = {path, sets, n_sets, out, true, false};
     if (hearth_fleet_run(&opt, &b, NULL, &err) != HEARTH_OK)
         fail_msg("%s", err.text);
     assert_non_null(strstr(hearth_buf_str(&b), "| holdout | federated |"));
@@ -132,7 +132,7 @@ static void refused(const char *set, hearth_status want, const char *words) {
     hearth_buf_free(&b);
     snprintf(path, sizeof(path), "%s/tiny.ini", dir);
     snprintf(out, sizeof(out), "%s/refused", dir);
-    const hearth_fleet_run_options opt = {path, &set, 1, out, true};
+    const hearth_fleet_run_options opt = {path, &set, 1, out, true, false};
     assert_int_equal(hearth_fleet_run(&opt, &b, NULL, &err), want);
     assert_non_null(strstr(err.text, words));
     assert_false(hearth_file_exists(out));

@@ -103,6 +103,44 @@ static uint32_t local_steps(const hearth_fleet_lab *lab) {
     return steps < 1.0 ? 1 : steps > 1e6 ? 1000000 : (uint32_t)steps;
 }
 
+/* The model and the shape of the adapter on it. */
+static hearth_status open_model(hearth_fleet_lab *lab, hearth_error *err) {
+    const hearth_fleet_scenario *sc = lab->sc;
+    lab->spec = (hearth_lora_spec)HEARTH_LORA_SPEC_INIT;
+    lab->spec.rank = sc->rank;
+    lab->spec.alpha = (float)sc->alpha;
+    lab->spec.rslora = sc->rslora;
+    lab->spec.last_layers = sc->last_layers;
+    lab->spec.freeze_a = true;
+    hearth_status st =
+        hearth_model_open(&lab->model, sc->model_path, lab->al, err);
+    if (st == HEARTH_OK &&
+        hearth_targets_parse(sc->targets, hearth_model_targets(lab->model),
+                             hearth_model_auto_targets(lab->model),
+                             &lab->spec.targets) != HEARTH_OK)
+        st = hearth_error_set(err, HEARTH_EFORMAT,
+                              "[model] targets = %s: unknown layer; use auto, "
+                              "attn, all-linear or names such as q_proj",
+                              sc->targets);
+    return st;
+}
+
+hearth_status hearth_fleet_parameters(size_t *out,
+                                      const hearth_fleet_scenario *sc,
+                                      const hearth_alloc *al,
+                                      hearth_error *err) {
+    hearth_fleet_lab lab = {0};
+    hearth_adapter *a = NULL;
+    lab.sc = sc;
+    lab.al = al;
+    hearth_status st = open_model(&lab, err);
+    if (st == HEARTH_OK) st = hearth_fleet_adapter(&a, &lab, true, 0, err);
+    if (st == HEARTH_OK) *out = hearth_adapter_dim(a, HEARTH_PART_B);
+    hearth_adapter_free(a);
+    hearth_model_close(lab.model);
+    return st;
+}
+
 hearth_status hearth_fleet_lab_open(hearth_fleet_lab *lab,
                                     const hearth_fleet_scenario *sc,
                                     const hearth_fleet_population *people,
@@ -112,21 +150,7 @@ hearth_status hearth_fleet_lab_open(hearth_fleet_lab *lab,
     lab->sc = sc;
     lab->people = people;
     lab->al = al;
-    lab->spec = (hearth_lora_spec)HEARTH_LORA_SPEC_INIT;
-    lab->spec.rank = sc->rank;
-    lab->spec.alpha = (float)sc->alpha;
-    lab->spec.rslora = sc->rslora;
-    lab->spec.last_layers = sc->last_layers;
-    lab->spec.freeze_a = true;
-    st = hearth_model_open(&lab->model, sc->model_path, al, err);
-    if (st == HEARTH_OK &&
-        hearth_targets_parse(sc->targets, hearth_model_targets(lab->model),
-                             hearth_model_auto_targets(lab->model),
-                             &lab->spec.targets) != HEARTH_OK)
-        st = hearth_error_set(err, HEARTH_EFORMAT,
-                              "[model] targets = %s: unknown layer; use auto, "
-                              "attn, all-linear or names such as q_proj",
-                              sc->targets);
+    st = open_model(lab, err);
     if (st == HEARTH_OK)
         st = hearth_tokenizer_open(&lab->tokenizer, sc->model_path, al, err);
     if (st == HEARTH_OK)

@@ -49,6 +49,14 @@ hearth_status hearth_fleet_lab_open(hearth_fleet_lab *lab,
                                     const hearth_alloc *al, hearth_error *err);
 void hearth_fleet_lab_close(hearth_fleet_lab *lab);
 
+/* How many parameters the devices train and send: B of the adapter.  Opens the
+ * model.  Errors as those of its modules. */
+HEARTH_MUST_CHECK
+hearth_status hearth_fleet_parameters(size_t *out,
+                                      const hearth_fleet_scenario *sc,
+                                      const hearth_alloc *al,
+                                      hearth_error *err);
+
 /* How the devices cut records into documents. */
 hearth_dataset_config
 hearth_fleet_dataset_config(const hearth_fleet_scenario *sc);

@@ -9,6 +9,7 @@
 #include "common/ini.h"
 #include "common/mem.h"
 #include "tests/fleet/fleet_run.h"
+#include "tests/fleet/fleet_sweep_run.h"
 
 #define MAX_SETS 64
 
@@ -19,6 +20,10 @@ static const char USAGE[] =
     "  hearth-fleet list [DIR]               scenarios of a folder\n"
     "  hearth-fleet validate FILE [--set section.key=value]...\n"
     "  hearth-fleet run FILE --out DIR [--set section.key=value]... [--quiet]\n"
+    "                                        every cell, where FILE has a "
+    "[sweep];\n"
+    "                                        again with the same DIR: what is "
+    "missing\n"
     "  hearth-fleet report DIR...            write report.html, print the "
     "table\n"
     "  hearth-fleet compare DIR...           one line for each run\n"
@@ -82,6 +87,28 @@ static void print_people(const hearth_fleet_population *p) {
            train, held);
 }
 
+/* Every cell of a sweep, as far as its settings go. */
+static hearth_status check_cells(const command *c, hearth_error *err) {
+    hearth_fleet_sweep *sw = NULL;
+    const char *set[MAX_SETS + HEARTH_FLEET_MAX_CELL_SETS];
+    hearth_status st = hearth_fleet_sweep_load(&sw, c->arg[0], NULL, err);
+    for (size_t i = 0; st == HEARTH_OK && i < sw->n; i++) {
+        hearth_fleet_scenario *sc = NULL;
+        size_t n = 0;
+        for (size_t k = 0; k < c->n_sets; k++) set[n++] = c->set[k];
+        for (size_t k = 0; k < sw->cell[i].n_sets; k++)
+            set[n++] = sw->cell[i].set[k];
+        st = hearth_fleet_run_scenario(&sc, c->arg[0], set, n, NULL, err);
+        if (st == HEARTH_OK)
+            printf("# cell %s: z %.6g\n", sw->cell[i].name, sc->noise);
+        else
+            st = hearth_error_prefix(err, "cell %s", sw->cell[i].name);
+        hearth_fleet_scenario_free(sc, NULL);
+    }
+    hearth_fleet_sweep_free(sw);
+    return st;
+}
+
 static int cmd_validate(const command *c) {
     hearth_error err = {0};
     hearth_fleet_scenario *sc = NULL;
@@ -97,6 +124,7 @@ static int cmd_validate(const command *c) {
         (void)fputs(hearth_buf_str(&b), stdout);
         printf("\n# ");
         print_people(p);
+        st = check_cells(c, &err);
     }
     hearth_buf_free(&b);
     hearth_fleet_population_free(p);
@@ -119,9 +147,16 @@ static void list_one(const char *dir, const char *name) {
         printf("%s%s%s\n", named ? "" : path, named ? "" : ": ", err.text);
         return;
     }
-    printf("%s: %s, %u rounds, %zu seeds, privacy %s\n", path, sc->name,
+    printf("%s: %s, %u rounds, %zu seeds, privacy %s", path, sc->name,
            sc->rounds, sc->n_seeds,
            sc->privacy == HEARTH_FLEET_PRIVACY_LOCAL ? "local" : "none");
+    hearth_fleet_sweep *sw = NULL;
+    if (hearth_fleet_sweep_load(&sw, path, NULL, &err) != HEARTH_OK)
+        printf("; %s", err.text);
+    else if (sw->n)
+        printf(", a sweep of %zu cells", sw->n);
+    (void)putchar('\n');
+    hearth_fleet_sweep_free(sw);
     hearth_fleet_scenario_free(sc, NULL);
 }
 
@@ -157,10 +192,15 @@ static int cmd_run(const command *c) {
     hearth_error err = {0};
     if (c->n_args != 1) return usage("run takes a FILE", "");
     if (!c->out) return usage("run needs --out DIR", "");
-    const hearth_fleet_run_options opt = {c->arg[0], c->set, c->n_sets, c->out,
-                                          c->quiet};
+    const hearth_fleet_run_options opt = {c->arg[0], c->set,   c->n_sets,
+                                          c->out,    c->quiet, false};
     hearth_buf text = HEARTH_BUF_INIT(NULL);
-    hearth_status st = hearth_fleet_run(&opt, &text, NULL, &err);
+    hearth_fleet_sweep *sw = NULL;
+    hearth_status st = hearth_fleet_sweep_load(&sw, c->arg[0], NULL, &err);
+    if (st == HEARTH_OK)
+        st = sw->n ? hearth_fleet_sweep_run(&opt, sw, &text, NULL, &err)
+                   : hearth_fleet_run(&opt, &text, NULL, &err);
+    hearth_fleet_sweep_free(sw);
     if (st == HEARTH_OK)
         printf("%s\nreport: %s/report.html\n", hearth_buf_str(&text), c->out);
     hearth_buf_free(&text);
@@ -174,7 +214,9 @@ static int cmd_report(const command *c) {
     for (size_t i = 0; i < c->n_args; i++) {
         hearth_buf b = HEARTH_BUF_INIT(NULL);
         hearth_status st =
-            hearth_fleet_run_report(c->arg[i], &b, &s, NULL, &err);
+            hearth_fleet_sweep_is_dir(c->arg[i])
+                ? hearth_fleet_sweep_report(c->arg[i], &b, NULL, &err)
+                : hearth_fleet_run_report(c->arg[i], &b, &s, NULL, &err);
         if (st == HEARTH_OK)
             printf("%s/report.html\n\n%s\n", c->arg[i], hearth_buf_str(&b));
         hearth_buf_free(&b);

@@ -355,6 +355,7 @@ static hearth_status fill_person(hearth_fleet_person *p, group *g,
     size_t held = (size_t)(sc->holdout_share * (double)g->n + 0.5);
     if (!held) held = 1;
     if (held >= g->n) held = g->n - 1;
+    if (sc->holdout == HEARTH_FLEET_HOLDOUT_NONE) held = 0;
     for (int pass = 0; pass < 2; pass++) {
         for (size_t i = 0; i < g->n; i++) {
             bool out = i >= g->n - held;
@@ -383,22 +384,130 @@ static hearth_status too_few(const loader *l, size_t have, size_t want) {
         l->sc->records_path, have, l->sc->min_records, want);
 }
 
-static hearth_status cut(loader *l, hearth_fleet_population *p) {
-    const hearth_fleet_scenario *sc = l->sc;
-    size_t n = 0, unseen = sc->unseen_devices, taking;
-    p->n_found = l->n;
-    if (l->n) qsort(l->g, l->n, sizeof(*l->g), by_size);
-    for (size_t i = 0; i < l->n; i++) { /* drop the small, keep the order */
-        if (l->g[i].n < sc->min_records || l->g[i].n < 2) continue;
+/* Drop the small, keep the order; returns how many are left. */
+static size_t drop_small(loader *l) {
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        if (l->g[i].n < l->sc->min_records || l->g[i].n < 2) continue;
         group swap = l->g[n];
         l->g[n++] = l->g[i];
         l->g[i] = swap;
     }
+    return n;
+}
+
+/* Move each k-th of the first n groups behind the others; returns how many. */
+static hearth_status unseen_last(loader *l, size_t n, size_t k,
+                                 size_t *unseen) {
+    group *g = hearth_mem_array(l->al, n + 1, sizeof(*g));
+    size_t seen = 0, at = 0;
+    if (!g) return no_memory(l);
+    *unseen = n / k;
+    for (size_t i = 0; i < n; i++)
+        g[i % k == k - 1 ? n - *unseen + at++ : seen++] = l->g[i];
+    for (size_t i = 0; i < n; i++) l->g[i] = g[i];
+    hearth_mem_free(l->al, g);
+    return HEARTH_OK;
+}
+
+/* Piece k of a person: its name is theirs with "/k". */
+static hearth_status take_piece(loader *l, group *from, size_t k, group *out) {
+    const size_t size = l->sc->piece;
+    hearth_buf b = HEARTH_BUF_INIT(l->al);
+    (void)hearth_buf_printf(&b, "%s/%zu", from->name, k + 1);
+    *out = (group){0};
+    if (!b.failed && b.n <= NAME_MAX_BYTES)
+        out->name = hearth_mem_strdup(l->al, hearth_buf_str(&b));
+    bool too_long = !b.failed && b.n > NAME_MAX_BYTES;
+    hearth_buf_free(&b);
+    if (too_long)
+        return hearth_error_set(l->err, HEARTH_ETOOBIG,
+                                "%s: '%.40s' and a number have more than %d "
+                                "bytes; use shorter names",
+                                l->sc->records_path, from->name,
+                                NAME_MAX_BYTES);
+    out->e = hearth_mem_array(l->al, size, sizeof(*out->e));
+    if (!out->name || !out->e) {
+        hearth_mem_free(l->al, out->name);
+        hearth_mem_free(l->al, out->e);
+        *out = (group){0};
+        return no_memory(l);
+    }
+    for (size_t i = 0; i < size; i++) {
+        out->e[i] = from->e[k * size + i];
+        from->e[k * size + i] = (entry){NULL, NULL, 0};
+        out->n_bytes += strlen(out->e[i].text);
+    }
+    out->n = out->cap = size;
+    return HEARTH_OK;
+}
+
+/* Put the pieces of the first n groups, shuffled, before the unseen that follow
+ * them: what is left over at a person's end is not used.  *n is then how many
+ * pieces there are. */
+static hearth_status cut_pieces(loader *l, size_t *n, size_t unseen) {
+    size_t total = 0, at = 0;
+    hearth_status st = HEARTH_OK;
+    for (size_t i = 0; i < *n; i++) {
+        qsort(l->g[i].e, l->g[i].n, sizeof(*l->g[i].e), by_order);
+        total += l->g[i].n / l->sc->piece;
+    }
+    group *g = hearth_mem_array(l->al, total + l->n + 1, sizeof(*g));
+    uint32_t *index = hearth_mem_array(l->al, total + 1, sizeof(*index));
+    if (!g || !index) {
+        hearth_mem_free(l->al, g);
+        hearth_mem_free(l->al, index);
+        return no_memory(l);
+    }
+    for (size_t i = 0; i < total; i++) index[i] = (uint32_t)i;
+    hearth_philox_shuffle(hearth_philox_key_make(1, HEARTH_PHILOX_FLEET), 0,
+                          index, total);
+    for (size_t i = 0; i < *n && st == HEARTH_OK; i++)
+        for (size_t k = 0; k < l->g[i].n / l->sc->piece && st == HEARTH_OK; k++)
+            st = take_piece(l, &l->g[i], k, &g[index[at++]]);
+    for (size_t i = 0; i < unseen; i++) g[total + i] = l->g[*n + i];
+    /* The people that were cut, and the small, go last: they are only freed. */
+    for (size_t i = 0; i < *n; i++) g[total + unseen + i] = l->g[i];
+    for (size_t i = *n + unseen; i < l->n; i++) g[total + i] = l->g[i];
+    hearth_mem_free(l->al, index);
+    hearth_mem_free(l->al, l->g);
+    l->g = g;
+    l->n += total;
+    *n = total;
+    return st;
+}
+
+/* Who takes part and who is unseen: the first *taking groups, and *unseen groups
+ * from *unseen_at on. */
+static hearth_status choose(loader *l, hearth_fleet_population *p,
+                            size_t *taking, size_t *unseen, size_t *unseen_at) {
+    const hearth_fleet_scenario *sc = l->sc;
+    size_t n = drop_small(l), rest;
+    hearth_status st = HEARTH_OK;
     p->n_small = l->n - n;
+    *unseen = sc->unseen_devices;
     if (sc->unseen_share > 0.0)
-        unseen = (size_t)(sc->unseen_share * (double)n + 0.5);
-    taking = sc->devices ? sc->devices : n > unseen ? n - unseen : 0;
-    if (!taking || taking + unseen > n) return too_few(l, n, taking + unseen);
+        *unseen = (size_t)(sc->unseen_share * (double)n + 0.5);
+    if (sc->unseen_every) st = unseen_last(l, n, sc->unseen_every, unseen);
+    rest = n > *unseen ? n - *unseen : 0;
+    if (st == HEARTH_OK && sc->piece && rest)
+        st = cut_pieces(l, &rest, *unseen);
+    if (st != HEARTH_OK) return st;
+    *taking = sc->devices ? sc->devices : rest;
+    if (!*taking || *taking > rest)
+        return too_few(l, rest + *unseen, *taking + *unseen);
+    bool fixed = sc->unseen_every || sc->piece;
+    *unseen_at = fixed ? rest : *taking;
+    return HEARTH_OK;
+}
+
+static hearth_status cut(loader *l, hearth_fleet_population *p) {
+    const hearth_fleet_scenario *sc = l->sc;
+    size_t unseen = 0, taking = 0, unseen_at = 0;
+    p->n_found = l->n;
+    if (l->n) qsort(l->g, l->n, sizeof(*l->g), by_size);
+    hearth_status st = choose(l, p, &taking, &unseen, &unseen_at);
+    if (st != HEARTH_OK) return st;
     if (taking + unseen > HEARTH_FLEET_MAX_DEVICES)
         return hearth_error_set(l->err, HEARTH_ETOOBIG,
                                 "%s: %zu devices; set [records] devices to at "
@@ -408,11 +517,11 @@ static hearth_status cut(loader *l, hearth_fleet_population *p) {
     p->person = hearth_mem_array(l->al, taking + unseen, sizeof(*p->person));
     if (!p->person) return no_memory(l);
     for (size_t i = 0; i < taking + unseen; i++) {
-        group *g = &l->g[i];
+        group *g = &l->g[i < taking ? i : unseen_at + i - taking];
         qsort(g->e, g->n, sizeof(*g->e), by_order);
         p->n_people = i + 1;
         p->person[i].unseen = i >= taking;
-        hearth_status st = fill_person(&p->person[i], g, sc, l->al);
+        st = fill_person(&p->person[i], g, sc, l->al);
         if (st != HEARTH_OK) return st == HEARTH_ENOMEM ? no_memory(l) : st;
     }
     p->n_unseen = unseen;

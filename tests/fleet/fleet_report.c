@@ -34,7 +34,8 @@ static const char STYLE[] =
     ".grid{stroke:var(--rule)}.axis{stroke:var(--dim)}\n"
     ".tick,.label{fill:var(--dim);font-size:12px;font-family:inherit}\n"
     ".line{fill:none;stroke-width:2;stroke-linejoin:round}"
-    ".line.dash{stroke-dasharray:6 4}.band{opacity:.16}\n"
+    ".line.dash{stroke-dasharray:6 4}.band{opacity:.16}"
+    ".whisker{fill:none;stroke-width:1.3;opacity:.75}\n"
     ".none{color:var(--dim)}.legend{margin:8px 0 6px;font-size:13px}"
     ".legend span{margin-right:16px;white-space:nowrap}\n"
     ".key{display:inline-block;width:18px;border-top:3px solid;"
@@ -52,6 +53,20 @@ static void put_style(hearth_buf *b) {
                                 "var(--c%d)}\n",
                                 i, i, i, i, i, i, i);
     (void)hearth_buf_puts(b, "</style>\n");
+}
+
+void hearth_fleet_page_head(hearth_buf *b, const char *title) {
+    (void)hearth_buf_puts(b, "<!doctype html>\n<html lang=\"en\"><head>"
+                             "<meta charset=\"utf-8\"><meta name=\"viewport\" "
+                             "content=\"width=device-width\">\n<title>");
+    (void)hearth_fleet_html_text(b, title);
+    (void)hearth_buf_puts(b, " - hearth-fleet</title>\n");
+    put_style(b);
+    (void)hearth_buf_puts(b, "</head><body>\n<h1>");
+    (void)hearth_fleet_html_text(b, title);
+    (void)hearth_buf_puts(b, "</h1>\n<p class=\"sub\">hearth-fleet: virtual "
+                             "devices, the real client and coordinator "
+                             "code</p>\n");
 }
 
 /* ---- rows to series ---- */
@@ -88,8 +103,8 @@ static void curve_add(curve *c, double x, double y) {
 static hearth_fleet_series curve_series(curve *c, const char *label, int colour,
                                         bool band) {
     for (size_t i = 0; i < c->n; i++) c->y[i] /= (double)c->count[i];
-    hearth_fleet_series s = {label, c->x, c->y,  NULL,
-                             NULL,  c->n, false, colour};
+    hearth_fleet_series s = {
+        .label = label, .x = c->x, .y = c->y, .n = c->n, .colour = colour};
     if (band) s.low = c->low, s.high = c->high;
     return s;
 }
@@ -158,13 +173,12 @@ static hearth_status loss_chart(hearth_buf *b, const hearth_fleet_results *r,
                     LINES[i].colour);
         n++;
     }
-    const hearth_fleet_chart c = {"Loss by round (mean over devices; band: "
-                                  "range over seeds)",
-                                  "round",
-                                  "nats per token",
-                                  q,
-                                  n,
-                                  false};
+    const hearth_fleet_chart c = {.title = "Loss by round (mean over devices; "
+                                           "band: range over seeds)",
+                                  .x_label = "round",
+                                  .y_label = "nats per token",
+                                  .series = q,
+                                  .n_series = n};
     return hearth_fleet_chart_svg(b, &c);
 }
 
@@ -185,8 +199,13 @@ static hearth_status device_chart(hearth_buf *b, const hearth_fleet_results *r,
     }
     for (size_t i = 0; i < 4; i++)
         q[i] = curve_series(&s->c[i], LABEL[i], COLOUR[i], i == 1);
-    const hearth_fleet_chart c = {
-        "Devices per round (mean over seeds)", "round", "devices", q, 4, true};
+    const hearth_fleet_chart c = {.title =
+                                      "Devices per round (mean over seeds)",
+                                  .x_label = "round",
+                                  .y_label = "devices",
+                                  .series = q,
+                                  .n_series = 4,
+                                  .y_from_zero = true};
     return hearth_fleet_chart_svg(b, &c);
 }
 
@@ -210,13 +229,13 @@ static hearth_status epsilon_chart(hearth_buf *b, const hearth_fleet_results *r,
     }
     q[0] = curve_series(&s->c[0], "epsilon_coordinator", 0, false);
     q[1] = curve_series(&s->c[1], "epsilon_release", 3, false);
-    const hearth_fleet_chart c = {"Privacy spent by a device, replace-one "
-                                  "(ledger: zCDP)",
-                                  "round",
-                                  "epsilon",
-                                  q,
-                                  2,
-                                  true};
+    const hearth_fleet_chart c = {.title = "Privacy spent by a device, "
+                                           "replace-one (ledger: zCDP)",
+                                  .x_label = "round",
+                                  .y_label = "epsilon",
+                                  .series = q,
+                                  .n_series = 2,
+                                  .y_from_zero = true};
     return hearth_fleet_chart_svg(b, &c);
 }
 
@@ -227,13 +246,12 @@ static hearth_status central_chart(hearth_buf *b, const hearth_fleet_results *r,
     baseline_curve(r, &s->c[0], HEARTH_FLEET_CENTRAL, HEARTH_FLEET_VALID);
     if (!s->c[0].n) return HEARTH_OK;
     q[0] = curve_series(&s->c[0], "central, its own validation split", 2, true);
-    const hearth_fleet_chart c = {
-        "Central training: validation loss until it stops improving",
-        "optimizer step",
-        "nats per token",
-        q,
-        1,
-        false};
+    const hearth_fleet_chart c = {.title = "Central training: validation loss "
+                                           "until it stops improving",
+                                  .x_label = "optimizer step",
+                                  .y_label = "nats per token",
+                                  .series = q,
+                                  .n_series = 1};
     return hearth_fleet_chart_svg(b, &c);
 }
 
@@ -292,17 +310,7 @@ hearth_status hearth_fleet_report_html(hearth_buf *b, const char *title,
     scratch *s = hearth_mem_new(al, sizeof(*s));
     if (st == HEARTH_OK && !s) st = HEARTH_ENOMEM;
     if (st != HEARTH_OK) goto done;
-    (void)hearth_buf_puts(b, "<!doctype html>\n<html lang=\"en\"><head>"
-                             "<meta charset=\"utf-8\"><meta name=\"viewport\" "
-                             "content=\"width=device-width\">\n<title>");
-    (void)hearth_fleet_html_text(b, title);
-    (void)hearth_buf_puts(b, " - hearth-fleet</title>\n");
-    put_style(b);
-    (void)hearth_buf_puts(b, "</head><body>\n<h1>");
-    (void)hearth_fleet_html_text(b, title);
-    (void)hearth_buf_puts(b, "</h1>\n<p class=\"sub\">hearth-fleet: virtual "
-                             "devices, the real client and coordinator "
-                             "code</p>\n");
+    hearth_fleet_page_head(b, title);
     put_table(b, &sum);
     (void)hearth_buf_puts(b, "<h2>Rounds</h2>\n");
     if ((st = loss_chart(b, r, &sum, s)) != HEARTH_OK) goto done;

@@ -54,6 +54,9 @@ hearth_status hearth_fleet_report_html(hearth_buf *b, const char *title,
                                        const hearth_fleet_results *r,
                                        const hearth_alloc *al);
 
+/* Append the head of a page, up to its title; a failed buffer stays failed. */
+void hearth_fleet_page_head(hearth_buf *b, const char *title);
+
 /* Append a table of several runs, one a row: dirs[i] gives its name. */
 HEARTH_MUST_CHECK
 hearth_status hearth_fleet_compare_text(hearth_buf *b, const char *const *names,

@@ -15,6 +15,7 @@
 #include "common/file.h"
 #include "common/mem.h"
 #include "privacy/calibrate.h"
+#include "tests/fleet/fleet_lab.h"
 #include "tests/fleet/fleet_output.h"
 #include "tests/fleet/fleet_seed.h"
 
@@ -64,7 +65,9 @@ static hearth_status write_facts(const char *dir,
     hearth_buf b = HEARTH_BUF_INIT(al);
     hearth_clock c = hearth_clock_system();
     char when[21];
-    hearth_status st = hearth_fleet_scenario_write(&b, sc);
+    size_t dim = 0;
+    hearth_status st = hearth_fleet_parameters(&dim, sc, al, err);
+    if (st == HEARTH_OK) st = hearth_fleet_scenario_write(&b, sc);
     if (st == HEARTH_OK) st = write_in(dir, "scenario.ini", &b, err);
     hearth_buf_clear(&b);
     hearth_clock_format(when, hearth_clock_wall(&c));
@@ -78,10 +81,11 @@ static hearth_status write_facts(const char *dir,
                                 (unsigned long long)sc->seed[i]);
     (void)hearth_buf_printf(&b,
                             "],\"people_found\":%zu,\"people_small\":%zu,"
-                            "\"devices\":%zu,\"unseen\":%zu}\n",
+                            "\"devices\":%zu,\"unseen\":%zu,"
+                            "\"parameters\":%zu}\n",
                             people->n_found, people->n_small,
                             people->n_people - people->n_unseen,
-                            people->n_unseen);
+                            people->n_unseen, dim);
     if (st == HEARTH_OK) st = write_in(dir, "run.json", &b, err);
     hearth_buf_free(&b);
     return st;
@@ -135,6 +139,16 @@ static int child(const run *r, size_t i) {
     return 1;
 }
 
+/* Its last file is there: an earlier try got so far. */
+static bool seed_is_done(const run *r, size_t i) {
+    char path[1100];
+    return r->opt->resume &&
+           hearth_file_join(path, sizeof(path), r->dir[i],
+                            hearth_fleet_output_name(HEARTH_FLEET_N_OUT - 1)) ==
+               HEARTH_OK &&
+           hearth_file_exists(path);
+}
+
 /* Wait for one child; *bad counts those that failed. */
 static hearth_status reap(const run *r, size_t *bad) {
     int status;
@@ -152,6 +166,7 @@ static hearth_status run_jobs(const run *r) {
     size_t running = 0, bad = 0;
     hearth_status st = HEARTH_OK;
     for (size_t i = 0; i < r->sc->n_seeds && st == HEARTH_OK; i++) {
+        if (seed_is_done(r, i)) continue;
         if (running == r->sc->jobs) {
             st = reap(r, &bad);
             running--;
@@ -180,6 +195,7 @@ static hearth_status run_jobs(const run *r) {
 static hearth_status run_seeds(const run *r) {
     if (r->sc->jobs > 1 && r->sc->n_seeds > 1) return run_jobs(r);
     for (size_t i = 0; i < r->sc->n_seeds; i++) {
+        if (seed_is_done(r, i)) continue;
         hearth_status st =
             hearth_fleet_seed_run(r->sc, r->people, r->sc->seed[i], r->dir[i],
                                   r->opt->quiet, r->al, r->err);
@@ -207,16 +223,48 @@ static hearth_status name_dirs(run *r) {
     return HEARTH_OK;
 }
 
-/* A directory that holds a finished run is never written over. */
-static hearth_status check_out(const char *out, hearth_error *err) {
+/* Does the directory's scenario.ini say what sc says? */
+static hearth_status same_scenario(const char *path,
+                                   const hearth_fleet_scenario *sc,
+                                   const hearth_alloc *al, bool *same,
+                                   hearth_error *err) {
+    hearth_buf now = HEARTH_BUF_INIT(al), then = HEARTH_BUF_INIT(al);
+    hearth_status st = hearth_fleet_scenario_write(&now, sc);
+    if (st == HEARTH_OK)
+        st = hearth_file_read(&then, path, HEARTH_INI_MAX_BYTES, err);
+    *same =
+        st == HEARTH_OK && !strcmp(hearth_buf_str(&now), hearth_buf_str(&then));
+    hearth_buf_free(&now);
+    hearth_buf_free(&then);
+    return st;
+}
+
+/* A directory that holds a finished run is never written over; one to resume
+ * must have been begun by the same scenario. *done: there is nothing to run. */
+static hearth_status check_out(const hearth_fleet_run_options *opt,
+                               const hearth_fleet_scenario *sc,
+                               const hearth_alloc *al, bool *done,
+                               hearth_error *err) {
     char path[1024];
+    bool same = true;
     hearth_status st =
-        hearth_file_join(path, sizeof(path), out, "metrics.jsonl");
-    if (st == HEARTH_OK && hearth_file_exists(path))
+        hearth_file_join(path, sizeof(path), opt->out, "scenario.ini");
+    if (st == HEARTH_OK && opt->resume && hearth_file_exists(path))
+        st = same_scenario(path, sc, al, &same, err);
+    if (st == HEARTH_OK)
+        st = hearth_file_join(path, sizeof(path), opt->out, "metrics.jsonl");
+    if (st != HEARTH_OK) return st;
+    if (!same)
+        return hearth_error_set(err, HEARTH_EEXISTS,
+                                "%s was begun with other settings; choose "
+                                "another --out",
+                                opt->out);
+    *done = hearth_file_exists(path);
+    if (*done && !opt->resume)
         return hearth_error_set(err, HEARTH_EEXISTS,
                                 "%s holds a run already; choose another --out",
-                                out);
-    return st == HEARTH_OK ? hearth_file_mkdirs(out, err) : st;
+                                opt->out);
+    return HEARTH_OK;
 }
 
 hearth_status hearth_fleet_run_check(const hearth_fleet_scenario *sc,
@@ -239,31 +287,41 @@ hearth_status hearth_fleet_run_check(const hearth_fleet_scenario *sc,
     return HEARTH_OK;
 }
 
+/* Whatever of r is not there yet. */
+static hearth_status run_missing(run *r) {
+    const hearth_fleet_run_options *opt = r->opt;
+    hearth_status st = name_dirs(r);
+    if (st == HEARTH_OK) st = hearth_file_mkdirs(opt->out, r->err);
+    if (st == HEARTH_OK)
+        st = write_facts(opt->out, r->sc, r->people, r->al, r->err);
+    if (st == HEARTH_OK) st = run_seeds(r);
+    return st == HEARTH_OK ? join_seeds(r) : st;
+}
+
 hearth_status hearth_fleet_run(const hearth_fleet_run_options *opt,
                                hearth_buf *text, const hearth_alloc *al,
                                hearth_error *err) {
     hearth_fleet_scenario *sc = NULL;
     hearth_fleet_population *people = NULL;
     hearth_fleet_summary summary;
+    bool done = false;
     run r = {NULL, NULL, opt, al, NULL, err};
     hearth_status st = hearth_fleet_run_scenario(&sc, opt->scenario, opt->sets,
                                                  opt->n_sets, al, err);
-    if (st == HEARTH_OK) st = hearth_fleet_records_load(&people, sc, al, err);
-    if (st == HEARTH_OK) st = hearth_fleet_run_check(sc, people, err);
-    if (st == HEARTH_OK) st = check_out(opt->out, err);
+    if (st == HEARTH_OK) st = check_out(opt, sc, al, &done, err);
     if (st != HEARTH_OK) goto done;
-    r.sc = sc;
-    r.people = people;
-    r.dir = hearth_mem_array(al, sc->n_seeds, sizeof(*r.dir));
-    if (!r.dir) {
-        st = hearth_error_set(err, HEARTH_ENOMEM, "out of memory");
-        goto done;
+    if (!done) {
+        st = hearth_fleet_records_load(&people, sc, al, err);
+        if (st == HEARTH_OK) st = hearth_fleet_run_check(sc, people, err);
+        if (st != HEARTH_OK) goto done;
+        r.sc = sc;
+        r.people = people;
+        r.dir = hearth_mem_array(al, sc->n_seeds, sizeof(*r.dir));
+        st = r.dir ? run_missing(&r)
+                   : hearth_error_set(err, HEARTH_ENOMEM,
+                                      "out of memory; close something");
+        if (st != HEARTH_OK) goto done;
     }
-    if ((st = name_dirs(&r)) != HEARTH_OK) goto done;
-    if ((st = write_facts(opt->out, sc, people, al, err)) != HEARTH_OK)
-        goto done;
-    if ((st = run_seeds(&r)) != HEARTH_OK) goto done;
-    if ((st = join_seeds(&r)) != HEARTH_OK) goto done;
     st = hearth_fleet_run_report(opt->out, text, &summary, al, err);
 
 done:

@@ -3,7 +3,7 @@
  * directory of results.
  *
  *   DIR/scenario.ini   the scenario with every default written out
- *   DIR/run.json       seeds, version, kernels, people, when
+ *   DIR/run.json       seeds, version, kernels, people, parameters, when
  *   DIR/metrics.jsonl ..., DIR/report.html   see fleet_metrics.h
  *   DIR/seed-N/        the rows of one seed
  *
@@ -22,6 +22,8 @@ typedef struct {
     size_t n_sets;
     const char *out; /* directory; must not hold a run yet */
     bool quiet;
+    bool resume; /* out may hold a part, or all, of this very run: what is
+                    there is kept, seed by seed */
 } hearth_fleet_run_options;
 
 /* Read a scenario and work out what depends on more than the file: the noise
@@ -42,7 +44,7 @@ hearth_status hearth_fleet_run_check(const hearth_fleet_scenario *sc,
                                      hearth_error *err);
 
 /* Run it all, write the report and append its table to text.
- * Returns HEARTH_OK, HEARTH_EEXISTS (out holds a run), or the error of the part
+ * Returns HEARTH_OK, HEARTH_EEXISTS (out holds a run, or another one), or the error of the part
  * that failed; what was finished stays. */
 HEARTH_MUST_CHECK
 hearth_status hearth_fleet_run(const hearth_fleet_run_options *opt,

@@ -35,6 +35,7 @@ static const hearth_ini_key KEYS[] = {
     {"records", "min_records"},
     {"records", "holdout"},
     {"records", "unseen_devices"},
+    {"records", "piece"},
     {"train", "steps"},
     {"train", "epochs"},
     {"train", "batch"},
@@ -76,8 +77,14 @@ static const hearth_ini_key KEYS[] = {
     {"baseline", "local_steps"},
     {"baseline", "local_lr"},
     {"sweep", "*"},
+    {"sweep.*", "*"},
 };
 #define N_KEYS (sizeof(KEYS) / sizeof(KEYS[0]))
+
+const hearth_ini_key *hearth_fleet_scenario_keys(size_t *n) {
+    *n = N_KEYS;
+    return KEYS;
+}
 
 /* What the readers below share: the first failure sticks. */
 typedef struct {
@@ -282,18 +289,61 @@ static void read_holdout(reader *r, hearth_fleet_scenario *sc) {
     char v[96];
     get_text(r, "records", "holdout", "last:0.2", v, sizeof(v));
     if (r->st != HEARTH_OK) return;
+    if (!strcmp(v, "none")) {
+        sc->holdout = HEARTH_FLEET_HOLDOUT_NONE;
+        return;
+    }
     bool last = !strncmp(v, "last:", 5), hash = !strncmp(v, "hash:", 5);
     sc->holdout = last ? HEARTH_FLEET_HOLDOUT_LAST : HEARTH_FLEET_HOLDOUT_HASH;
     if ((!last && !hash) ||
         hearth_parse_f64(v + 5, &sc->holdout_share) != HEARTH_OK ||
         !(sc->holdout_share > 0.0 && sc->holdout_share < 1.0))
         fail(r, HEARTH_EFORMAT, "records", "holdout",
-             "last:SHARE or hash:SHARE with a share between 0 and 1");
+             "last:SHARE or hash:SHARE with a share between 0 and 1, or none");
+}
+
+/* "10", "0.1" or "every:12". */
+static void read_unseen(reader *r, hearth_fleet_scenario *sc) {
+    char v[32];
+    int64_t n;
+    get_text(r, "records", "unseen_devices", "0", v, sizeof(v));
+    if (r->st != HEARTH_OK) return;
+    if (!strncmp(v, "every:", 6)) {
+        if (hearth_parse_i64(v + 6, &n) == HEARTH_OK && n >= 2 &&
+            n <= HEARTH_FLEET_MAX_DEVICES)
+            sc->unseen_every = (uint32_t)n;
+        else
+            fail(r, HEARTH_EFORMAT, "records", "unseen_devices",
+                 "every:N with an N of 2 or more");
+    } else if (hearth_parse_i64(v, &n) == HEARTH_OK && n >= 0 &&
+               n <= HEARTH_FLEET_MAX_DEVICES) {
+        sc->unseen_devices = (uint32_t)n;
+    } else if (hearth_parse_f64(v, &sc->unseen_share) != HEARTH_OK ||
+               !(sc->unseen_share > 0.0 && sc->unseen_share < 1.0)) {
+        fail(r, HEARTH_EFORMAT, "records", "unseen_devices",
+             "a count (10), a share (0.1) or every:N");
+    }
+}
+
+/* Whoever needs people in the file cannot be dealt out as iid. */
+static void check_people(reader *r, const hearth_fleet_scenario *sc) {
+    bool iid = sc->partition == HEARTH_FLEET_IID;
+    if (iid && !sc->devices)
+        fail(r, HEARTH_EFORMAT, "records", "devices",
+             "partition = iid needs devices = N; add it");
+    if (iid && sc->piece)
+        fail(r, HEARTH_EFORMAT, "records", "piece",
+             "pieces are of people; use partition = field:NAME");
+    if (iid && sc->unseen_every)
+        fail(r, HEARTH_EFORMAT, "records", "unseen_devices",
+             "every:N is of people; give a count, or partition = field:NAME");
+    if (sc->holdout == HEARTH_FLEET_HOLDOUT_NONE && !sc->unseen_every &&
+        !sc->unseen_devices && !(sc->unseen_share > 0.0))
+        fail(r, HEARTH_EFORMAT, "records", "holdout",
+             "none leaves nobody to measure; set unseen_devices");
 }
 
 static void read_records(reader *r, hearth_fleet_scenario *sc) {
-    char v[32];
-    int64_t count;
     get_path(r, "records", "path", sc->records_path, sizeof(sc->records_path));
     read_form(r, sc);
     read_partition(r, sc);
@@ -304,18 +354,9 @@ static void read_records(reader *r, hearth_fleet_scenario *sc) {
     sc->devices =
         get_u32(r, "records", "devices", 0, HEARTH_FLEET_MAX_DEVICES, 0);
     sc->min_records = get_u32(r, "records", "min_records", 1, 1 << 22, 2);
-    get_text(r, "records", "unseen_devices", "0", v, sizeof(v));
-    if (r->st != HEARTH_OK) return;
-    if (hearth_parse_i64(v, &count) == HEARTH_OK && count >= 0 &&
-        count <= HEARTH_FLEET_MAX_DEVICES)
-        sc->unseen_devices = (uint32_t)count;
-    else if (hearth_parse_f64(v, &sc->unseen_share) != HEARTH_OK ||
-             !(sc->unseen_share > 0.0 && sc->unseen_share < 1.0))
-        fail(r, HEARTH_EFORMAT, "records", "unseen_devices",
-             "a count (10) or a share (0.1)");
-    if (sc->partition == HEARTH_FLEET_IID && !sc->devices)
-        fail(r, HEARTH_EFORMAT, "records", "devices",
-             "partition = iid needs devices = N; add it");
+    sc->piece = get_u32(r, "records", "piece", 0, 1 << 22, 0);
+    read_unseen(r, sc);
+    check_people(r, sc);
 }
 
 static void read_train(reader *r, hearth_fleet_scenario *sc) {
@@ -345,7 +386,19 @@ static void read_train(reader *r, hearth_fleet_scenario *sc) {
         fail(r, HEARTH_EFORMAT, "train", "loss", "answer or all");
 }
 
-/* "10,20": two numbers; "10": both the same. */
+/* "75%": a share of the devices. */
+static bool get_share(const char *v, double *out) {
+    char number[32];
+    size_t n = strlen(v);
+    if (n < 2 || n >= sizeof(number) || v[n - 1] != '%') return false;
+    memcpy(number, v, n - 1);
+    number[n - 1] = '\0';
+    if (hearth_parse_f64(number, out) != HEARTH_OK) return false;
+    *out /= 100.0;
+    return *out > 0.0 && *out <= 1.0;
+}
+
+/* "10,20": two numbers; "10": both the same; "75%,100%": of the devices. */
 static void read_count(reader *r, hearth_fleet_scenario *sc) {
     char v[64], *comma;
     int64_t low, high;
@@ -353,11 +406,17 @@ static void read_count(reader *r, hearth_fleet_scenario *sc) {
     if (r->st != HEARTH_OK) return;
     comma = strchr(v, ',');
     if (comma) *comma++ = '\0';
+    if (get_share(v, &sc->share_min) &&
+        get_share(comma ? comma : v, &sc->share_max) &&
+        sc->share_min <= sc->share_max)
+        return;
+    sc->share_min = sc->share_max = 0.0;
     if (hearth_parse_i64(v, &low) != HEARTH_OK ||
         hearth_parse_i64(comma ? comma : v, &high) != HEARTH_OK || low < 0 ||
         high < low || high > HEARTH_FLEET_MAX_DEVICES) {
         fail(r, HEARTH_EFORMAT, "cohort", "count",
-             "MIN,MAX devices of a round, MIN <= MAX");
+             "MIN,MAX devices of a round, or shares such as 75%,100%; MIN <= "
+             "MAX");
         return;
     }
     sc->count_min = (uint32_t)low;
@@ -448,9 +507,6 @@ static void read_classes(reader *r, hearth_fleet_scenario *sc) {
         unsigned line;
         hearth_ini_at(r->ini, i, &section, &key, &value, &line);
         if (!strncmp(section, "device.", 7)) read_class(r, sc, section);
-        if (!strcmp(section, "sweep"))
-            fail(r, HEARTH_EUNSUPPORTED, section, key,
-                 "sweeps come in a later version; use --set, one run each");
     }
     if (r->st == HEARTH_OK && !sc->n_classes) read_class(r, sc, "device.phone");
 }

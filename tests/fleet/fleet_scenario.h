@@ -22,6 +22,7 @@
 #include "common/alloc.h"
 #include "common/buf.h"
 #include "common/error.h"
+#include "common/ini.h"
 #include "common/status.h"
 
 #define HEARTH_FLEET_MAX_SEEDS   64
@@ -38,7 +39,8 @@ typedef enum { HEARTH_FLEET_BY_FIELD, HEARTH_FLEET_IID } hearth_fleet_partition;
 
 typedef enum {
     HEARTH_FLEET_HOLDOUT_LAST, /* the last share of each person's records */
-    HEARTH_FLEET_HOLDOUT_HASH  /* by SHA-256 of the record */
+    HEARTH_FLEET_HOLDOUT_HASH, /* by SHA-256 of the record */
+    HEARTH_FLEET_HOLDOUT_NONE  /* only the unseen are measured */
 } hearth_fleet_holdout;
 
 typedef enum {
@@ -77,7 +79,9 @@ typedef struct {
     hearth_fleet_holdout holdout;
     double holdout_share;
     uint32_t devices, min_records, unseen_devices; /* devices 0 = all */
-    double unseen_share; /* > 0: instead of unseen_devices */
+    double unseen_share;   /* > 0: instead of unseen_devices */
+    uint32_t unseen_every; /* > 0: instead, each n-th person, before devices */
+    uint32_t piece;        /* > 0: so many records of a person are a device */
     /* [train] */
     uint32_t steps, epochs; /* exactly one of them is > 0 */
     uint32_t batch, seq, warmup;
@@ -86,6 +90,7 @@ typedef struct {
     double server_lr;
     /* [cohort] */
     uint32_t count_min, count_max;
+    double share_min, share_max; /* > 0: instead, of the devices there are */
     int64_t time_min_ms, time_max_ms;
     double over_select;
     /* [privacy] */
@@ -134,6 +139,10 @@ void hearth_fleet_scenario_free(hearth_fleet_scenario *sc,
 HEARTH_MUST_CHECK
 hearth_status hearth_fleet_scenario_write(hearth_buf *b,
                                           const hearth_fleet_scenario *sc);
+
+/* The keys a scenario file may hold, those of its sweeps too (fleet_sweep.h
+ * reads them, here they are passed over). */
+const hearth_ini_key *hearth_fleet_scenario_keys(size_t *n);
 
 /* The commented scenario that `hearth-fleet new` writes.  Static. */
 const char *hearth_fleet_scenario_example(void);

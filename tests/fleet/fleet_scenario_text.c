@@ -45,8 +45,10 @@ static const char EXAMPLE[] =
     "partition = field:person ; one device for each value | iid\n"
     "devices = 20         ; the largest first; 0 = everybody\n"
     "min_records = 10\n"
-    "holdout = last:0.2   ; of each device's records; or hash:0.2\n"
-    "unseen_devices = 4   ; people who are only measured\n"
+    "; piece = 3          ; cut people into devices of so many records each\n"
+    "holdout = last:0.2   ; of each device's records; or hash:0.2, or none\n"
+    "unseen_devices = 4   ; people who are only measured; or a share, or "
+    "every:12\n"
     "\n"
     "[train]\n"
     "steps = 2            ; or epochs = 1\n"
@@ -56,7 +58,7 @@ static const char EXAMPLE[] =
     "loss = answer        ; answer | all\n"
     "\n"
     "[cohort]\n"
-    "count = 10,20        ; fewest and most devices of a round\n"
+    "count = 10,20        ; fewest and most devices of a round; or 75%,100%\n"
     "time = 0s,1h         ; a round lasts at least, at most\n"
     "\n"
     "[privacy]\n"
@@ -78,7 +80,12 @@ static const char EXAMPLE[] =
     "base = yes\n"
     "local = yes\n"
     "central = yes\n"
-    "control = yes        ; the same noise on deltas of zero\n";
+    "control = yes        ; the same noise on deltas of zero\n"
+    "\n"
+    "; [sweep]            ; each combination of the values is a run of its "
+    "own\n"
+    "; records.devices = 10,20\n"
+    "; privacy.noise = 0,1.2,2.4\n";
 
 const char *hearth_fleet_scenario_example(void) {
     return EXAMPLE;
@@ -156,8 +163,13 @@ static void write_train(hearth_buf *b, const hearth_fleet_scenario *sc) {
         "loss = %s\n",
         sc->batch, sc->seq, sc->lr, sc->server_lr, sc->schedule, sc->warmup,
         sc->weight_decay, sc->loss);
-    (void)hearth_buf_printf(
-        b, "\n[cohort]\ncount = %u,%u\ntime = ", sc->count_min, sc->count_max);
+    if (sc->share_min > 0.0)
+        (void)hearth_buf_printf(b, "\n[cohort]\ncount = %.9g%%,%.9g%%\n",
+                                100.0 * sc->share_min, 100.0 * sc->share_max);
+    else
+        (void)hearth_buf_printf(b, "\n[cohort]\ncount = %u,%u\n", sc->count_min,
+                                sc->count_max);
+    (void)hearth_buf_puts(b, "time = ");
     put_duration(b, sc->time_min_ms);
     (void)hearth_buf_puts(b, ",");
     put_duration(b, sc->time_max_ms);

@@ -2,6 +2,7 @@
 /* tests/fleet/fleet_task.c */
 #include "tests/fleet/fleet_task.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "common/bytes.h"
@@ -9,6 +10,11 @@
 void hearth_fleet_task_count(const hearth_fleet_lab *lab, uint32_t *min,
                              uint32_t *max) {
     size_t n = lab->people->n_people - lab->people->n_unseen;
+    if (lab->sc->share_min > 0.0) {
+        *min = (uint32_t)ceil(lab->sc->share_min * (double)n - 1e-9);
+        *max = (uint32_t)ceil(lab->sc->share_max * (double)n - 1e-9);
+        return;
+    }
     *min = lab->sc->count_min ? lab->sc->count_min : (uint32_t)n;
     *max = lab->sc->count_max ? lab->sc->count_max : (uint32_t)n;
 }

@@ -244,8 +244,12 @@ static void report_is_one_page_without_links_out(void **state) {
 
 static void chart_steps_are_nice_and_gaps_stay_gaps(void **state) {
     const double x[] = {0, 1, 2, 3}, y[] = {1, (double)NAN, 2, 3};
-    hearth_fleet_series s = {"a & b", x, y, NULL, NULL, 4, false, 0};
-    hearth_fleet_chart c = {"t", "x", "y", &s, 1, false};
+    hearth_fleet_series s = {.label = "a & b", .x = x, .y = y, .n = 4};
+    hearth_fleet_chart c = {.title = "t",
+                            .x_label = "x",
+                            .y_label = "y",
+                            .series = &s,
+                            .n_series = 1};
     hearth_buf b = HEARTH_BUF_INIT(NULL);
     (void)state;
     assert_true(hearth_fleet_nice_step(1.0, 5) == 0.2);
