@@ -51,6 +51,11 @@ HEARTH_MUST_CHECK hearth_status hearth_quant_parse(const char *name,
 void hearth_quant_decode(hearth_quant_type t, const uint8_t *row, size_t first,
                          size_t n, float *out);
 
+/* n elements in blocks from p on, with no more vectors than every machine has;
+ * for tests. */
+void hearth_quant__decode_plain(hearth_quant_type t, const uint8_t *p, size_t n,
+                                float *x);
+
 /* out = the blocks of x[n], n a multiple of the block.  Float types, Q8_0 and
  * Q4_0; false and nothing written for the others, which Hearth only reads, and
  * for blocks of an x that is not finite. */

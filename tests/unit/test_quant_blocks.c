@@ -204,6 +204,31 @@ static void names_go_both_ways(void **state) {
     assert_string_equal(hearth_quant_name(HEARTH_QUANT_COUNT), "?");
 }
 
+/* Machines with and without wide vectors decode to the same bytes. */
+static void vectors_change_no_byte(void **state) {
+    enum { N = 4 * 256 };
+    static uint8_t stored[N * 2];
+    static float x[N], y[N];
+    uint32_t bits = 1;
+    (void)state;
+    for (size_t i = 0; i < sizeof(stored); i++) {
+        bits = bits * 1664525u + 1013904223u;
+        stored[i] = (uint8_t)(bits >> 24);
+    }
+    for (int t = HEARTH_QUANT_Q8_0; t < HEARTH_QUANT_COUNT; t++) {
+        hearth_quant_type type = (hearth_quant_type)t;
+        size_t bytes = hearth_quant_bytes(type);
+        for (size_t b = 0; b * bytes + bytes <= sizeof(stored); b++)
+            for (size_t i = 1; i < 4; i += 2) /* halves: finite */
+                stored[b * bytes + i] &= 0xbf;
+        for (size_t b = 1; type == HEARTH_QUANT_Q6_K && b < 8; b++)
+            stored[b * bytes - 1] &= 0xbf;
+        hearth_quant_decode(type, stored, 0, N, x);
+        hearth_quant__decode_plain(type, stored, N, y);
+        assert_memory_equal(x, y, sizeof(x));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(decode_gives_the_references_floats),
@@ -212,6 +237,7 @@ int main(void) {
         cmocka_unit_test(encode_of_zeros_and_refusals),
         cmocka_unit_test(float_types_round_to_nearest_even),
         cmocka_unit_test(every_half_comes_back),
+        cmocka_unit_test(vectors_change_no_byte),
         cmocka_unit_test(names_go_both_ways),
     };
     return cmocka_run_group_tests_name("common/quant_blocks", tests, NULL,
