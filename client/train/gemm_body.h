@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client/train/gemm_body.h - products of matrices for one width of vectors;
- * kernels_native.c includes it once a set, with these defined:
+ * kernels_native.c includes it once a set, and pairs_body.h after it, with these
+ * defined:
  *
  *   SET   name of the set      ATTR  what compiles for its instructions
  *   VL    floats of a vector   MR    rows of the inner block
@@ -18,6 +19,7 @@
 #define NAME(name)        NAME_1(SET, name)
 
 typedef float NAME(vec) __attribute__((vector_size(VL * 4)));
+typedef uint32_t NAME(bits) __attribute__((vector_size(VL * 4)));
 
 ATTR BODY NAME(vec) NAME(load)(const float *p) {
     NAME(vec) v;
@@ -111,11 +113,11 @@ static void NAME(pack_straight)(size_t n, size_t k, const float *w, size_t ldw,
     }
 }
 
-/* A square of VL x VL, turned: log2(VL) times, the upper and the lower half of
+/* A square of VL x VL words, rows `stride` bytes apart, turned: log2(VL) times, the upper and the lower half of
  * the rows are interleaved. */
-ATTR BODY void NAME(turn)(const float *w, size_t ldw, float *out) {
+ATTR BODY void NAME(turn)(const unsigned char *w, size_t stride, float *out) {
     NAME(vec) x[VL], y[VL];
-    for (size_t i = 0; i < VL; i++) x[i] = NAME(load)(w + i * ldw);
+    for (size_t i = 0; i < VL; i++) memcpy(&x[i], w + i * stride, sizeof(x[i]));
     for (size_t s = 1; s < VL; s *= 2) {
         for (size_t i = 0; i < VL / 2; i++) {
             y[2 * i] = INTERLEAVE_LOW(x[i], x[i + VL / 2]);
@@ -132,7 +134,9 @@ ATTR static void NAME(pack_turned)(size_t n, size_t k, const float *w,
     for (; p + VL <= k; p += VL)
         for (size_t j = 0; j < NR; j += VL) {
             if (j + VL <= n) {
-                NAME(turn)(w + j * ldw + p, ldw, panel + p * NR + j);
+                NAME(turn)
+                ((const unsigned char *)(w + j * ldw + p), ldw * sizeof(*w),
+                 panel + p * NR + j);
                 continue;
             }
             for (size_t r = j; r < j + VL; r++)
@@ -212,15 +216,3 @@ static void NAME(fill)(hearth_kernels *k) {
     k->pack_turned = NAME(pack_turned);
     k->gemm_panel = NAME(gemm_panel);
 }
-
-#undef NR
-#undef NAME_2
-#undef NAME_1
-#undef NAME
-#undef SET
-#undef ATTR
-#undef VL
-#undef MR
-#undef NV
-#undef INTERLEAVE_LOW
-#undef INTERLEAVE_HIGH

@@ -5,7 +5,9 @@
  * IEEE machine.  `native`: our own products for the widest vectors of this
  * machine, and vectorised loops for the rest; it needs no library.  `blas`:
  * OpenBLAS for products (one BLAS thread per caller), native's loops for the
- * rest.  Sets agree within the tolerances in tests/unit/test_kernels.c.
+ * rest.  `bf16`: native, with products of weights whose factors are rounded to
+ * bfloat16 and whose sums are f32.  Sets agree within the tolerances in
+ * tests/unit/test_kernels.c.
  *
  * Letters: M rows, N columns, K inner; matrices row-major, ld* = elements
  * between rows.  No kernel allocates, branches on thread count or keeps state.
@@ -14,15 +16,18 @@
 #ifndef HEARTH_CLIENT_TRAIN_KERNELS_H
 #define HEARTH_CLIENT_TRAIN_KERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "client/train/real.h"
 
 #define HEARTH_PANEL_MAX   ((size_t)32)
 #define HEARTH_PANEL_DEPTH ((size_t)256)
+#define HEARTH_PAIR_PAD    ((size_t)4) /* rows of bfloat16 are padded to this */
 
 typedef struct hearth_kernels {
-    const char *name; /* "reference", "native", "blas" */
+    const char *name; /* "reference", "native", "blas", "bf16" */
 
     /* c[M,N] = alpha a[M,K] b[N,K]^T, + c when add. */
     void (*gemm_nt)(size_t m, size_t n, size_t k, hearth_real alpha,
@@ -51,6 +56,25 @@ typedef struct hearth_kernels {
     /* c[M, n] = a[M,K] panel[K, n], + c when add; n <= panel. */
     void (*gemm_panel)(size_t m, size_t n, size_t k, const hearth_real *a,
                        size_t lda, const hearth_real *panel, int add,
+                       hearth_real *c, size_t ldc);
+
+    /* The same with factors in bfloat16 and sums in f32.  pair_panel: columns
+     * of a panel, at most HEARTH_PANEL_MAX; 0: the set computes in f32.  A
+     * panel takes HEARTH_PANEL_DEPTH * pair_panel halves, laid out as the set
+     * likes.  w: little-endian bfloat16, perhaps unaligned. */
+    size_t pair_panel;
+    /* out[i][j] = x[i][j] to the nearest bfloat16, even in a tie; numbers below
+     * the normal ones become 0; 0 up to a multiple of HEARTH_PAIR_PAD, which
+     * ldo is. */
+    void (*round_rows)(size_t m, size_t n, const hearth_real *x, size_t ldx,
+                       uint16_t *out, size_t ldo);
+    void (*pack_pairs_straight)(size_t n, size_t k, const void *w, size_t ldw,
+                                uint32_t *panel);
+    void (*pack_pairs_turned)(size_t n, size_t k, const void *w, size_t ldw,
+                              uint32_t *panel);
+    /* c[M, n] = a[M,K] panel[K, n], + c when add; a from round_rows. */
+    void (*gemm_pairs)(size_t m, size_t n, size_t k, const uint16_t *a,
+                       size_t lda, const uint32_t *panel, int add,
                        hearth_real *c, size_t ldc);
 
     /* y = x / sqrt(mean(x^2) + eps) * w, one row of n. */
@@ -110,6 +134,14 @@ const hearth_kernels *hearth_kernels_reference(void);
 
 /* NULL in the float64 twin, or when the compiler lacks vector types. */
 const hearth_kernels *hearth_kernels_native(void);
+
+/* native with products of weights in bfloat16: the same bytes with and without
+ * instructions for it, but for numbers below the normal ones.  NULL where
+ * native is. */
+const hearth_kernels *hearth_kernels_bf16(void);
+
+/* Has this machine instructions that make bf16 faster than native? */
+bool hearth_kernels_bf16_is_fast(void);
 
 /* NULL when built without OpenBLAS, or in the float64 twin. */
 const hearth_kernels *hearth_kernels_blas(void);

@@ -16,10 +16,14 @@ const char *hearth_kernels__fill_loops(hearth_kernels *k);
 /* The products of vector set "avx512", "avx2" or "plain" into k; false, k left
  * as it was, where the machine or the compiler has no such set. */
 bool hearth_kernels__fill_products(hearth_kernels *k, const char *set);
+
+/* The same for the products of bfloat16 numbers, with "avx512bf16" besides. */
+bool hearth_kernels__fill_pairs(hearth_kernels *k, const char *set);
 #endif
 
 /* What runs the products of a set that is there; static. */
 const char *hearth_kernels__describe_native(void);
+const char *hearth_kernels__describe_bf16(void);
 const char *hearth_kernels__describe_blas(void);
 
 #endif /* HEARTH_CLIENT_TRAIN_KERNELS_LOOPS_H */

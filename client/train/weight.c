@@ -12,6 +12,7 @@
 
 #define BLOCK      ((size_t)256) /* outputs (forward) or inputs (backward) */
 #define NARROW     ((size_t)64)  /* the same where panels are packed */
+#define PAIR_BLOCK ((size_t)128) /* the same in bfloat16 */
 #define FEW_TOKENS ((size_t)4)   /* fewer than this: packing does not pay */
 #define MIN_TOKENS ((size_t)64)  /* fewer tokens than this are not split */
 #define WANT_TILES ((size_t)8)   /* a grid below this is split by tokens too */
@@ -189,10 +190,8 @@ static size_t split_tokens(size_t n_tokens, size_t n_blocks) {
     return tokens < MIN_TOKENS ? MIN_TOKENS : tokens;
 }
 
-/* Stored rows row .. row + n_r - 1, from `first` n_c elements of each, in the
- * canonical order and with their shift: out [n_r, n_c]. */
-static void convert_rows(const hearth_weight *w, size_t row, size_t n_r,
-                         size_t first, size_t n_c, hearth_real *out) {
+void hearth_weight__stored_rows(const hearth_weight *w, size_t row, size_t n_r,
+                                size_t first, size_t n_c, hearth_real *out) {
     if (!w->transposed) {
         for (size_t r = 0; r < n_r; r++)
             hearth_weight__convert(w, row + r, first, n_c, out + r * n_c);
@@ -208,9 +207,9 @@ static void convert_rows(const hearth_weight *w, size_t row, size_t n_r,
 static bool fill_tile(const hearth_weight *w, size_t r0, size_t n_r, size_t c0,
                       size_t n_c, hearth_real *tile) {
     if (w->transposed)
-        convert_rows(w, c0, n_c, r0, n_r, tile);
+        hearth_weight__stored_rows(w, c0, n_c, r0, n_r, tile);
     else
-        convert_rows(w, r0, n_r, c0, n_c, tile);
+        hearth_weight__stored_rows(w, r0, n_r, c0, n_c, tile);
     return w->transposed;
 }
 
@@ -291,7 +290,7 @@ static const hearth_real *stored_rows(const hearth_weight *w, size_t row,
     const hearth_real *direct = stored_matrix(w);
     *ld = w->transposed ? w->rows : w->cols;
     if (direct) return direct + row * *ld + first;
-    convert_rows(w, row, n_r, first, n_c, scratch);
+    hearth_weight__stored_rows(w, row, n_r, first, n_c, scratch);
     *ld = n_c;
     return scratch;
 }
@@ -353,26 +352,48 @@ static void panel_tile(void *ud, size_t i, size_t worker) {
         straight_panels(p, n_t, in, out, n0, n_n, tile);
 }
 
+static void pair_tile(void *ud, size_t i, size_t worker) {
+    const product *p = ud;
+    size_t width = p->forward ? p->w->rows : p->w->cols;
+    size_t t0 = i / p->n_blocks * p->tokens, n0 = i % p->n_blocks * p->block;
+    hearth_pair_product q = {.kernels = p->c->kernels,
+                             .w = p->w,
+                             .forward = p->forward,
+                             .n_sum = p->forward ? p->w->cols : p->w->rows,
+                             .in = p->in,
+                             .ld_in = p->ld_in,
+                             .out = p->out,
+                             .ld_out = p->ld_out,
+                             .add = p->add};
+    hearth_weight__pair_tile(&q, t0, min_size(p->tokens, p->n_tokens - t0), n0,
+                             min_size(p->block, width - n0),
+                             hearth_compute_tile(p->c, worker));
+}
+
 /* Blocks of 256 elements are decoded whole: where stored rows run along the
  * output, its tiles are as wide. */
-static size_t panel_block(const product *p) {
+static size_t panel_block(const product *p, size_t narrow) {
     bool wide = p->w->type == HEARTH_WEIGHT_QUANT &&
-                hearth_quant_elements(p->w->quant) > NARROW;
-    return wide && p->forward == p->w->transposed ? BLOCK : NARROW;
+                hearth_quant_elements(p->w->quant) > narrow;
+    return wide && p->forward == p->w->transposed ? BLOCK : narrow;
 }
 
 /* Cut by shapes only, and run. */
 static void multiply(product *p) {
     size_t width = p->forward ? p->w->rows : p->w->cols;
-    bool panels =
-        p->c->kernels->panel && p->c->tile && p->n_tokens >= FEW_TOKENS;
-    p->block = panels ? panel_block(p) : BLOCK;
+    bool enough = p->c->tile && p->n_tokens >= FEW_TOKENS;
+    bool panels = p->c->kernels->panel && enough;
+    bool pairs = p->c->kernels->pair_panel && enough;
+    p->block = pairs    ? panel_block(p, PAIR_BLOCK)
+               : panels ? panel_block(p, NARROW)
+                        : BLOCK;
     p->n_blocks = ceil_div(width, p->block);
     p->tokens = split_tokens(p->n_tokens, p->n_blocks);
     size_t n = ceil_div(p->n_tokens, p->tokens) * p->n_blocks;
     if (n)
         hearth_pool_run(p->c->pool, n,
-                        panels       ? panel_tile
+                        pairs        ? pair_tile
+                        : panels     ? panel_tile
                         : p->forward ? forward_tile
                                      : backward_tile,
                         p);
@@ -448,6 +469,41 @@ const hearth_real *hearth_weight_rows_at(const hearth_weight *w, size_t first,
     for (size_t r = 0; r < n; r++)
         hearth_weight__convert(w, first + r, 0, w->cols, scratch + r * w->cols);
     return scratch;
+}
+
+void hearth_weight_rows_forward(const hearth_compute *c, size_t worker,
+                                const hearth_weight *w, size_t first, size_t n,
+                                size_t n_tokens, const hearth_real *x,
+                                size_t ldx, hearth_real *y, size_t ldy) {
+    hearth_pair_product p = {.kernels = c->kernels,
+                             .w = w,
+                             .forward = true,
+                             .n_sum = w->cols,
+                             .in = x,
+                             .ld_in = ldx,
+                             .out = y,
+                             .out0 = first,
+                             .ld_out = ldy};
+    hearth_weight__pair_tile(&p, 0, n_tokens, first, n,
+                             hearth_compute_tile(c, worker));
+}
+
+void hearth_weight_rows_backward(const hearth_compute *c, size_t worker,
+                                 const hearth_weight *w, size_t first, size_t n,
+                                 size_t n_tokens, const hearth_real *dy,
+                                 size_t lddy, hearth_real *dx, size_t lddx,
+                                 int add) {
+    hearth_pair_product p = {.kernels = c->kernels,
+                             .w = w,
+                             .first = first,
+                             .n_sum = n,
+                             .in = dy,
+                             .ld_in = lddy,
+                             .out = dx,
+                             .ld_out = lddx,
+                             .add = add};
+    hearth_weight__pair_tile(&p, 0, n_tokens, 0, w->cols,
+                             hearth_compute_tile(c, worker));
 }
 
 void hearth_weight_row(const hearth_weight *w, size_t i, hearth_real *out) {

@@ -70,6 +70,19 @@ void hearth_dense_gradient(const hearth_compute *c, size_t m, size_t n,
 const hearth_real *hearth_weight_rows_at(const hearth_weight *w, size_t first,
                                          size_t n, hearth_real *scratch);
 
+/* For kernel sets that compute in bfloat16 (pair_panel is not 0), on this
+ * worker alone: y[T, n] = x[T, cols] W^T, and dx[T, cols] (+)= dy[T, n] W, with
+ * rows first .. first + n - 1 of W.  They use the worker's tile. */
+void hearth_weight_rows_forward(const hearth_compute *c, size_t worker,
+                                const hearth_weight *w, size_t first, size_t n,
+                                size_t n_tokens, const hearth_real *x,
+                                size_t ldx, hearth_real *y, size_t ldy);
+void hearth_weight_rows_backward(const hearth_compute *c, size_t worker,
+                                 const hearth_weight *w, size_t first, size_t n,
+                                 size_t n_tokens, const hearth_real *dy,
+                                 size_t lddy, hearth_real *dx, size_t lddx,
+                                 int add);
+
 /* Copy row i, as an embedding look-up does, to out[cols]. */
 void hearth_weight_row(const hearth_weight *w, size_t i, hearth_real *out);
 

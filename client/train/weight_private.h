@@ -37,4 +37,29 @@ void hearth_weight__convert(const hearth_weight *w, size_t r, size_t first,
 /* A pointer to rows from r on, or NULL when the type must be converted. */
 const hearth_real *hearth_weight__direct(const hearth_weight *w, size_t r);
 
+/* Stored rows row .. row + n_r - 1 (of the canonical matrix, or of its transpose
+ * where that is stored), from `first` n_c elements of each, in the canonical
+ * order and with their shift: out [n_r, n_c]. */
+void hearth_weight__stored_rows(const hearth_weight *w, size_t row, size_t n_r,
+                                size_t first, size_t n_c, hearth_real *out);
+
+/* A product in bfloat16, for sets with pair_panel. */
+typedef struct {
+    const hearth_kernels *kernels;
+    const hearth_weight *w;
+    bool forward;        /* sums run over cols, else over rows */
+    size_t first, n_sum; /* what of them is summed; in [T, n_sum] */
+    const hearth_real *in;
+    size_t ld_in;
+    hearth_real *out; /* its first column is column out0 of the product */
+    size_t out0, ld_out;
+    int add;
+} hearth_pair_product;
+
+/* Tokens t0 .. t0 + n_t - 1 and columns n0 .. n0 + n_n - 1 of it.  tile: of
+ * this worker. */
+void hearth_weight__pair_tile(const hearth_pair_product *p, size_t t0,
+                              size_t n_t, size_t n0, size_t n_n,
+                              hearth_real *tile);
+
 #endif /* HEARTH_CLIENT_TRAIN_WEIGHT_PRIVATE_H */

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client/train/weight_pairs.c - products with a weight in bfloat16: one tile of
+ * the output, for weight.c, and blocks of the head, for the cross-entropy.
+ *
+ * What a worker's tile of scratch holds while it runs, in halves: the rounded
+ * rows of the input, a panel, and the rows of the weight that the panel is
+ * packed from where the file does not hold them in bfloat16.
+ */
+#include "client/train/weight.h"
+
+#include <string.h>
+
+#include "client/train/weight_private.h"
+
+#ifndef HEARTH_FLOAT64
+
+#define DEPTH HEARTH_PANEL_DEPTH
+#define ROWS  ((size_t)512) /* of the input, rounded at once */
+#define WIDE  ((size_t)256) /* columns of the output at once, at most */
+
+_Static_assert(2 * (DEPTH * ROWS + DEPTH * HEARTH_PANEL_MAX + DEPTH * WIDE) <=
+                   HEARTH_WEIGHT_TILE_BYTES,
+               "the scratch of a product in bfloat16 fits in a tile");
+
+static size_t min_size(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+/* Is the stored matrix bfloat16 that can be packed as it lies? */
+static bool is_direct(const hearth_weight *w) {
+    const uint16_t one = 1;
+    unsigned char first;
+    memcpy(&first, &one, 1);
+    return first == 1 && w->type == HEARTH_WEIGHT_BF16 && !w->permuted &&
+           !(w->shift < 0) && !(w->shift > 0);
+}
+
+/* Stored rows row .. row + n_r - 1, from `first` n_c <= WIDE elements of each,
+ * in bfloat16: where they lie, or rounded into scratch.  *ld: numbers between
+ * rows. */
+static const void *half_rows(const hearth_kernels *k, const hearth_weight *w,
+                             size_t row, size_t n_r, size_t first, size_t n_c,
+                             uint16_t *scratch, size_t *ld) {
+    hearth_real part[256];
+    *ld = w->transposed ? w->rows : w->cols;
+    if (is_direct(w)) return w->data + 2 * (row * *ld + first);
+    size_t width = (n_c + HEARTH_PAIR_PAD - 1) / HEARTH_PAIR_PAD;
+    *ld = width * HEARTH_PAIR_PAD;
+    for (size_t r = 0; r < n_r; r++) {
+        hearth_weight__stored_rows(w, row + r, 1, first, n_c, part);
+        k->round_rows(1, n_c, part, n_c, scratch + r * *ld, *ld);
+    }
+    return scratch;
+}
+
+/* The part of the sum from s on of one block of the output; a: its rounded
+ * inputs. */
+static void add_part(const hearth_pair_product *p, size_t n_t, size_t n0,
+                     size_t n_n, size_t s, size_t n_s, const uint16_t *a,
+                     size_t lda, uint16_t *scratch, hearth_real *out) {
+    const hearth_kernels *k = p->kernels;
+    uint32_t *panel = (uint32_t *)(void *)scratch;
+    bool turned = p->forward != p->w->transposed;
+    const unsigned char *rows = NULL; /* numbers of two bytes */
+    size_t ld = 0, at = p->first + s;
+    scratch += DEPTH * HEARTH_PANEL_MAX;
+    if (!turned) rows = half_rows(k, p->w, at, n_s, n0, n_n, scratch, &ld);
+    for (size_t j = 0; j < n_n; j += k->pair_panel) {
+        size_t n_j = min_size(k->pair_panel, n_n - j);
+        if (turned) {
+            rows = half_rows(k, p->w, n0 + j, n_j, at, n_s, scratch, &ld);
+            k->pack_pairs_turned(n_j, n_s, rows, ld, panel);
+        } else {
+            k->pack_pairs_straight(n_j, n_s, rows + 2 * j, ld, panel);
+        }
+        k->gemm_pairs(n_t, n_j, n_s, a, lda, panel, p->add || s, out + j,
+                      p->ld_out);
+    }
+}
+
+void hearth_weight__pair_tile(const hearth_pair_product *p, size_t t0,
+                              size_t n_t, size_t n0, size_t n_n,
+                              hearth_real *tile) {
+    uint16_t *a = (uint16_t *)(void *)tile, *scratch = a + DEPTH * ROWS;
+    for (size_t t = t0; t < t0 + n_t; t += ROWS)
+        for (size_t s = 0; s < p->n_sum; s += DEPTH) {
+            size_t rows = min_size(ROWS, t0 + n_t - t);
+            size_t n_s = min_size(DEPTH, p->n_sum - s);
+            p->kernels->round_rows(rows, n_s, p->in + t * p->ld_in + s,
+                                   p->ld_in, a, DEPTH);
+            for (size_t n = n0; n < n0 + n_n; n += WIDE)
+                add_part(p, rows, n, min_size(WIDE, n0 + n_n - n), s, n_s, a,
+                         DEPTH, scratch, p->out + t * p->ld_out + n - p->out0);
+        }
+}
+
+#else
+
+void hearth_weight__pair_tile(const hearth_pair_product *p, size_t t0,
+                              size_t n_t, size_t n0, size_t n_n,
+                              hearth_real *tile) {
+    (void)p, (void)t0, (void)n_t, (void)n0, (void)n_n, (void)tile;
+}
+
+#endif
