@@ -10,6 +10,7 @@
 #include "common/file.h"
 #include "privacy/accountant_zcdp.h"
 #include "tests/fleet/fleet_run.h"
+#include "tests/fleet/fleet_sweep_run.h"
 #include "tests/fleet/fleet_world.h"
 
 static char dir[64];
@@ -185,6 +186,64 @@ static void run_writes_every_row(void **state) {
     hearth_fleet_scenario_free(sc, NULL);
 }
 
+/* Write text as dir/NAME and give its path. */
+static const char *scenario_file(const char *name, const char *text) {
+    static char path[160];
+    hearth_buf b = HEARTH_BUF_INIT(NULL);
+    (void)hearth_buf_puts(&b, text);
+    put(name, &b);
+    hearth_buf_free(&b);
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    return path;
+}
+
+/* A sweep of two cells; what is finished is not run again, nor taken for another
+ * sweep's; a seed that is missing is run. */
+static void sweep_goes_on_where_it_was(void **state) {
+    static const char *const SETS[] = {"baseline.central=no",
+                                       "baseline.local=no",
+                                       "baseline.control=no", "run.rounds=1"};
+    static const char SWEEP[] =
+        "[sweep]\nrecords.devices = 4,6\n[sweep.quiet]\nprivacy.noise = 0\n";
+    char out[128], path[200];
+    hearth_buf ini = HEARTH_BUF_INIT(NULL), text = HEARTH_BUF_INIT(NULL);
+    hearth_error err = {0};
+    hearth_fleet_sweep *sw;
+    (void)state;
+    (void)hearth_buf_puts(&ini, SCENARIO);
+    (void)hearth_buf_puts(&ini, SWEEP);
+    const char *file = scenario_file("swept.ini", hearth_buf_str(&ini));
+    assert_ok(hearth_fleet_sweep_load(&sw, file, NULL, &err));
+    assert_int_equal(sw->n, 3);
+    snprintf(out, sizeof(out), "%s/sweep", dir);
+    hearth_fleet_run_options opt = {file, SETS, 4, out, true, false};
+    if (hearth_fleet_sweep_run(&opt, sw, &text, NULL, &err) != HEARTH_OK)
+        fail_msg("%s", err.text);
+    assert_non_null(strstr(hearth_buf_str(&text), "| 16 | 4 | 2 |"));
+    assert_non_null(strstr(hearth_buf_str(&text), "| 16 | 6 | none |"));
+    assert_true(hearth_fleet_sweep_is_dir(out));
+    snprintf(path, sizeof(path), "%s/report.html", out);
+    assert_true(hearth_file_exists(path));
+    /* One cell loses its joined rows and a seed: the other seed is kept. */
+    snprintf(path, sizeof(path), "%s/cells/devices-4/metrics.jsonl", out);
+    assert_int_equal(remove(path), 0);
+    snprintf(path, sizeof(path), "%s/cells/devices-4/seed-2", out);
+    assert_ok(hearth_file_remove_tree(path, NULL));
+    snprintf(path, sizeof(path), "%s/cells/devices-4/seed-1/mark", out);
+    assert_ok(hearth_file_write(path, "x", 1, 0644, NULL));
+    hearth_buf_clear(&text);
+    assert_ok(hearth_fleet_sweep_run(&opt, sw, &text, NULL, &err));
+    assert_true(hearth_file_exists(path));
+    assert_non_null(strstr(hearth_buf_str(&text), "| 16 | 4 | 2 |"));
+    /* The same folder, another scenario: nothing is mixed. */
+    opt.n_sets = 3;
+    assert_int_equal(hearth_fleet_sweep_run(&opt, sw, &text, NULL, &err),
+                     HEARTH_EEXISTS);
+    hearth_fleet_sweep_free(sw);
+    hearth_buf_free(&ini);
+    hearth_buf_free(&text);
+}
+
 static void run_is_a_function_of_its_seed(void **state) {
     static const char *const ONE[] = {"run.jobs=1", "baseline.central=no"};
     static const char *const TWO[] = {"run.jobs=2", "baseline.central=no"};
@@ -354,6 +413,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(run_writes_every_row),
         cmocka_unit_test(run_is_a_function_of_its_seed),
         cmocka_unit_test(dropout_30),
+        cmocka_unit_test(sweep_goes_on_where_it_was),
         cmocka_unit_test(control_has_the_same_noise),
         cmocka_unit_test(clip_follows_the_norms),
     };

@@ -113,3 +113,13 @@ hearth_status hearth_fleet_output_join(const char *dir, const char *const *from,
     }
     return st;
 }
+
+hearth_status hearth_fleet_output_put(const char *dir, const char *name,
+                                      const hearth_buf *b, hearth_error *err) {
+    char path[1024];
+    hearth_status st = b->failed ? HEARTH_ENOMEM : HEARTH_OK;
+    if (st == HEARTH_OK) st = hearth_file_join(path, sizeof(path), dir, name);
+    if (st != HEARTH_OK)
+        return hearth_error_set(err, st, "%s/%s: cannot be written", dir, name);
+    return hearth_file_write(path, hearth_buf_str(b), b->n, 0644, err);
+}

@@ -63,4 +63,9 @@ hearth_status hearth_fleet_output_join(const char *dir, const char *const *from,
                                        size_t n, const hearth_alloc *al,
                                        hearth_error *err);
 
+/* Write b to dir/name; a buffer that failed is HEARTH_ENOMEM. */
+HEARTH_MUST_CHECK
+hearth_status hearth_fleet_output_put(const char *dir, const char *name,
+                                      const hearth_buf *b, hearth_error *err);
+
 #endif /* HEARTH_TESTS_FLEET_OUTPUT_H */

@@ -48,16 +48,6 @@ hearth_status hearth_fleet_run_scenario(hearth_fleet_scenario **out,
 
 /* ---- files of the directory ---- */
 
-static hearth_status write_in(const char *dir, const char *name,
-                              const hearth_buf *b, hearth_error *err) {
-    char path[1024];
-    hearth_status st = b->failed ? HEARTH_ENOMEM : HEARTH_OK;
-    if (st == HEARTH_OK) st = hearth_file_join(path, sizeof(path), dir, name);
-    if (st != HEARTH_OK)
-        return hearth_error_set(err, st, "%s/%s: cannot be written", dir, name);
-    return hearth_file_write(path, hearth_buf_str(b), b->n, 0644, err);
-}
-
 static hearth_status write_facts(const char *dir,
                                  const hearth_fleet_scenario *sc,
                                  const hearth_fleet_population *people,
@@ -68,7 +58,8 @@ static hearth_status write_facts(const char *dir,
     size_t dim = 0;
     hearth_status st = hearth_fleet_parameters(&dim, sc, al, err);
     if (st == HEARTH_OK) st = hearth_fleet_scenario_write(&b, sc);
-    if (st == HEARTH_OK) st = write_in(dir, "scenario.ini", &b, err);
+    if (st == HEARTH_OK)
+        st = hearth_fleet_output_put(dir, "scenario.ini", &b, err);
     hearth_buf_clear(&b);
     hearth_clock_format(when, hearth_clock_wall(&c));
     (void)hearth_buf_printf(&b,
@@ -86,7 +77,7 @@ static hearth_status write_facts(const char *dir,
                             people->n_found, people->n_small,
                             people->n_people - people->n_unseen,
                             people->n_unseen, dim);
-    if (st == HEARTH_OK) st = write_in(dir, "run.json", &b, err);
+    if (st == HEARTH_OK) st = hearth_fleet_output_put(dir, "run.json", &b, err);
     hearth_buf_free(&b);
     return st;
 }
@@ -106,7 +97,8 @@ hearth_status hearth_fleet_run_report(const char *dir, hearth_buf *text,
     if (st == HEARTH_OK)
         st = hearth_fleet_report_html(&page, name && name[1] ? name + 1 : dir,
                                       hearth_buf_str(&sc), &r, al);
-    if (st == HEARTH_OK) st = write_in(dir, "report.html", &page, err);
+    if (st == HEARTH_OK)
+        st = hearth_fleet_output_put(dir, "report.html", &page, err);
     if (st == HEARTH_OK) st = hearth_fleet_summarise(summary, &r, al);
     if (st == HEARTH_OK) st = hearth_fleet_summary_text(text, summary);
     hearth_buf_free(&page);

@@ -558,6 +558,11 @@ static hearth_status split_set(const char *set, char *section, size_t cap,
     const char *eq = strchr(set, '='), *dot = NULL;
     for (const char *c = set; eq && c < eq; c++)
         if (*c == '.') dot = c;
+    if (!strncmp(set, "sweep.", 6))
+        return hearth_error_set(err, HEARTH_EINVAL,
+                                "--set %.80s: a sweep stands in the file; "
+                                "change it there",
+                                set);
     if (!dot || dot == set || dot + 1 == eq || (size_t)(dot - set) >= cap ||
         strpbrk(set, "\r\n[]"))
         return hearth_error_set(err, HEARTH_EINVAL,

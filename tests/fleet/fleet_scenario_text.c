@@ -139,12 +139,19 @@ static void write_records(hearth_buf *b, const hearth_fleet_scenario *sc) {
         (void)hearth_buf_puts(b, "partition = iid\n");
     else
         (void)hearth_buf_printf(b, "partition = field:%s\n", sc->field);
-    (void)hearth_buf_printf(
-        b, "devices = %u\nmin_records = %u\nholdout = %s:%.9g\n", sc->devices,
-        sc->min_records,
-        sc->holdout == HEARTH_FLEET_HOLDOUT_LAST ? "last" : "hash",
-        sc->holdout_share);
-    if (sc->unseen_share > 0.0)
+    (void)hearth_buf_printf(b, "devices = %u\nmin_records = %u\npiece = %u\n",
+                            sc->devices, sc->min_records, sc->piece);
+    if (sc->holdout == HEARTH_FLEET_HOLDOUT_NONE)
+        (void)hearth_buf_puts(b, "holdout = none\n");
+    else
+        (void)hearth_buf_printf(
+            b, "holdout = %s:%.9g\n",
+            sc->holdout == HEARTH_FLEET_HOLDOUT_LAST ? "last" : "hash",
+            sc->holdout_share);
+    if (sc->unseen_every)
+        (void)hearth_buf_printf(b, "unseen_devices = every:%u\n",
+                                sc->unseen_every);
+    else if (sc->unseen_share > 0.0)
         (void)hearth_buf_printf(b, "unseen_devices = %.9g\n", sc->unseen_share);
     else
         (void)hearth_buf_printf(b, "unseen_devices = %u\n", sc->unseen_devices);

@@ -9,6 +9,7 @@
 
 #include "common/file.h"
 #include "common/mem.h"
+#include "tests/fleet/fleet_output.h"
 #include "tests/fleet/fleet_point.h"
 
 #define MAX_SCENARIO ((size_t)1 << 20)
@@ -19,15 +20,6 @@ static hearth_status join(char *path, size_t cap, const char *dir,
     if (st == HEARTH_OK) return st;
     return hearth_error_set(err, st, "%s/%s: too long a path; move it", dir,
                             name);
-}
-
-static hearth_status write_in(const char *dir, const char *name,
-                              const hearth_buf *b, hearth_error *err) {
-    char path[1024];
-    hearth_status st = join(path, sizeof(path), dir, name, err);
-    if (st == HEARTH_OK)
-        st = hearth_file_write(path, hearth_buf_str(b), b->n, 0644, err);
-    return st;
 }
 
 /* The scenario file goes along, so that the report needs dir alone. */
@@ -43,7 +35,8 @@ static hearth_status keep_scenario(const hearth_fleet_run_options *opt,
             (void)hearth_buf_printf(&b, ";   --set %s\n", opt->sets[i]);
         if (b.failed) st = HEARTH_ENOMEM;
     }
-    if (st == HEARTH_OK) st = write_in(opt->out, "sweep.ini", &b, err);
+    if (st == HEARTH_OK)
+        st = hearth_fleet_output_put(opt->out, "sweep.ini", &b, err);
     hearth_buf_free(&b);
     return st;
 }
@@ -148,8 +141,10 @@ static hearth_status write_report(const char *dir, const hearth_fleet_point *p,
         st = hearth_fleet_points_html(&page, name && name[1] ? name + 1 : dir,
                                       hearth_buf_str(&sc), p, n, al);
     if (st == HEARTH_OK) st = hearth_fleet_points_csv(&csv, p, n);
-    if (st == HEARTH_OK) st = write_in(dir, "report.html", &page, err);
-    if (st == HEARTH_OK) st = write_in(dir, "sweep.csv", &csv, err);
+    if (st == HEARTH_OK)
+        st = hearth_fleet_output_put(dir, "report.html", &page, err);
+    if (st == HEARTH_OK)
+        st = hearth_fleet_output_put(dir, "sweep.csv", &csv, err);
     hearth_buf_free(&page);
     hearth_buf_free(&csv);
     hearth_buf_free(&sc);

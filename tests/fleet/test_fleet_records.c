@@ -66,6 +66,45 @@ static void records_cut_people_largest_first(void **state) {
     hearth_fleet_population_free(p);
 }
 
+static const char PIECES[] =
+    "path = roles.jsonl\ntext_field = lines\npartition = field:role\npiece = "
+    "2\nholdout = none\nunseen_devices = every:3\n";
+
+/* big (6 records), mid (3) and tiny (2) are people; the third is unseen whatever
+ * the number of devices, and the others are cut in pieces of two. */
+static void records_cut_people_into_devices(void **state) {
+    hearth_fleet_population *all, *two;
+    char records[512];
+    hearth_error err = {0};
+    (void)state;
+    put("roles.jsonl", ROLES);
+    assert_ok(load(&all, PIECES, NULL, &err));
+    assert_int_equal(all->n_people, 5);
+    assert_int_equal(all->n_unseen, 1);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(all->person[i].n_lines, 2);
+        assert_int_equal(all->person[i].n_train, 2); /* nothing held out */
+        assert_false(all->person[i].unseen);
+        for (size_t k = 0; k < i; k++)
+            assert_string_not_equal(all->person[i].name, all->person[k].name);
+        if (!strcmp(all->person[i].name, "big/3"))
+            assert_string_equal(all->person[i].line[1], "{\"text\":\"six\"}");
+    }
+    assert_string_equal(all->person[4].name, "tiny");
+    assert_int_equal(all->person[4].n_train, 0);
+    assert_int_equal(all->person[4].n_lines, 2);
+    snprintf(records, sizeof(records), "%sdevices = 2\n", PIECES);
+    assert_ok(load(&two, records, NULL, &err));
+    assert_int_equal(two->n_people, 3);
+    for (size_t i = 0; i < 2; i++) /* the first of the same order */
+        assert_string_equal(two->person[i].name, all->person[i].name);
+    assert_string_equal(two->person[2].name, "tiny");
+    hearth_fleet_population_free(all);
+    hearth_fleet_population_free(two);
+    snprintf(records, sizeof(records), "%sdevices = 5\n", PIECES);
+    assert_int_equal(load(&two, records, NULL, &err), HEARTH_ENOTFOUND);
+}
+
 static void records_hash_holdout_depends_on_content_only(void **state) {
     hearth_fleet_population *p;
     char text[8192];
@@ -154,6 +193,10 @@ static void records_refuse_and_say_where(void **state) {
          "\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
          "xxx\",\"text\":\"t\"}\n",
          "partition = field:role\n", HEARTH_ETOOBIG, "63"},
+        {"{\"role\":"
+         "\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\","
+         "\"text\":[\"t\",\"u\"]}\n",
+         "partition = field:role\npiece = 1\n", HEARTH_ETOOBIG, "number"},
         {"id,steps\na,1\n", "form = template:day.txt\npartition = field:idd\n",
          HEARTH_EFORMAT, "did you mean id"},
     };
@@ -185,8 +228,8 @@ static void records_survive_every_failed_allocation(void **state) {
         "path = roles.jsonl\ntext_field = lines\npartition = field:role\n",
         "path = roles.jsonl\ntext_field = lines\npartition = iid\ndevices = "
         "2\n",
-        CSV_RECORDS};
-    for (size_t r = 0; r < 3; r++)
+        CSV_RECORDS, PIECES};
+    for (size_t r = 0; r < 4; r++)
         for (size_t k = 1;; k++) {
             hearth_fail_alloc fa;
             hearth_alloc al = hearth_fail_alloc_init(&fa, k);
@@ -212,6 +255,7 @@ static int remove_dir(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(records_cut_people_largest_first),
+        cmocka_unit_test(records_cut_people_into_devices),
         cmocka_unit_test(records_hash_holdout_depends_on_content_only),
         cmocka_unit_test(records_form_drops_the_fleets_own_fields),
         cmocka_unit_test(records_rows_become_sentences),

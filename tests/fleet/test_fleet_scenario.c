@@ -76,6 +76,11 @@ static void scenario_refuses_and_names_the_key(void **state) {
         {"records.partition=iid", HEARTH_EFORMAT, "devices"},
         {"records.holdout=last:1.5", HEARTH_EFORMAT, "holdout"},
         {"records.unseen_devices=-1", HEARTH_EFORMAT, "unseen"},
+        {"records.unseen_devices=every:1", HEARTH_EFORMAT, "every:N"},
+        {"records.holdout=none", HEARTH_EFORMAT, "unseen_devices"},
+        {"cohort.count=0%,50%", HEARTH_EFORMAT, "count"},
+        {"cohort.count=90%,50%", HEARTH_EFORMAT, "count"},
+        {"cohort.count=50%,9", HEARTH_EFORMAT, "count"},
         {"train.schedule=step", HEARTH_EFORMAT, "schedule"},
         {"train.loss=some", HEARTH_EFORMAT, "loss"},
         {"cohort.count=9,3", HEARTH_EFORMAT, "count"},
@@ -85,7 +90,7 @@ static void scenario_refuses_and_names_the_key(void **state) {
         {"privacy.mode=maybe", HEARTH_EFORMAT, "mode"},
         {"privacy.clip=0", HEARTH_EFORMAT, "clip"},
         {"device.a.availability=diurnal", HEARTH_EUNSUPPORTED, "always"},
-        {"sweep.privacy.noise=0,1", HEARTH_EFORMAT, "sweep"},
+        {"sweep.privacy.noise=0,1", HEARTH_EINVAL, "in the file"},
         {"baseline.central_trains=c", HEARTH_EFORMAT, "central_trains"},
         {"run.name="
          "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
@@ -107,12 +112,58 @@ static void scenario_refuses_and_names_the_key(void **state) {
     assert_int_equal(
         parse(&sc, BASIC "[train]\nsteps = 1\nepochs = 1\n", NULL, &err),
         HEARTH_EFORMAT);
-    assert_int_equal(
-        parse(&sc, BASIC "[sweep]\nprivacy.noise = 0,1\n", NULL, &err),
-        HEARTH_EUNSUPPORTED);
+    assert_int_equal(parse(&sc, BASIC "[sweeps]\na.b = 1\n", NULL, &err),
+                     HEARTH_EFORMAT);
     assert_int_equal(hearth_fleet_scenario_load(&sc, "/nonexistent.ini", NULL,
                                                 0, NULL, NULL),
                      HEARTH_ENOTFOUND);
+}
+
+static void scenario_iid_has_no_people(void **state) {
+    static const char *const SET[] = {"records.piece=2",
+                                      "records.unseen_devices=every:3"};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        hearth_fleet_scenario *sc;
+        hearth_error err = {0};
+        const char *sets[] = {"records.partition=iid", "records.devices=4",
+                              SET[i]};
+        assert_int_equal(hearth_fleet_scenario_parse(&sc, "t", "/", BASIC,
+                                                     strlen(BASIC), sets, 3,
+                                                     NULL, &err),
+                         HEARTH_EFORMAT);
+        assert_non_null(strstr(err.text, "field:NAME"));
+    }
+}
+
+/* Shares, pieces, unseen people by every:N and no hold-out survive writing; the
+ * sweep is for fleet_sweep. */
+static void scenario_reads_back_the_settings_of_a_sweep(void **state) {
+    hearth_fleet_scenario *a, *b;
+    hearth_buf text = HEARTH_BUF_INIT(NULL);
+    static const char SWEPT[] =
+        "[run]\nname = t\n[model]\npath = /m\n[records]\npath = /r.jsonl\n"
+        "partition = field:role\npiece = 3\nholdout = none\nunseen_devices = "
+        "every:12\n[privacy]\nclip = 1\n[cohort]\ncount = 93.75%,100%\n"
+        "[sweep]\nprivacy.noise = 0,1\n[sweep.two]\nmodel.targets = a | b\n";
+    (void)state;
+    hearth_error err = {0};
+    if (parse(&a, SWEPT, NULL, &err)) fail_msg("%s", err.text);
+    assert_true(a->share_min == 0.9375 && a->share_max == 1.0);
+    assert_int_equal(a->unseen_every, 12);
+    assert_int_equal(a->piece, 3);
+    assert_int_equal(a->holdout, HEARTH_FLEET_HOLDOUT_NONE);
+    assert_ok(hearth_fleet_scenario_write(&text, a));
+    assert_non_null(strstr(hearth_buf_str(&text), "count = 93.75%,100%\n"));
+    assert_null(strstr(hearth_buf_str(&text), "sweep"));
+    if (parse(&b, hearth_buf_str(&text), NULL, &err)) fail_msg("%s", err.text);
+    assert_true(b->share_min == 0.9375 && b->share_max == 1.0);
+    assert_int_equal(b->unseen_every, 12);
+    assert_int_equal(b->piece, 3);
+    assert_int_equal(b->holdout, HEARTH_FLEET_HOLDOUT_NONE);
+    hearth_fleet_scenario_free(a, NULL);
+    hearth_fleet_scenario_free(b, NULL);
+    hearth_buf_free(&text);
 }
 
 static void scenario_reads_back_what_it_writes(void **state) {
@@ -157,6 +208,8 @@ int main(void) {
         cmocka_unit_test(scenario_fills_defaults_and_paths),
         cmocka_unit_test(scenario_sets_win_and_are_checked),
         cmocka_unit_test(scenario_refuses_and_names_the_key),
+        cmocka_unit_test(scenario_iid_has_no_people),
+        cmocka_unit_test(scenario_reads_back_the_settings_of_a_sweep),
         cmocka_unit_test(scenario_reads_back_what_it_writes),
         cmocka_unit_test(scenario_survives_every_failed_allocation),
     };
