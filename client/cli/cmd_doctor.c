@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client/cli/cmd_doctor.c - `hearth doctor`: what this build and machine are,
  * and what would stand in the way. */
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -26,12 +27,32 @@ static void report(checkup *c, const char *what, bool ok, const char *detail) {
     if (!ok) c->problems++;
 }
 
+/* OpenBLAS takes its kernels from the environment when it is told to, also
+ * slower ones than the machine has. */
+static void check_core_type(checkup *c) {
+    const char *type = getenv("OPENBLAS_CORETYPE");
+    char text[160];
+    if (!hearth_kernels_blas() || !type || !*type) return;
+    (void)snprintf(text, sizeof(text),
+                   "warning: OPENBLAS_CORETYPE=%.32s chooses OpenBLAS's "
+                   "kernels (--kernels blas); unset it to have the fastest",
+                   type);
+    report(c, "OpenBLAS", true, text);
+}
+
 static void check_kernels(checkup *c) {
     const hearth_kernels *k = hearth_kernels_default();
     char text[160];
     (void)snprintf(text, sizeof(text), "%s: %s", k->name,
                    hearth_kernels_describe(k));
     report(c, "kernels", true, text);
+    k = hearth_kernels_bf16();
+    (void)snprintf(text, sizeof(text), "%s%s", hearth_kernels_describe(k),
+                   hearth_kernels_bf16_is_fast()
+                       ? ""
+                       : "; no faster than f32 on this machine");
+    if (k) report(c, "bf16", true, text);
+    check_core_type(c);
 }
 
 static void check_machine(checkup *c) {

@@ -26,6 +26,10 @@ hearth_status hearth_train_flags_config(const hearth_train_flags *f,
     cfg->seed = f->seed;
     cfg->memory_budget = (size_t)f->memory_budget;
     cfg->reference_kernels = hearth_workbench_is_reference(&f->wb);
+    cfg->bf16 = strcmp(f->compute, "bf16") == 0 ||
+                f->wb.kernels == hearth_kernels_bf16();
+    if (strcmp(f->compute, "auto") == 0 && !cfg->reference_kernels)
+        cfg->bf16 = hearth_kernels_bf16_is_fast();
     if (hearth_schedule_parse(f->schedule, &cfg->schedule) != HEARTH_OK)
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "--schedule takes constant, linear or cosine");

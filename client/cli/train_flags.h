@@ -12,7 +12,7 @@
 
 typedef struct {
     hearth_workbench wb;
-    const char *mode, *targets, *layers, *adapter_dir, *schedule;
+    const char *mode, *targets, *layers, *adapter_dir, *schedule, *compute;
     uint64_t rank;
     double alpha;
     bool rslora, freeze_a, pack, shuffle;
@@ -23,6 +23,7 @@ typedef struct {
 #define HEARTH_TRAIN_FLAGS_INIT                                                \
     {                                                                          \
         .wb = HEARTH_WORKBENCH_INIT, .mode = "lora", .schedule = "constant",   \
+        .compute = "f32",                                                      \
         .pack = true, .shuffle = true, .batch = 1, .accum = 1, .seed = 1,      \
         .epochs = 1.0, .lr = 2e-4, .clip_grad = 1.0,                           \
     }
@@ -66,6 +67,9 @@ typedef struct {
                     &(f).clip_grad, 0.0, 1e9),                                \
     HEARTH_FLAG_U64("seed", "N", "of A, order and dropout", &(f).seed, 0,     \
                     UINT64_MAX),                                              \
+    HEARTH_FLAG_CHOICE("compute", "auto|f32|bf16",                            \
+                       "products of weights; auto: bf16 where it is faster",  \
+                       &(f).compute),                                         \
     HEARTH_FLAG_BYTES("memory-budget", "SIZE", "private memory at most, paid in time",      \
                       &(f).memory_budget)
 /* clang-format on */

@@ -28,7 +28,7 @@
 typedef struct {
     /* From flags; borrowed from argv. */
     const char *model_dir;
-    const char *kernels_name; /* auto | reference | blas */
+    const char *kernels_name; /* of hearth_kernels_find */
     const char *template_name;
     const char *loss_on;      /* answer | all */
     hearth_cli_list adapters; /* DIR or DIR:weight */
@@ -55,7 +55,7 @@ typedef struct {
                     &(wb).model_dir),                                         \
     HEARTH_FLAG_U64("threads", "N", "compute threads, 0 = one a core",        \
                     &(wb).threads, 0, HEARTH_POOL_MAX_THREADS),               \
-    HEARTH_FLAG_CHOICE("kernels", "auto|reference|native|blas",               \
+    HEARTH_FLAG_CHOICE("kernels", "auto|reference|native|blas|bf16",          \
                        "reference: same bytes on every machine",              \
                        &(wb).kernels_name)
 #define HEARTH_WORKBENCH_RECORD_FLAGS(wb)                                     \

@@ -60,12 +60,13 @@ static hearth_status put_settings(hearth_buf *b, const hearth_trainer *t) {
         b,
         "mode %d steps %llu records %llu batch %zu accum %zu lr %a schedule "
         "%d warmup %llu decay %a clip %a beta %a %a eps %a dropout %a shuffle "
-        "%d pack %d seed %llu reference %d\n",
+        "%d pack %d seed %llu reference %d%s\n",
         (int)c->mode, (unsigned long long)t->schedule.total,
         (unsigned long long)t->records_total, c->batch, c->accum, c->lr,
         (int)c->schedule, (unsigned long long)c->warmup, c->weight_decay,
         c->clip_grad, c->beta1, c->beta2, c->eps, c->dropout, c->shuffle,
-        c->pack, (unsigned long long)c->seed, c->reference_kernels);
+        c->pack, (unsigned long long)c->seed, c->reference_kernels,
+        c->bf16 ? " bf16" : "");
 }
 
 static hearth_status add_adapter(hearth_sha256_state *h,

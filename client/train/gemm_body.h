@@ -128,24 +128,32 @@ ATTR BODY void NAME(turn)(const unsigned char *w, size_t stride, float *out) {
     for (size_t i = 0; i < VL; i++) memcpy(out + i * NR, &x[i], sizeof(x[i]));
 }
 
+/* What is there of a square, turned: n columns of k numbers. */
+ATTR static void NAME(turn_some)(size_t n, size_t k, const float *w, size_t ldw,
+                                 float *out) {
+    float square[VL * VL] = {0}, turned[VL * NR];
+    for (size_t j = 0; j < n; j++)
+        memcpy(square + j * VL, w + j * ldw, k * sizeof(*w));
+    NAME(turn)((const unsigned char *)square, VL * sizeof(*w), turned);
+    for (size_t i = 0; i < k; i++)
+        memcpy(out + i * NR, turned + i * NR, VL * sizeof(*out));
+}
+
 ATTR static void NAME(pack_turned)(size_t n, size_t k, const float *w,
                                    size_t ldw, float *panel) {
-    size_t p = 0;
-    for (; p + VL <= k; p += VL)
+    for (size_t p = 0; p < k; p += VL)
         for (size_t j = 0; j < NR; j += VL) {
-            if (j + VL <= n) {
+            size_t n_k = k - p < VL ? k - p : VL;
+            size_t n_j = j >= n ? 0 : n - j < VL ? n - j : VL;
+            if (n_k == VL && n_j == VL)
                 NAME(turn)
                 ((const unsigned char *)(w + j * ldw + p), ldw * sizeof(*w),
                  panel + p * NR + j);
-                continue;
-            }
-            for (size_t r = j; r < j + VL; r++)
-                for (size_t q = p; q < p + VL; q++)
-                    panel[q * NR + r] = r < n ? w[r * ldw + q] : 0;
+            else
+                NAME(turn_some)
+                (n_j, n_k, w + (n_j ? j * ldw + p : 0), ldw,
+                 panel + p * NR + j);
         }
-    for (; p < k; p++)
-        for (size_t j = 0; j < NR; j++)
-            panel[p * NR + j] = j < n ? w[j * ldw + p] : 0;
 }
 
 static void NAME(gemm_panel)(size_t m, size_t n, size_t k, const float *a,
@@ -153,6 +161,22 @@ static void NAME(gemm_panel)(size_t m, size_t n, size_t k, const float *a,
                              size_t ldc) {
     product_part p = {k, a, lda, 1, panel, NR, 1, add};
     NAME(rows)(m, n, &p, c, ldc);
+}
+
+/* One row of STRIP columns, b as it lies: long runs of each of its rows. */
+#define STRIP (4 * NR)
+ATTR static void NAME(strip)(const product_part *p, const float *b, size_t ldb,
+                             const float *a, float *c) {
+    NAME(vec) sum[4 * NV];
+    for (size_t v = 0; v < 4 * NV; v++) sum[v] = (NAME(vec)){0};
+    for (size_t l = 0; l < p->k; l++, b += ldb, a += p->cs)
+        for (size_t v = 0; v < 4 * NV; v++)
+            sum[v] += *a * NAME(load)(b + v * VL);
+    for (size_t v = 0; v < 4 * NV; v++) {
+        NAME(vec) y = sum[v] * p->alpha;
+        if (p->add) y += NAME(load)(c + v * VL);
+        memcpy(c + v * VL, &y, sizeof(y));
+    }
 }
 
 /* b [K, N], or [N, K] when turned. */
@@ -164,7 +188,12 @@ static void NAME(gemm)(size_t m, size_t n, size_t k, float alpha,
         size_t n_k = k - k0 < HEARTH_PANEL_DEPTH ? k - k0 : HEARTH_PANEL_DEPTH;
         product_part p = {n_k,   a + k0 * cs, rs,    cs,
                           panel, NR,          alpha, add || k0};
-        for (size_t j = 0; j < n; j += NR) {
+        size_t j = 0;
+        for (; !turned && m < FEW_ROWS && j + STRIP <= n; j += STRIP)
+            for (size_t i = 0; i < m; i++)
+                NAME(strip)
+                (&p, b + k0 * ldb + j, ldb, p.a + i * rs, c + i * ldc + j);
+        for (; j < n; j += NR) {
             size_t n_j = n - j < NR ? n - j : NR;
             if (turned) {
                 NAME(pack_turned)(n_j, n_k, b + j * ldb + k0, ldb, panel);
@@ -181,18 +210,49 @@ static void NAME(gemm)(size_t m, size_t n, size_t k, float alpha,
     }
 }
 
+/* Sums of a with DOTS rows of b, a lane for each VL-th number of a row. */
+#define DOTS 8
+ATTR BODY void NAME(dots)(const size_t dots, size_t k, const float *a,
+                          const float *b, size_t ldb, float *out) {
+    NAME(vec) sum[DOTS];
+    for (size_t c = 0; c < dots; c++) sum[c] = (NAME(vec)){0};
+    size_t l = 0;
+    for (; l + VL <= k; l += VL) {
+        NAME(vec) x = NAME(load)(a + l);
+        for (size_t c = 0; c < dots; c++)
+            sum[c] += x * NAME(load)(b + c * ldb + l);
+    }
+    for (size_t c = 0; c < dots; c++) {
+        float lane[VL];
+        memcpy(lane, &sum[c], sizeof(lane));
+        for (size_t i = l; i < k; i++) lane[i - l] += a[i] * b[c * ldb + i];
+        for (size_t w = VL / 2; w; w /= 2)
+            for (size_t i = 0; i < w; i++) lane[i] += lane[i + w];
+        out[c] = lane[0];
+    }
+}
+
+/* Few rows: b is read once a row, as it lies. */
+ATTR static void NAME(nt_few)(size_t n, size_t k, float alpha, const float *a,
+                              const float *b, size_t ldb, int add, float *c) {
+    float y[DOTS];
+    for (size_t j = 0; j < n; j += DOTS) {
+        size_t m = n - j < DOTS ? n - j : DOTS;
+        if (m == DOTS) NAME(dots)(DOTS, k, a, b + j * ldb, ldb, y);
+        for (size_t i = 0; m < DOTS && i < m; i++)
+            NAME(dots)(1, k, a, b + (j + i) * ldb, ldb, y + i);
+        for (size_t i = 0; i < m; i++)
+            c[j + i] = alpha * y[i] + (add ? c[j + i] : 0);
+    }
+}
+
 static void NAME(nt)(size_t m, size_t n, size_t k, float alpha, const float *a,
                      size_t lda, const float *b, size_t ldb, int add, float *c,
                      size_t ldc) {
-    if (m >= FEW_ROWS) {
+    if (m >= FEW_ROWS)
         NAME(gemm)(m, n, k, alpha, a, lda, 1, b, ldb, true, add, c, ldc);
-        return;
-    }
-    for (size_t i = 0; i < m; i++) /* one token: b is read once, as it lies */
-        for (size_t j = 0; j < n; j++) {
-            float y = alpha * native.dot(k, a + i * lda, b + j * ldb);
-            c[i * ldc + j] = add ? c[i * ldc + j] + y : y;
-        }
+    for (size_t i = 0; m < FEW_ROWS && i < m; i++)
+        NAME(nt_few)(n, k, alpha, a + i * lda, b, ldb, add, c + i * ldc);
 }
 
 static void NAME(nn)(size_t m, size_t n, size_t k, float alpha, const float *a,

@@ -12,3 +12,5 @@
 #undef NV
 #undef INTERLEAVE_LOW
 #undef INTERLEAVE_HIGH
+#undef STRIP
+#undef DOTS

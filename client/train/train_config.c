@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "client/train/decoder.h"
+#include "client/train/kernels.h"
 
 static hearth_status bad(hearth_error *err, const char *field, double value,
                          const char *range) {
@@ -53,6 +54,10 @@ hearth_status hearth_train_config_check(const hearth_train_config *c,
     if ((unsigned)c->schedule > (unsigned)HEARTH_SCHEDULE_COSINE)
         return bad(err, "schedule", (double)c->schedule,
                    "constant, linear or cosine");
+    if (c->bf16 && (c->reference_kernels || !hearth_kernels_bf16()))
+        return hearth_error_set(err, HEARTH_EUNSUPPORTED,
+                                "bfloat16 needs the native kernels; use "
+                                "--compute f32, or --kernels auto");
     return check_rates(c, err);
 }
 

@@ -35,6 +35,7 @@ typedef struct {
     uint64_t seed;
     size_t memory_budget; /* private bytes; 0 = no limit */
     bool reference_kernels;
+    bool bf16; /* products of weights in bfloat16, sums in f32 */
     size_t eval_tokens; /* room for records of so many tokens, for
                            hearth_trainer_evaluate; 0: never called */
 } hearth_train_config;
@@ -47,8 +48,8 @@ typedef struct {
         .shuffle = true, .pack = true, .seed = 1,                              \
     }
 
-/* Every field in its range?  HEARTH_OK, or HEARTH_EINVAL with err naming the
- * field and its value. */
+/* Every field in its range?  HEARTH_OK, HEARTH_EINVAL with err naming the field
+ * and its value, or HEARTH_EUNSUPPORTED for bf16 without the native kernels. */
 HEARTH_MUST_CHECK
 hearth_status hearth_train_config_check(const hearth_train_config *cfg,
                                         hearth_error *err);

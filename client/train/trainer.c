@@ -39,7 +39,8 @@ static hearth_status commit_memory(hearth_trainer *t, hearth_error *err) {
                                 "a smaller --batch");
     const hearth_kernels *k = t->cfg.reference_kernels
                                   ? hearth_kernels_reference()
-                                  : hearth_kernels_default();
+                              : t->cfg.bf16 ? hearth_kernels_bf16()
+                                            : hearth_kernels_default();
     st = hearth_decoder_new(&t->dec, &shape, t->pool, k, &t->arena, err);
     if (st != HEARTH_OK) return st;
     t->params = hearth_decoder_params(t->dec);
