@@ -27,6 +27,9 @@
 
 static const double SHARE_CUT = 1e-9; /* of delta: what a cut may cost */
 static const double FOLD = 1e-5;      /* of delta: what folding may add */
+/* Of a bound that is known: where the next window begins.  Lower costs a few
+ * points, too high costs a transform. */
+static const double LAND = 0.75;
 
 /* sum p_i e^(t l_i) over one block of n <= CHAIN, scaled by e^(-t l_first),
  * with its first two derivatives in units of h. */
@@ -342,7 +345,7 @@ static hearth_status compose(known *d, size_t *fft_n, const hearth_loss_side *s,
                    : choose_tilt(s, h, rounds, log_delta, d->epsilon,
                                  d->c.t / 2, d->c.t * 8);
     double best = (double)INFINITY;
-    double land = first ? c.mean - 4 * c.deviation : 0.9 * d->epsilon;
+    double land = first ? c.mean - 4 * c.deviation : LAND * d->epsilon;
     for (int i = 0; i < 8; i++) {
         double e = (double)INFINITY;
         land = fmax(land, 0);
@@ -352,8 +355,11 @@ static hearth_status compose(known *d, size_t *fft_n, const hearth_loss_side *s,
         if (e < best) best = e;
         if (best <= 0) break;
         if (!bottom && (settled || c.t * (c.epsilon - best) < 5)) break;
-        c = choose_tilt(s, h, rounds, log_delta, best, c.t / 1000, c.t);
-        land = bottom ? land / 2 : 0.9 * best;
+        tilt next = choose_tilt(s, h, rounds, log_delta, best, c.t / 1000, c.t);
+        /* Nearly the same tilt would find the same again. */
+        if (!bottom && next.t > 0.95 * c.t) break;
+        c = next;
+        land = bottom ? land / 2 : LAND * best;
     }
     *d = (known){c, best};
     return HEARTH_OK;
@@ -443,16 +449,18 @@ static double rough_interval(const hearth_pld_query *q, double *range) {
 static hearth_status refine(hearth_pld_answer *out, const hearth_pld_query *q,
                             const hearth_alloc *al) {
     known remove = {{0, 0, 0, 0}, (double)NAN}, add = remove;
-    double range, least = 0, h = rough_interval(q, &range);
+    double range, least = 0, passed = 0, h = rough_interval(q, &range);
     if (q->interval > 0 && h < 4 * q->interval) h = q->interval;
     for (int i = 0; i < 40; i++) {
         hearth_status st = run(out, q, &remove, &add, h, al);
         if (st == HEARTH_ETOOBIG && !(q->interval > 0) && i < 20) {
             h *= 2;
             least = h;
+            if (passed > 0 && h > 0.6 * passed) break; /* no finer than it */
             continue;
         }
         if (st != HEARTH_OK) return st;
+        passed = h;
         double next =
             q->interval > 0
                 ? q->interval

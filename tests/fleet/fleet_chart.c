@@ -209,12 +209,13 @@ static void draw_path(hearth_buf *b, const hearth_fleet_chart *c,
                             q->dashed ? " dash" : "");
     for (size_t i = 0; i < q->n; i++) {
         bool far = isinf(q->x[i]) && !q->dashed;
-        if (!isfinite(q->y[i]) || isnan(q->x[i]) || far || above(c, q->y[i])) {
+        if (!isfinite(q->y[i]) || isnan(q->x[i]) || far) {
             pen = false;
             continue;
         }
         (void)hearth_buf_printf(b, "%c%.1f %.1f", pen ? 'L' : 'M',
-                                px(f, q->x[i]) + q->shift, py(f, q->y[i]));
+                                px(f, q->x[i]) + q->shift,
+                                py(f, clamp_y(c, q->y[i])));
         pen = true;
     }
     (void)hearth_buf_puts(b, "\"/>\n");

@@ -38,7 +38,8 @@ typedef struct {
     bool y_from_zero;
     bool x_log;        /* x > 0, or infinity */
     const char *x_end; /* with x_log: what infinity is called, or NULL */
-    double y_max;      /* 0: none; above it a point is an arrow at the top */
+    double y_max;      /* 0: none; above it a point is an arrow at the top,
+                          and its line leads there */
 } hearth_fleet_chart;
 
 /* Append <figure> .. </figure>.  A chart without a finite point says so in

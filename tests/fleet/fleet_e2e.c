@@ -219,8 +219,8 @@ static void sweep_goes_on_where_it_was(void **state) {
     hearth_fleet_run_options opt = {file, SETS, 4, out, true, false};
     if (hearth_fleet_sweep_run(&opt, sw, &text, NULL, &err) != HEARTH_OK)
         fail_msg("%s", err.text);
-    assert_non_null(strstr(hearth_buf_str(&text), "| 16 | 4 | 2 |"));
-    assert_non_null(strstr(hearth_buf_str(&text), "| 16 | 6 | none |"));
+    assert_non_null(strstr(hearth_buf_str(&text), "| 16 | 0.1 | 4 | 2 |"));
+    assert_non_null(strstr(hearth_buf_str(&text), "| 16 | 0.1 | 6 | none |"));
     assert_true(hearth_fleet_sweep_is_dir(out));
     snprintf(path, sizeof(path), "%s/report.html", out);
     assert_true(hearth_file_exists(path));
@@ -234,7 +234,7 @@ static void sweep_goes_on_where_it_was(void **state) {
     hearth_buf_clear(&text);
     assert_ok(hearth_fleet_sweep_run(&opt, sw, &text, NULL, &err));
     assert_true(hearth_file_exists(path));
-    assert_non_null(strstr(hearth_buf_str(&text), "| 16 | 4 | 2 |"));
+    assert_non_null(strstr(hearth_buf_str(&text), "| 16 | 0.1 | 4 | 2 |"));
     /* The same folder, another scenario: nothing is mixed. */
     opt.n_sets = 3;
     assert_int_equal(hearth_fleet_sweep_run(&opt, sw, &text, NULL, &err),

@@ -215,6 +215,7 @@ static int by_shape(const void *a, const void *b) {
     const hearth_fleet_point *x = a, *y = b;
     if (x->parameters != y->parameters)
         return x->parameters < y->parameters ? -1 : 1;
+    if (order(x->clip, y->clip)) return order(y->clip, x->clip);
     if (x->devices != y->devices) return x->devices < y->devices ? -1 : 1;
     int c = order(y->z, x->z);
     return c ? c : strcmp(x->name, y->name);
@@ -236,13 +237,15 @@ static void put_number(hearth_buf *b, double v) {
 hearth_status hearth_fleet_points_text(hearth_buf *b,
                                        const hearth_fleet_point *p, size_t n) {
     (void)hearth_buf_puts(
-        b, "| parameters | devices | z | epsilon_coordinator | epsilon_release "
+        b, "| parameters | clip | devices | z | epsilon_coordinator | "
+           "epsilon_release "
            "| noise-to-signal | loss [seeds] | gain over base [seeds] | gain, "
            "95 % over people | seeds |\n"
-           "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
+           "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- "
+           "|\n");
     for (size_t i = 0; i < n; i++) {
-        (void)hearth_buf_printf(b, "| %llu | %llu |",
-                                (unsigned long long)p[i].parameters,
+        (void)hearth_buf_printf(b, "| %llu | %.3g | %llu |",
+                                (unsigned long long)p[i].parameters, p[i].clip,
                                 (unsigned long long)p[i].devices);
         put_number(b, p[i].z > 0.0 ? p[i].z : (double)NAN);
         put_number(b, p[i].epsilon_coordinator);

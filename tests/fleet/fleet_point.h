@@ -41,7 +41,7 @@ hearth_status hearth_fleet_point_load(hearth_fleet_point *out, const char *dir,
                                       const char *name, const hearth_alloc *al,
                                       hearth_error *err);
 
-/* By parameters, devices, and then from much noise to none. */
+/* By parameters, clip (largest first), devices, and from much noise to none. */
 void hearth_fleet_points_sort(hearth_fleet_point *p, size_t n);
 
 /* Append a Markdown table, a CSV file, a page.  title and scenario (the text of

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/fleet/fleet_point_page.c - the page of a sweep: three charts, a table. */
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -39,15 +40,20 @@ static double x_release(const hearth_fleet_point *p) {
     return p->z > 0.0 ? p->epsilon_release : (double)INFINITY;
 }
 
-/* The parameters that most cells have. */
-static uint64_t usual_parameters(const page *g) {
-    uint64_t best = 0;
+/* Cells that one line may join. */
+static bool alike(const hearth_fleet_point *a, const hearth_fleet_point *b) {
+    return a->parameters == b->parameters && !(a->clip < b->clip) &&
+           !(a->clip > b->clip);
+}
+
+/* A cell with the parameters and the clip that most have; NULL without any. */
+static const hearth_fleet_point *usual(const page *g) {
+    const hearth_fleet_point *best = NULL;
     size_t most = 0;
     for (size_t i = 0; i < g->n; i++) {
         size_t n = 0;
-        for (size_t k = 0; k < g->n; k++)
-            n += g->p[k].parameters == g->p[i].parameters;
-        if (n > most) most = n, best = g->p[i].parameters;
+        for (size_t k = 0; k < g->n; k++) n += alike(&g->p[k], &g->p[i]);
+        if (n > most) most = n, best = &g->p[i];
     }
     return best;
 }
@@ -98,14 +104,14 @@ static void finish_lines(page *g, size_t n_shifted) {
 
 /* A line for each number of devices; those with the usual parameters. */
 static void device_lines(page *g, x_of x, double *base, double *quiet) {
-    const uint64_t usual = usual_parameters(g);
+    const hearth_fleet_point *like = usual(g);
     uint64_t devices = 0;
     line *l = NULL;
     *base = *quiet = (double)NAN;
     g->n_lines = 0;
     for (size_t i = 0; i < g->n; i++) {
         const hearth_fleet_point *p = &g->p[i];
-        if (p->parameters != usual) continue;
+        if (!alike(p, like)) continue;
         if (!l || p->devices != devices) {
             if (g->n_lines == MAX_LINES) break; /* the table has them */
             l = new_line(g, (int)g->n_lines, false);
@@ -121,15 +127,18 @@ static void device_lines(page *g, x_of x, double *base, double *quiet) {
 
 static hearth_status epsilon_chart(hearth_buf *b, page *g, x_of x,
                                    const char *name) {
-    char title[128], label[96];
+    char title[160], label[96];
     double base, quiet;
+    const hearth_fleet_point *like = usual(g);
     device_lines(g, x, &base, &quiet);
     size_t n = g->n_lines;
     add_level(g, "base model", base, 7);
     add_level(g, "best without noise", quiet, 6);
     finish_lines(g, n);
-    (void)snprintf(title, sizeof(title), "Loss against %s, %llu parameters",
-                   name, (unsigned long long)usual_parameters(g));
+    (void)snprintf(title, sizeof(title),
+                   "Loss against %s, %llu parameters, clip %.3g", name,
+                   like ? (unsigned long long)like->parameters : 0,
+                   like ? like->clip : 0.0);
     (void)snprintf(label, sizeof(label), "%s (replace-one)", name);
     const hearth_fleet_chart c = {
         .title = title,
@@ -141,14 +150,14 @@ static hearth_status epsilon_chart(hearth_buf *b, page *g, x_of x,
         .x_end = "no noise",
         /* Far above the base all is lost: an arrow says so. */
         .y_max = isfinite(base) && isfinite(quiet) && base > quiet
-                     ? base + 1.5 * (base - quiet)
+                     ? base + 4.0 * (base - quiet)
                      : 0.0};
     return hearth_fleet_chart_svg(b, &c);
 }
 
 /* All cells with noise: what is gained at which noise-to-signal. */
 static hearth_status ratio_chart(hearth_buf *b, page *g) {
-    uint64_t parameters = 0;
+    const hearth_fleet_point *last = NULL;
     line *l = NULL;
     double best = 0.0;
     g->n_lines = 0;
@@ -156,12 +165,13 @@ static hearth_status ratio_chart(hearth_buf *b, page *g) {
         const hearth_fleet_point *p = &g->p[i];
         best = fmax(best, p->gain);
         if (!(p->z > 0.0)) continue;
-        if (!l || p->parameters != parameters) {
+        if (!last || !alike(p, last)) {
             if (g->n_lines == MAX_LINES) break;
             l = new_line(g, (int)g->n_lines, false);
-            (void)snprintf(l->label, sizeof(l->label), "%llu parameters",
-                           (unsigned long long)p->parameters);
-            parameters = p->parameters;
+            (void)snprintf(l->label, sizeof(l->label),
+                           "%llu parameters, clip %.3g",
+                           (unsigned long long)p->parameters, p->clip);
+            last = p;
         }
         /* Upside down, so that up is worse in every chart. */
         add_point(l, p->noise_to_signal, -p->gain, -p->gain_high, -p->gain_low);
@@ -178,7 +188,7 @@ static hearth_status ratio_chart(hearth_buf *b, page *g) {
         .series = g->q,
         .n_series = g->n_lines,
         .x_log = true,
-        .y_max = best > 0.0 ? 1.5 * best : 0.0};
+        .y_max = best > 0.0 ? 4.0 * best : 0.0};
     return hearth_fleet_chart_svg(b, &c);
 }
 
@@ -191,13 +201,15 @@ static void put_cell(hearth_buf *b, double v) {
 
 static void put_points(hearth_buf *b, const hearth_fleet_point *p, size_t n) {
     (void)hearth_buf_puts(
-        b, "<div class=\"wrap\"><table><tr><th>parameters</th><th>devices</th>"
+        b, "<div class=\"wrap\"><table><tr><th>parameters</th><th>clip</th>"
+           "<th>devices</th>"
            "<th>z</th><th>epsilon_coordinator</th><th>epsilon_release</th>"
            "<th>noise-to-signal</th><th>loss</th><th>gain over base</th>"
            "<th>seeds</th></tr>\n");
     for (size_t i = 0; i < n; i++) {
-        (void)hearth_buf_printf(b, "<tr><td>%llu</td><td>%llu</td>",
-                                (unsigned long long)p[i].parameters,
+        (void)hearth_buf_printf(b,
+                                "<tr><td>%llu</td><td>%.3g</td><td>%llu</td>",
+                                (unsigned long long)p[i].parameters, p[i].clip,
                                 (unsigned long long)p[i].devices);
         put_cell(b, p[i].z > 0.0 ? p[i].z : (double)NAN);
         put_cell(b, p[i].epsilon_coordinator);

@@ -216,6 +216,7 @@ static hearth_fleet_point point(uint64_t parameters, uint64_t devices,
     p.devices = devices;
     p.z = z;
     p.n_seeds = 3;
+    p.clip = 2.0;
     p.base = 5.0;
     p.epsilon_coordinator = z > 0.0 ? 10.0 / z : (double)NAN;
     p.epsilon_release = z > 0.0 ? 2.0 / z : (double)NAN;
@@ -242,7 +243,7 @@ static void points_are_sorted_and_drawn(void **state) {
     assert_int_equal(p[4].parameters, 960);
     assert_ok(hearth_fleet_points_text(&b, p, 5));
     assert_non_null(strstr(hearth_buf_str(&b),
-                           "| 160 | 64 | none | none | none | none | 4.500 "
+                           "| 160 | 2 | 64 | none | none | none | none | 4.500 "
                            "[4.400, 4.600] | +0.500 [+0.400, +0.600]"));
     hearth_buf_clear(&b);
     assert_ok(hearth_fleet_points_csv(&b, p, 5));
