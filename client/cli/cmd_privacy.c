@@ -87,6 +87,7 @@ static void answer(hearth_cli *cli, const hearth_account_query *q,
     hearth_event_str(cli, "mechanism", hearth_mechanism_name(q->mechanism));
     hearth_event_f64(cli, "rate", q->rate);
     hearth_event_u64(cli, "rounds", q->rounds);
+    hearth_event_u64(cli, "participations", q->rounds); /* at most */
     hearth_event_str(cli, "relation", relation);
     hearth_event_str(cli, "unit", HEARTH_PRIVACY_UNIT);
     hearth_event_str(cli, "method", method);

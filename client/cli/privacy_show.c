@@ -8,9 +8,11 @@
 
 #include "client/delta/ledger_store.h"
 #include "client/device/policy_file.h"
+#include "client/personal/personal_store.h"
 #include "common/file.h"
 #include "privacy/accountant_zcdp.h"
 #include "privacy/epsilons.h"
+#include "proto/signed.h"
 
 #define MAX_TASKS 32
 
@@ -122,6 +124,66 @@ static hearth_status show_budgets(listing *l, const hearth_ledger_rules *rules,
     return st;
 }
 
+/* One installed release, by its manifest, which was verified when it came. */
+static hearth_status show_release(hearth_cli *cli, hearth_db *db,
+                                  const char *task, hearth_error *err) {
+    static hearth_release m;
+    static hearth_keyset ks; /* of the key that the manifest names */
+    hearth_buf manifest = HEARTH_BUF_INIT(NULL),
+               payload = HEARTH_BUF_INIT(NULL);
+    const hearth_wire_privacy *p = &m.privacy;
+    hearth_status st =
+        hearth_personal_store_get(db, task, &manifest, &payload, err);
+    ks.n_release_keys = 1;
+    if (st == HEARTH_OK)
+        st = hearth_signed_claimed_key(manifest.v, manifest.n,
+                                       ks.release_keys[0], err);
+    if (st == HEARTH_OK)
+        st = hearth_release_open(&m, manifest.v, manifest.n, &ks, 0, err);
+    hearth_buf_free(&manifest);
+    hearth_buf_free(&payload);
+    if (st != HEARTH_OK || m.rounds == 0) return st;
+    const char *relation = hearth_dp_relation_name(HEARTH_DP_REPLACE_ONE);
+    hearth_event_begin(cli, "release_privacy");
+    hearth_event_str(cli, "task", m.task);
+    hearth_event_u64(cli, "sequence", m.sequence);
+    hearth_event_u64(cli, "devices", m.devices);
+    hearth_event_f64(cli, "epsilon_release", p->epsilon_release);
+    hearth_event_f64(cli, "epsilon_coordinator", p->epsilon_coordinator);
+    hearth_event_f64(cli, "delta", p->delta);
+    hearth_event_str(cli, "relation", relation);
+    hearth_event_str(cli, "unit", HEARTH_PRIVACY_UNIT);
+    hearth_event_u64(cli, "participations", m.rounds);
+    hearth_event_f64(cli, "noise_to_signal", p->noise_to_signal);
+    hearth_event_end(cli);
+    hearth_cli_say(cli,
+                   "  %s release %llu, %u rounds, %u devices in the last: "
+                   "epsilon_release %.4g, epsilon_coordinator %.4g (delta %g, "
+                   "%s, unit %s, %u participations, noise-to-signal %.3g)",
+                   m.task, (unsigned long long)m.sequence, m.rounds, m.devices,
+                   p->epsilon_release, p->epsilon_coordinator, p->delta,
+                   relation, HEARTH_PRIVACY_UNIT, m.rounds, p->noise_to_signal);
+    return HEARTH_OK;
+}
+
+/* What others can learn from the releases that lie here. */
+static hearth_status show_releases(hearth_cli *cli, hearth_db *db,
+                                   hearth_error *err) {
+    static hearth_checkin_task installed[HEARTH_PROTO_MAX_TASKS];
+    uint32_t n = 0;
+    hearth_status st = hearth_personal_store_init(db, err);
+    if (st == HEARTH_OK)
+        st = hearth_personal_store_list(db, installed, HEARTH_PROTO_MAX_TASKS,
+                                        &n, err);
+    if (st != HEARTH_OK || n == 0) return st;
+    hearth_cli_say(cli, "By the coordinator's word, a device that took part in "
+                        "all rounds of a release on this device shows so much "
+                        "of itself to whoever holds it:");
+    for (uint32_t i = 0; i < n && st == HEARTH_OK; i++)
+        st = show_release(cli, db, installed[i].task, err);
+    return st;
+}
+
 static hearth_status show_ledger(hearth_cli *cli, hearth_db *db,
                                  const hearth_ledger_rules *rules,
                                  hearth_error *err) {
@@ -129,12 +191,18 @@ static hearth_status show_ledger(hearth_cli *cli, hearth_db *db,
     hearth_status st = hearth_ledger_store_open(
         &l.ls, db, rules, NULL, hearth_clock_system(), NULL, err);
     if (st == HEARTH_OK) {
-        hearth_cli_say(cli, "What this device has given, by its own ledger:");
+        hearth_cli_say(cli,
+                       "What this device has given, by its own ledger (each "
+                       "line is one participation; epsilon_coordinator at "
+                       "delta %g, %s, unit %s):",
+                       l.delta, hearth_dp_relation_name(HEARTH_DP_REPLACE_ONE),
+                       HEARTH_PRIVACY_UNIT);
         st = hearth_ledger_store_each(l.ls, show_row, &l, err);
     }
     if (st == HEARTH_OK && l.n_charges == 0)
         hearth_cli_say(cli, "  nothing yet");
     if (st == HEARTH_OK) st = show_budgets(&l, rules, err);
+    if (st == HEARTH_OK) st = show_releases(cli, db, err);
     if (st == HEARTH_OK && l.n_kept)
         hearth_cli_say(cli,
                        "Records never left. Each number was clipped and "

@@ -75,6 +75,7 @@ static hearth_status print_sent(hearth_cli *cli, hearth_records_bench *b,
     hearth_event_f64(cli, "delta", policy.ledger.delta);
     hearth_event_str(cli, "relation", "replace-one");
     hearth_event_str(cli, "unit", "device");
+    hearth_event_u64(cli, "participations", c.n);
     hearth_event_end(cli);
     hearth_cli_say(cli,
                    "Not to be withdrawn: %llu noised contributions from %s to "
