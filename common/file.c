@@ -60,6 +60,19 @@ void hearth_file_unmap(hearth_file *f) {
     *f = (hearth_file)HEARTH_FILE_INIT;
 }
 
+void hearth_file_forget(const void *p, size_t n) {
+#if defined(MADV_DONTNEED)
+    long page = sysconf(_SC_PAGESIZE);
+    if (!p || !n || page <= 0) return;
+    size_t over = (size_t)((uintptr_t)p % (uintptr_t)page);
+    (void)madvise((unsigned char *)(uintptr_t)p - over, n + over,
+                  MADV_DONTNEED);
+#else
+    (void)p;
+    (void)n;
+#endif
+}
+
 hearth_status hearth_file_read(hearth_buf *out, const char *path,
                                size_t max_bytes, hearth_error *err) {
     FILE *fp = fopen(path, "rb");

@@ -37,6 +37,11 @@ HEARTH_MUST_CHECK hearth_status hearth_file_map(hearth_file *f,
                                                 hearth_error *err);
 void hearth_file_unmap(hearth_file *f);
 
+/* Give the pages of n mapped bytes at p back to the system, whole pages around
+ * them included: the next look reads them again.  Only resident memory changes;
+ * a system without such a call keeps them. */
+void hearth_file_forget(const void *p, size_t n);
+
 /* Append the whole file to out; HEARTH_ETOOBIG above max_bytes. */
 HEARTH_MUST_CHECK hearth_status hearth_file_read(hearth_buf *out,
                                                  const char *path,

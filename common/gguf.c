@@ -426,6 +426,11 @@ void hearth_gguf_close(hearth_gguf *g) {
     hearth_mem_free(&al, g);
 }
 
+const uint8_t *hearth_gguf_bytes(const hearth_gguf *g, size_t *n) {
+    *n = g->file.n;
+    return g->file.v;
+}
+
 size_t hearth_gguf_count(const hearth_gguf *g) {
     return g->n_tensors;
 }

@@ -80,6 +80,9 @@ HEARTH_MUST_CHECK hearth_status hearth_gguf_open_bytes(
     const hearth_alloc *al, hearth_error *err);
 void hearth_gguf_close(hearth_gguf *g); /* NULL is a no-op */
 
+/* The mapped file [*n], borrowed; NULL when opened over bytes. */
+const uint8_t *hearth_gguf_bytes(const hearth_gguf *g, size_t *n);
+
 /* Tensors in the order of their names (bytewise). */
 size_t hearth_gguf_count(const hearth_gguf *g);
 const hearth_gguf_tensor *hearth_gguf_at(const hearth_gguf *g, size_t i);

@@ -405,6 +405,12 @@ void hearth_safetensors_close(hearth_safetensors *st) {
     hearth_mem_free(&al, st);
 }
 
+const uint8_t *hearth_safetensors_bytes(const hearth_safetensors *st,
+                                        size_t *n) {
+    *n = st->file.n;
+    return st->file.v;
+}
+
 size_t hearth_safetensors_count(const hearth_safetensors *st) {
     return st->n;
 }

@@ -77,6 +77,10 @@ HEARTH_MUST_CHECK hearth_status hearth_safetensors_open_bytes(
 /* NULL is a no-op. */
 void hearth_safetensors_close(hearth_safetensors *st);
 
+/* The mapped file [*n], borrowed; NULL when opened over bytes. */
+const uint8_t *hearth_safetensors_bytes(const hearth_safetensors *st,
+                                        size_t *n);
+
 /* Tensors in the order of their names (bytewise). */
 size_t hearth_safetensors_count(const hearth_safetensors *st);
 const hearth_tensor *hearth_safetensors_at(const hearth_safetensors *st,

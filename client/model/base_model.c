@@ -205,6 +205,24 @@ static bool is_buffer(const hearth_model *m, const char *name) {
     return false;
 }
 
+#define PIECE_BYTES ((size_t)1 << 20) /* of mapped bytes looked at in one go */
+
+static size_t piece(uint64_t n, uint64_t at) {
+    return n - at < PIECE_BYTES ? (size_t)(n - at) : PIECE_BYTES;
+}
+
+/* Equal?  Pages are given back behind: a head is as large as a vocabulary. */
+static bool same_bytes(const uint8_t *a, const uint8_t *b, uint64_t n) {
+    bool same = true;
+    for (uint64_t at = 0; same && at < n; at += PIECE_BYTES) {
+        size_t m = piece(n, at);
+        same = memcmp(a + at, b + at, m) == 0;
+        hearth_file_forget(a + at, m);
+        hearth_file_forget(b + at, m);
+    }
+    return same;
+}
+
 /* Tensors that no role asks for are errors, except buffers, and a head equal
  * to the embedding it is tied to. */
 static hearth_status check_extra(const hearth_model *m, hearth_error *err) {
@@ -218,7 +236,7 @@ static hearth_status check_extra(const hearth_model *m, hearth_error *err) {
             const tensor_origin *e =
                 &m->origin[tensor_index(&m->config, HEARTH_TENSOR_EMBED, 0)];
             if (e->n_bytes == t->n_bytes &&
-                memcmp(e->data, t->data, (size_t)t->n_bytes) == 0)
+                same_bytes(e->data, t->data, t->n_bytes))
                 continue;
             return bad(err, m->dir, t->name,
                        "differs from the embedding that config.json ties it "
@@ -399,6 +417,32 @@ const hearth_module_info *hearth_model_modules(const hearth_model *m,
     return m->module;
 }
 
+size_t hearth_model_n_files(const hearth_model *m) {
+    return m->gguf ? 1 : hearth_tensor_source_n_files(m->files);
+}
+
+hearth_status hearth_model_file_at(const hearth_model *m, size_t i,
+                                   hearth_model_file *out) {
+    const char *name = NULL;
+    *out = (hearth_model_file){.bytes = NULL};
+    if (m->gguf) {
+        size_t n = strlen(m->dir);
+        if (n >= sizeof(out->path)) return HEARTH_ETOOBIG;
+        memcpy(out->path, m->dir, n + 1);
+        out->bytes = hearth_gguf_bytes(m->gguf, &out->n);
+        return HEARTH_OK;
+    }
+    out->bytes = hearth_tensor_source_file(m->files, i, &out->n, &name);
+    return hearth_file_join(out->path, sizeof(out->path), m->dir, name);
+}
+
+void hearth_model_forget_pages(const hearth_model *m) {
+    hearth_model_file f;
+    for (size_t i = 0; i < hearth_model_n_files(m); i++)
+        if (hearth_model_file_at(m, i, &f) == HEARTH_OK)
+            hearth_file_forget(f.bytes, f.n);
+}
+
 uint32_t hearth_model_targets(const hearth_model *m) {
     uint32_t mask = 0;
     for (uint32_t t = 0; t < HEARTH_TARGET_COUNT; t++)
@@ -447,6 +491,19 @@ static hearth_status digest_more(const hearth_model_config *c,
     return st == HEARTH_OK ? hearth_sha256_add(s, c->local, c->n_layers) : st;
 }
 
+/* A tensor's bytes, whose pages are given back behind. */
+static hearth_status digest_bytes(const tensor_origin *t,
+                                  hearth_sha256_state *s) {
+    hearth_status st = HEARTH_OK;
+    for (uint64_t at = 0; st == HEARTH_OK && at < t->n_bytes;
+         at += PIECE_BYTES) {
+        size_t n = piece(t->n_bytes, at);
+        st = hearth_sha256_add(s, t->data + at, n);
+        hearth_file_forget(t->data + at, n);
+    }
+    return st;
+}
+
 /* Each tensor as "name dtype rows cols\n" and its bytes. */
 static hearth_status compute_digest(const hearth_model *m, uint8_t *out) {
     char text[512];
@@ -460,8 +517,7 @@ static hearth_status compute_digest(const hearth_model *m, uint8_t *out) {
         n = snprintf(text, sizeof(text), "%s %s %zu %zu\n", t->name, t->type,
                      m->weight[i].rows, m->weight[i].cols);
         st = hearth_sha256_add(&s, text, (size_t)n);
-        if (st == HEARTH_OK)
-            st = hearth_sha256_add(&s, t->data, (size_t)t->n_bytes);
+        if (st == HEARTH_OK) st = digest_bytes(t, &s);
     }
     if (st == HEARTH_OK) return hearth_sha256_finish(&s, out);
     hearth_sha256_free(&s);

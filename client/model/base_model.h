@@ -80,6 +80,21 @@ const hearth_model_config *hearth_model_get_config(const hearth_model *m);
 /* The folder or file given to open; the .gguf of a folder that is but one. */
 const char *hearth_model_dir(const hearth_model *m);
 
+/* One of the files that hold the weights, as it is mapped. */
+typedef struct {
+    const uint8_t *bytes; /* [n] borrowed from the model */
+    size_t n;
+    char path[1024];
+} hearth_model_file;
+size_t hearth_model_n_files(const hearth_model *m);
+/* HEARTH_ETOOBIG when the path is too long; i < hearth_model_n_files. */
+HEARTH_MUST_CHECK hearth_status hearth_model_file_at(const hearth_model *m,
+                                                     size_t i,
+                                                     hearth_model_file *out);
+
+/* Give all pages of the files back to the system (hearth_file_forget). */
+void hearth_model_forget_pages(const hearth_model *m);
+
 /* SHA-256 [32] over the config and all tensors in canonical order.  Computed
  * at the first call (about 0.5 GB/s), then kept.  Borrowed from m.  NULL only
  * when hashing itself fails, which open has tried. */

@@ -21,7 +21,8 @@
 struct hearth_tensor_source {
     hearth_alloc al;
     size_t n_files;
-    hearth_safetensors **file; /* [n_files] */
+    hearth_safetensors **file;                   /* [n_files] */
+    char (*name)[HEARTH_TENSOR_SOURCE_MAX_NAME]; /* [n_files] in the folder */
 };
 
 static bool plain_name(const char *s) {
@@ -208,8 +209,16 @@ static hearth_status open_at(hearth_tensor_source *s, const char *dir,
     if (st != HEARTH_OK)
         return hearth_error_set(err, st, "model path is too long; move it");
     st = hearth_safetensors_open(&s->file[s->n_files], path, &s->al, err);
-    if (st == HEARTH_OK) s->n_files++;
-    return st;
+    if (st != HEARTH_OK) return st;
+    memcpy(s->name[s->n_files++], name, strlen(name) + 1);
+    return HEARTH_OK;
+}
+
+/* Room for n files. */
+static bool take_files(hearth_tensor_source *s, size_t n) {
+    s->file = hearth_mem_array(&s->al, n, sizeof(hearth_safetensors *));
+    s->name = hearth_mem_array(&s->al, n, sizeof(*s->name));
+    return s->file && s->name;
 }
 
 /* Shards open in order of their names; then map and shards are compared: each
@@ -223,9 +232,7 @@ static hearth_status open_shards(hearth_tensor_source *s, const char *dir,
     hearth_status st = hearth_tensor_index_parse(&x, json, text->n, what, NULL,
                                                  NULL, &s->al, err);
     if (st != HEARTH_OK) return st;
-    s->file =
-        hearth_mem_array(&s->al, x.n_shards, sizeof(hearth_safetensors *));
-    if (!s->file) st = no_memory(dir, err);
+    if (!take_files(s, x.n_shards)) st = no_memory(dir, err);
     for (size_t i = 0; st == HEARTH_OK && i < x.n_shards; i++)
         st = open_at(s, dir, x.shard[i], err);
     size_t n_tensors = x.n_tensors;
@@ -243,8 +250,8 @@ static hearth_status open_files(hearth_tensor_source *s, const char *dir,
     if (st != HEARTH_OK)
         return hearth_error_set(err, st, "model path is too long; move it");
     if (one || !hearth_file_exists(path)) {
-        s->file = hearth_mem_array(&s->al, 1, sizeof(hearth_safetensors *));
-        return s->file ? open_at(s, dir, ONE_FILE, err) : no_memory(dir, err);
+        return take_files(s, 1) ? open_at(s, dir, ONE_FILE, err)
+                                : no_memory(dir, err);
     }
     hearth_buf text = HEARTH_BUF_INIT(&s->al);
     st = hearth_file_read(&text, path, MAX_INDEX_BYTES, err);
@@ -276,7 +283,19 @@ void hearth_tensor_source_close(hearth_tensor_source *s) {
     for (size_t i = 0; i < s->n_files; i++)
         hearth_safetensors_close(s->file[i]);
     hearth_mem_free(&al, s->file);
+    hearth_mem_free(&al, s->name);
     hearth_mem_free(&al, s);
+}
+
+size_t hearth_tensor_source_n_files(const hearth_tensor_source *s) {
+    return s->n_files;
+}
+
+const uint8_t *hearth_tensor_source_file(const hearth_tensor_source *s,
+                                         size_t i, size_t *n,
+                                         const char **name) {
+    *name = s->name[i];
+    return hearth_safetensors_bytes(s->file[i], n);
 }
 
 size_t hearth_tensor_source_count(const hearth_tensor_source *s) {

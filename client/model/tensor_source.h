@@ -60,6 +60,13 @@ hearth_tensor_source_open(hearth_tensor_source **out, const char *dir,
                           const hearth_alloc *al, hearth_error *err);
 void hearth_tensor_source_close(hearth_tensor_source *s); /* NULL: no-op */
 
+/* The files, in the order of their names: bytes [*n] as they are mapped and the
+ * name in the folder, both borrowed. */
+size_t hearth_tensor_source_n_files(const hearth_tensor_source *s);
+const uint8_t *hearth_tensor_source_file(const hearth_tensor_source *s,
+                                         size_t i, size_t *n,
+                                         const char **name);
+
 /* All tensors, shard by shard in the order of names. */
 size_t hearth_tensor_source_count(const hearth_tensor_source *s);
 const hearth_tensor *hearth_tensor_source_at(const hearth_tensor_source *s,

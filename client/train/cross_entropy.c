@@ -63,7 +63,8 @@ static size_t label_of(const ce_job *j, size_t i) {
 /* Rows first .. first + n - 1 of the head for this worker. */
 static const hearth_real *head_rows(const hearth_decoder *d, size_t worker,
                                     size_t first, size_t n) {
-    return hearth_weight_rows_at(d->head, first, n,
+    hearth_weight block = hearth_decoder__head_rows(d, worker, first, n);
+    return hearth_weight_rows_at(&block, 0, n,
                                  hearth_compute_tile(&d->compute, worker));
 }
 

@@ -44,6 +44,11 @@ const hearth_params *hearth_decoder_params(const hearth_decoder *dec) {
     return &dec->params;
 }
 
+void hearth_decoder_set_gate(hearth_decoder *dec, hearth_gate_fn fn, void *ud) {
+    dec->gate = fn;
+    dec->gate_ud = ud;
+}
+
 void hearth_decoder_zero_grad(hearth_decoder *dec) {
     memset(dec->grad, 0, dec->params.n_elements * sizeof(*dec->grad));
 }
@@ -109,17 +114,39 @@ static size_t position_of(const hearth_pass *p, size_t i) {
     return p->position ? p->position[i] : p->past + i;
 }
 
+/* A row of the embedding or of the positions. */
+static void table_row(const hearth_decoder *d, hearth_tensor_role role,
+                      size_t i, hearth_real *out) {
+    if (d->shape.stream)
+        hearth_weight_stream_row(d->shape.stream, role, i, out);
+    else
+        hearth_weight_row(role == HEARTH_TENSOR_EMBED ? d->embed : d->place, i,
+                          out);
+}
+
+hearth_weight hearth_decoder__head_rows(const hearth_decoder *d, size_t worker,
+                                        size_t first, size_t n) {
+    hearth_weight rows = *d->head;
+    rows.rows = n;
+    if (d->shape.stream)
+        rows.data =
+            hearth_weight_stream_head(d->shape.stream, worker, first, n);
+    else
+        rows.data += first * hearth_weight__bytes(d->head, d->head->cols);
+    return rows;
+}
+
 /* x = scale embedding (+ the position's row, by way of d->h's first row). */
 static void embed_row(hearth_decoder *d, const hearth_pass *p, int32_t token,
                       size_t i) {
     size_t width = d->c->hidden_size;
     hearth_real *x = d->input[0] + i * width;
-    hearth_weight_row(d->embed, (size_t)token, x);
+    table_row(d, HEARTH_TENSOR_EMBED, (size_t)token, x);
     if (d->c->embed_scale < 1 || d->c->embed_scale > 1)
         for (size_t c = 0; c < width; c++)
             x[c] *= (hearth_real)d->c->embed_scale;
     if (!d->place) return;
-    hearth_weight_row(d->place, position_of(p, i), d->h);
+    table_row(d, HEARTH_TENSOR_POSITION, position_of(p, i), d->h);
     d->compute.kernels->accumulate(width, d->h, x);
 }
 
@@ -134,12 +161,50 @@ static void refresh_norms(hearth_decoder *d) {
     hearth_norm__refresh(&d->norm_final, d->c->hidden_size);
 }
 
-/* Embedding and all layers: input[L] is the result. */
-static void forward(hearth_decoder *d, const hearth_pass *p,
-                    const int32_t *token) {
+/* Ready layer l: the gate, and its weights.  `next` is what the pass asks for
+ * after it. */
+static hearth_status enter_layer(hearth_decoder *d, size_t l, size_t next,
+                                 hearth_error *err) {
+    if (d->gate && !d->gate(d->gate_ud))
+        return hearth_error_set(err, HEARTH_ECANCELLED,
+                                "stopped between layers; the step in progress "
+                                "is dropped");
+    if (!d->shape.stream) return HEARTH_OK;
+    return hearth_weight_stream_acquire(d->shape.stream, l, next, err);
+}
+
+static void leave_layer(hearth_decoder *d) {
+    if (d->shape.stream) hearth_weight_stream_release(d->shape.stream);
+}
+
+/* What rows the pass will look up, for the system to read ahead. */
+static void want_rows(const hearth_decoder *d, const hearth_pass *p,
+                      const int32_t *token) {
+    for (size_t i = 0; i < p->n; i++)
+        hearth_weight_stream_row_want(d->shape.stream, HEARTH_TENSOR_EMBED,
+                                      (size_t)token[i]);
+}
+
+/* Embedding and all layers: input[L] is the result.  back: the last layer
+ * comes again, then those before it. */
+static hearth_status forward(hearth_decoder *d, const hearth_pass *p,
+                             const int32_t *token, bool back,
+                             hearth_error *err) {
+    size_t n = d->c->n_layers;
+    hearth_status st = HEARTH_OK;
     if (d->norm_final.own) refresh_norms(d);
+    if (d->shape.stream) {
+        hearth_weight_stream_begin(d->shape.stream);
+        want_rows(d, p, token);
+    }
     for (size_t i = 0; i < p->n; i++) embed_row(d, p, token[i], i);
-    for (size_t l = 0; l < d->c->n_layers; l++) hearth_layer__forward(d, p, l);
+    for (size_t l = 0; st == HEARTH_OK && l < n; l++) {
+        size_t next = l + 1 < n ? l + 1 : back && l ? l - 1 : 0;
+        st = enter_layer(d, l, next, err);
+        if (st == HEARTH_OK) hearth_layer__forward(d, p, l);
+        leave_layer(d);
+    }
+    return st;
 }
 
 /* h[k] = norm of the k-th supervised row; returns how many there are. */
@@ -176,6 +241,19 @@ static hearth_status sum_loss(const hearth_decoder *d, const hearth_stream *s,
     return HEARTH_OK;
 }
 
+/* Supervised rows through the head.  A stream that failed anywhere in the pass
+ * so far ends it: its numbers are made of zeros. */
+static hearth_status run_head(hearth_decoder *d, const hearth_stream *s,
+                              size_t n, bool with_grad, hearth_error *err) {
+    if (d->gate && !d->gate(d->gate_ud))
+        return hearth_error_set(err, HEARTH_ECANCELLED,
+                                "stopped before the head; the step in progress "
+                                "is dropped");
+    hearth_cross_entropy__run(d, n, s->label, with_grad);
+    return d->shape.stream ? hearth_weight_stream_check(d->shape.stream, err)
+                           : HEARTH_OK;
+}
+
 hearth_status hearth_decoder_loss(hearth_decoder *dec, const hearth_stream *s,
                                   hearth_loss *out, double *doc_loss,
                                   hearth_error *err) {
@@ -183,10 +261,11 @@ hearth_status hearth_decoder_loss(hearth_decoder *dec, const hearth_stream *s,
     hearth_status st = check_stream(dec, s, true, err);
     if (st != HEARTH_OK) return st;
     hearth_pass p = pass_of(s);
-    forward(dec, &p, s->token);
+    st = forward(dec, &p, s->token, false, err);
+    if (st != HEARTH_OK) return st;
     size_t n = gather_supervised(dec, s);
-    hearth_cross_entropy__run(dec, n, s->label, false);
-    return sum_loss(dec, s, n, out, doc_loss, err);
+    st = run_head(dec, s, n, false, err);
+    return st == HEARTH_OK ? sum_loss(dec, s, n, out, doc_loss, err) : st;
 }
 
 /* dx from the head's gradient at the supervised rows, through the last norm. */
@@ -219,12 +298,18 @@ static void embed_backward(hearth_decoder *d, const hearth_pass *p,
     }
 }
 
-static void backward(hearth_decoder *d, const hearth_pass *p,
-                     const int32_t *token, size_t n_supervised) {
+static hearth_status backward(hearth_decoder *d, const hearth_pass *p,
+                              const int32_t *token, size_t n_supervised,
+                              hearth_error *err) {
+    hearth_status st = HEARTH_OK;
     start_backward(d, p->n, n_supervised);
-    for (size_t l = d->c->n_layers; l-- > d->lowest;)
-        hearth_layer__backward(d, p, l);
-    if (d->grad_embed) embed_backward(d, p, token);
+    for (size_t l = d->c->n_layers; st == HEARTH_OK && l-- > d->lowest;) {
+        st = enter_layer(d, l, l > d->lowest ? l - 1 : 0, err);
+        if (st == HEARTH_OK) hearth_layer__backward(d, p, l);
+        leave_layer(d);
+    }
+    if (st == HEARTH_OK && d->grad_embed) embed_backward(d, p, token);
+    return st;
 }
 
 hearth_status hearth_decoder_grad(hearth_decoder *dec, const hearth_stream *s,
@@ -245,20 +330,30 @@ hearth_status hearth_decoder_grad(hearth_decoder *dec, const hearth_stream *s,
     hearth_pass p = pass_of(s);
     /* Full mode has no adapter, hence nothing to drop. */
     p.dropout = drops && dec->shape.adapter ? dropout : NULL;
-    forward(dec, &p, s->token);
+    st = forward(dec, &p, s->token, true, err);
+    if (st != HEARTH_OK) return st;
     size_t n = gather_supervised(dec, s);
-    hearth_cross_entropy__run(dec, n, s->label, true);
-    st = sum_loss(dec, s, n, out, NULL, err);
-    if (st == HEARTH_OK && n) backward(dec, &p, s->token, n);
+    st = run_head(dec, s, n, true, err);
+    if (st == HEARTH_OK) st = sum_loss(dec, s, n, out, NULL, err);
+    if (st == HEARTH_OK && n) st = backward(dec, &p, s->token, n, err);
+    if (st != HEARTH_OK) *out = (hearth_loss){0};
     return st;
+}
+
+static hearth_status streamed(hearth_error *err) {
+    return hearth_error_set(err, HEARTH_EUNSUPPORTED,
+                            "streamed weights are for training and evaluation; "
+                            "use mapped ones to generate");
 }
 
 hearth_status hearth_decoder_logits(hearth_decoder *dec, const hearth_stream *s,
                                     hearth_real *logits, hearth_error *err) {
     hearth_status st = check_stream(dec, s, false, err);
     if (st != HEARTH_OK) return st;
+    if (dec->shape.stream) return streamed(err);
     hearth_pass p = pass_of(s);
-    forward(dec, &p, s->token);
+    st = forward(dec, &p, s->token, false, err);
+    if (st != HEARTH_OK) return st;
     hearth_norm__forward(dec, &dec->norm_final, s->n, dec->c->hidden_size,
                          dec->input[dec->c->n_layers], dec->h);
     hearth_weight_forward(&dec->compute, dec->head, s->n, dec->h,
@@ -274,6 +369,7 @@ hearth_status hearth_decoder_extend(hearth_decoder *dec, const int32_t *token,
         return hearth_error_set(err, HEARTH_ESTATE,
                                 "this decoder was planned without a context; "
                                 "plan max_context");
+    if (dec->shape.stream) return streamed(err);
     if (!n) return bad_stream(err, "no token");
     if (n > dec->shape.max_tokens || n > dec->shape.max_context - dec->context)
         return hearth_error_set(err, HEARTH_ETOOBIG,
@@ -289,7 +385,8 @@ hearth_status hearth_decoder_extend(hearth_decoder *dec, const int32_t *token,
                      .doc_start = dec->one_doc,
                      .past = dec->context,
                      .cached = true};
-    forward(dec, &p, token);
+    st = forward(dec, &p, token, false, err);
+    if (st != HEARTH_OK) return st;
     dec->context += n;
     hearth_norm__row(dec, &dec->norm_final, width,
                      dec->input[dec->c->n_layers] + (n - 1) * width, dec->h);

@@ -32,6 +32,7 @@
 #include "client/train/params.h"
 #include "client/train/real.h"
 #include "client/train/stream.h"
+#include "client/train/weight_stream.h"
 #include "common/adapter.h"
 #include "common/arena.h"
 #include "common/pool.h"
@@ -65,6 +66,9 @@ typedef struct {
                          shares before it is differentiated */
     size_t mlp_rows;  /* tokens that the MLP handles at once, a multiple of
                          HEARTH_DECODER_ROWS; 0: all */
+    hearth_weight_stream *stream; /* borrowed: read the layers' weights as they
+                                     are needed, for as many workers; NULL: use
+                                     the mapped ones */
 } hearth_decoder_shape;
 
 /* Bytes by purpose; total is their sum and what the arena needs. */
@@ -85,7 +89,8 @@ size_t hearth_decoder_bytes(const hearth_decoder_shape *s);
  * HEARTH_EINVAL  no model, no tokens or workers, mlp_rows not a multiple, an
  *                adapter in full mode, no adapter in LoRA mode, or one that
  *                does not fit the model (err names the module)
- * HEARTH_EUNSUPPORTED full mode of a model with quantised weights
+ * HEARTH_EUNSUPPORTED full mode of a model with quantised weights, or with a
+ *                weight stream
  * HEARTH_ETOOBIG more than HEARTH_DECODER_MAX_TOKENS tokens, a cache longer
  *                than the model's max_positions, or a size overflow */
 HEARTH_MUST_CHECK hearth_status
@@ -117,7 +122,9 @@ typedef struct {
  *                out of range, documents empty or out of order)
  * HEARTH_ETOOBIG more than max_tokens tokens, or a document longer than the
  *                model's max_positions
- * HEARTH_ENONFINITE the loss is not a finite number */
+ * HEARTH_ENONFINITE the loss is not a finite number
+ * HEARTH_EIO, HEARTH_EMISMATCH  the stream of weights failed
+ * HEARTH_ECANCELLED  the gate said so */
 HEARTH_MUST_CHECK hearth_status hearth_decoder_loss(hearth_decoder *dec,
                                                     const hearth_stream *s,
                                                     hearth_loss *out,
@@ -141,11 +148,18 @@ HEARTH_MUST_CHECK hearth_status hearth_decoder_grad(
     hearth_decoder *dec, const hearth_stream *s, const hearth_dropout *dropout,
     hearth_loss *out, hearth_error *err);
 
-/* logits [n, vocab_size] of every position, into the caller's memory. */
+/* logits [n, vocab_size] of every position, into the caller's memory.  This and
+ * _extend: HEARTH_EUNSUPPORTED with a weight stream. */
 HEARTH_MUST_CHECK hearth_status hearth_decoder_logits(hearth_decoder *dec,
                                                       const hearth_stream *s,
                                                       hearth_real *logits,
                                                       hearth_error *err);
+
+/* Asked between layers, forward and backward, on the thread of the call: a
+ * decoder does nothing until it returns.  False ends the pass with
+ * HEARTH_ECANCELLED, and what it made is not to be used. */
+typedef bool (*hearth_gate_fn)(void *ud);
+void hearth_decoder_set_gate(hearth_decoder *dec, hearth_gate_fn fn, void *ud);
 
 /* Generation: append n tokens (at most max_tokens) to the cached context and
  * give the logits [vocab_size] after the last one.  HEARTH_ESTATE without a

@@ -85,6 +85,9 @@ static void bind_frozen(hearth_decoder *d) {
         const hearth_weight *w = hearth_model_weight(d->model, t.role, t.layer);
         bool is_bias;
         if (!hearth_decoder__is_vector(&t)) {
+            if (d->shape.stream && t.role < HEARTH_TENSOR_BIAS)
+                w = hearth_weight_stream_view(d->shape.stream, (uint32_t)t.role,
+                                              t.layer);
             bind_matrix(d, &t, w, NULL);
             continue;
         }
@@ -93,6 +96,8 @@ static void bind_frozen(hearth_decoder *d) {
         hearth_weight_copy_plus(w, one ? 1 : 0, next);
         bind_vector(d, &t, next, NULL);
         next += t.rows;
+        /* the system maps more than the few bytes that were read */
+        if (d->shape.stream) hearth_model_forget_pages(d->model);
     }
 }
 

@@ -86,6 +86,10 @@ static hearth_status check_mode(const hearth_decoder_shape *s,
     if (s->mode == HEARTH_DECODER_FULL && s->adapter)
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "full mode takes no adapter; merge it first");
+    if (s->mode == HEARTH_DECODER_FULL && s->stream)
+        return hearth_error_set(err, HEARTH_EUNSUPPORTED,
+                                "full fine-tuning holds every weight; use "
+                                "--weights mapped, or train LoRA");
     if (s->mode == HEARTH_DECODER_FULL && any_quantised(s->model))
         return hearth_error_set(err, HEARTH_EUNSUPPORTED,
                                 "full fine-tuning needs F32, F16 or BF16 "

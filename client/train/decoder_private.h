@@ -83,6 +83,8 @@ struct hearth_decoder {
     const hearth_model_config *c;
     hearth_decoder_shape shape;
     hearth_compute compute;
+    hearth_gate_fn gate; /* NULL: none */
+    void *gate_ud;
     hearth_real *aux; /* [n_workers][aux_reals] attention, cross-entropy */
     size_t aux_reals;
     size_t query_rows;    /* rows of attention handled at once, at most */
@@ -204,6 +206,12 @@ void hearth_attention__derive(hearth_decoder *d);
 
 /* Fill ce_rows, vocab_rows and vocab_parts from the model's shape. */
 void hearth_cross_entropy__derive(hearth_decoder *d);
+
+/* Rows first .. first + n - 1 of the head as a matrix of their own, whoever
+ * holds them; for the worker that asks, until it asks again.  n is at most
+ * d->vocab_rows. */
+hearth_weight hearth_decoder__head_rows(const hearth_decoder *d, size_t worker,
+                                        size_t first, size_t n);
 
 /* Reals of aux scratch one worker needs. */
 size_t hearth_attention__aux(const hearth_decoder *d);

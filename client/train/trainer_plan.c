@@ -43,20 +43,6 @@ hearth_decoder_shape hearth_trainer__shape(const hearth_model *model,
                                   .n_workers = hearth_pool_size(pool)};
 }
 
-static size_t tensor_bytes(const hearth_weight *w) {
-    size_t n = w->rows * w->cols;
-    switch (w->type) {
-    case HEARTH_WEIGHT_F16:
-    case HEARTH_WEIGHT_BF16: return 2 * n;
-    case HEARTH_WEIGHT_QUANT:
-        return n / hearth_quant_elements(w->quant) *
-               hearth_quant_bytes(w->quant);
-    case HEARTH_WEIGHT_F32:
-    case HEARTH_WEIGHT_REAL: break;
-    }
-    return 4 * n;
-}
-
 static size_t regular_bytes(const char *path) {
     struct stat sb;
     return stat(path, &sb) == 0 && S_ISREG(sb.st_mode) && sb.st_size > 0
@@ -77,7 +63,8 @@ static size_t model_file_bytes(const hearth_model *model) {
     for (size_t i = 0; i < hearth_model_n_tensors(c); i++) {
         hearth_model_tensor t;
         hearth_model_tensor_at(c, i, &t);
-        sum += tensor_bytes(hearth_model_weight(model, t.role, t.layer));
+        sum += hearth_weight__bytes(hearth_model_weight(model, t.role, t.layer),
+                                    (size_t)t.rows * t.cols);
     }
     return sum;
 }

@@ -30,6 +30,20 @@ struct hearth_weight {
     float shift;       /* added to every element (GGUF's Gemma norms: -1) */
 };
 
+/* Stored bytes of n elements; whole blocks. */
+static inline size_t hearth_weight__bytes(const hearth_weight *w, size_t n) {
+    switch (w->type) {
+    case HEARTH_WEIGHT_F16:
+    case HEARTH_WEIGHT_BF16: return 2 * n;
+    case HEARTH_WEIGHT_QUANT:
+        return n / hearth_quant_elements(w->quant) *
+               hearth_quant_bytes(w->quant);
+    case HEARTH_WEIGHT_REAL: return sizeof(hearth_real) * n;
+    case HEARTH_WEIGHT_F32: break;
+    }
+    return 4 * n;
+}
+
 /* Elements of row r, columns first .. first + n - 1, as hearth_real. */
 void hearth_weight__convert(const hearth_weight *w, size_t r, size_t first,
                             size_t n, hearth_real *out);
