@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client/cli/cmd_eval.c - `hearth eval`. */
+#include <string.h>
+
 #include "client/cli/workbench.h"
 #include "client/train/evaluate.h"
 #include "common/file.h"
@@ -41,13 +43,14 @@ static void show(hearth_cli *cli, const hearth_eval_result *r) {
 }
 
 static int execute(hearth_cli *cli, hearth_workbench *wb, const char *data,
-                   uint64_t batch) {
+                   uint64_t batch, bool streamed) {
     hearth_error err = {0};
     hearth_eval_result r;
     hearth_dataset *ds = NULL;
     char path[1024];
     int rc = HEARTH_EXIT_OK;
     hearth_evaluate_options opt = {.batch = (size_t)batch,
+                                   .streamed = streamed,
                                    .stop = stop_asked,
                                    .progress = show_progress,
                                    .ud = cli};
@@ -76,7 +79,7 @@ static int execute(hearth_cli *cli, hearth_workbench *wb, const char *data,
 
 int hearth_cmd_eval(hearth_cli *cli, int argc, char **argv) {
     hearth_workbench wb = HEARTH_WORKBENCH_INIT;
-    const char *data = NULL;
+    const char *data = NULL, *weights = "mapped";
     uint64_t batch = 8;
     const hearth_flag flags[] = {
         HEARTH_WORKBENCH_FLAGS(wb),
@@ -88,6 +91,9 @@ int hearth_cmd_eval(hearth_cli *cli, int argc, char **argv) {
                         "valid.jsonl",
                         &data),
         HEARTH_FLAG_U64("batch", "N", "records of a pass", &batch, 1, 65536),
+        HEARTH_FLAG_CHOICE("weights", "mapped|streamed",
+                           "all of the base, or two layers at a time",
+                           &weights),
     };
     const hearth_usage u = {
         .command = "eval",
@@ -100,5 +106,5 @@ int hearth_cmd_eval(hearth_cli *cli, int argc, char **argv) {
         .required = "model data"};
     int rc;
     if (!hearth_cli_parse(cli, &u, argc, argv, &rc)) return rc;
-    return execute(cli, &wb, data, batch);
+    return execute(cli, &wb, data, batch, strcmp(weights, "streamed") == 0);
 }

@@ -5,6 +5,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* auto: a model whose files are larger than the budget is streamed. */
+static bool is_streamed(const hearth_train_flags *f) {
+    hearth_model_file file;
+    uint64_t n = 0;
+    if (strcmp(f->weights, "auto") != 0)
+        return strcmp(f->weights, "streamed") == 0;
+    for (size_t i = 0; i < hearth_model_n_files(f->wb.model); i++)
+        if (hearth_model_file_at(f->wb.model, i, &file) == HEARTH_OK)
+            n += file.n;
+    return f->memory_budget && n > f->memory_budget &&
+           strcmp(f->mode, "full") != 0;
+}
+
 hearth_status hearth_train_flags_config(const hearth_train_flags *f,
                                         hearth_train_config *cfg,
                                         hearth_error *err) {
@@ -25,6 +38,7 @@ hearth_status hearth_train_flags_config(const hearth_train_flags *f,
     cfg->pack = f->pack;
     cfg->seed = f->seed;
     cfg->memory_budget = (size_t)f->memory_budget;
+    cfg->streamed = is_streamed(f);
     cfg->reference_kernels = hearth_workbench_is_reference(&f->wb);
     cfg->bf16 = strcmp(f->compute, "bf16") == 0 ||
                 f->wb.kernels == hearth_kernels_bf16();
@@ -167,7 +181,7 @@ void hearth_train_flags_show_plan(hearth_cli *cli, const hearth_memplan *p,
         hearth_cli_say(
             cli, "  %-24s %12s%s", p->item[i].name,
             hearth_memplan_format(p->item[i].bytes, text, sizeof(text)),
-            p->item[i].kind == HEARTH_MEM_FILE ? "  (mapped file)" : "");
+            p->item[i].kind == HEARTH_MEM_FILE ? "  (file)" : "");
     hearth_cli_say(cli,
                    "plan: %s private; %zu records of %zu tokens a pass, %zu of "
                    "%zu layers done again, MLP by %zu tokens",

@@ -13,6 +13,7 @@
 typedef struct {
     hearth_workbench wb;
     const char *mode, *targets, *layers, *adapter_dir, *schedule, *compute;
+    const char *weights;
     uint64_t rank;
     double alpha;
     bool rslora, freeze_a, pack, shuffle;
@@ -23,7 +24,7 @@ typedef struct {
 #define HEARTH_TRAIN_FLAGS_INIT                                                \
     {                                                                          \
         .wb = HEARTH_WORKBENCH_INIT, .mode = "lora", .schedule = "constant",   \
-        .compute = "f32",                                                      \
+        .compute = "f32", .weights = "auto",                                   \
         .pack = true, .shuffle = true, .batch = 1, .accum = 1, .seed = 1,      \
         .epochs = 1.0, .lr = 2e-4, .clip_grad = 1.0,                           \
     }
@@ -70,6 +71,9 @@ typedef struct {
     HEARTH_FLAG_CHOICE("compute", "auto|f32|bf16",                            \
                        "products of weights; auto: bf16 where it is faster",  \
                        &(f).compute),                                         \
+    HEARTH_FLAG_CHOICE("weights", "auto|mapped|streamed",                     \
+                       "of the base: all mapped, or two layers at a time",    \
+                       &(f).weights),                                         \
     HEARTH_FLAG_BYTES("memory-budget", "SIZE", "private memory at most, paid in time",      \
                       &(f).memory_budget)
 /* clang-format on */

@@ -25,7 +25,8 @@ typedef struct {
     hearth_adapter adapter; /* a view: the decoder's shape wants it writable */
     hearth_alloc al;
     hearth_error *err;
-    hearth_arena arena; /* empty when the decoder is the caller's */
+    hearth_arena arena;           /* empty when the decoder is the caller's */
+    hearth_weight_stream *stream; /* NULL: mapped, or the caller's */
     hearth_decoder *dec;
     size_t batch, n_docs, max_tokens;
     uint64_t done;
@@ -73,6 +74,7 @@ static void give_back(evaluation *e) {
     hearth_mem_free(&e->al, e->doc);
     hearth_mem_free(&e->al, e->doc_loss);
     hearth_arena_free(&e->arena);
+    hearth_weight_stream_close(e->stream);
 }
 
 static void lay(evaluation *e, size_t i, const hearth_document *d) {
@@ -179,7 +181,13 @@ static hearth_status open_decoder(evaluation *e, const hearth_model *model,
                                   .max_tokens = e->max_tokens,
                                   .n_workers = hearth_pool_size(pool)};
     hearth_decoder_sizes sizes;
-    hearth_status st = hearth_decoder_plan(&shape, &sizes, e->err);
+    hearth_status st = HEARTH_OK;
+    if (e->opt->streamed)
+        st = hearth_weight_stream_open(&e->stream, model, shape.n_workers,
+                                       &e->al, e->err);
+    if (st != HEARTH_OK) return st;
+    shape.stream = e->stream;
+    st = hearth_decoder_plan(&shape, &sizes, e->err);
     if (st != HEARTH_OK) return st;
     st = hearth_arena_init(&e->arena, &e->al, sizes.total);
     if (st != HEARTH_OK)

@@ -27,6 +27,7 @@
 typedef struct {
     size_t batch; /* records of one pass; 0 = 8 */
     bool reference_kernels;
+    bool streamed; /* read the weights as they are needed (weight_stream.h) */
     bool (*stop)(void *ud); /* asked between passes; NULL = never */
     void (*progress)(void *ud, uint64_t done, uint64_t total); /* or NULL */
     void *ud;

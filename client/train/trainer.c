@@ -29,6 +29,12 @@ static hearth_status commit_memory(hearth_trainer *t, hearth_error *err) {
     if (t->max_tokens < t->cfg.eval_tokens) t->max_tokens = t->cfg.eval_tokens;
     hearth_decoder_shape shape = hearth_trainer__shape(
         t->model, t->adapter, &t->cfg, &t->plan.choice, t->max_tokens, t->pool);
+    if (t->cfg.streamed) {
+        st = hearth_weight_stream_open(&t->stream, t->model,
+                                       hearth_pool_size(t->pool), &t->al, err);
+        if (st != HEARTH_OK) return st;
+        shape.stream = t->stream;
+    }
     size_t n = hearth_trainer__n_trained(t->model, t->adapter, &t->cfg);
     size_t moments = hearth_arena_need(n, sizeof(float)), bytes;
     (void)hearth_size_mul(moments, 2, &bytes);
@@ -122,6 +128,7 @@ void hearth_trainer_close(hearth_trainer *t) {
     if (!t) return;
     hearth_alloc al = t->al;
     hearth_batcher_close(t->batcher);
+    hearth_weight_stream_close(t->stream);
     hearth_mem_free(&al, t->span);
     hearth_arena_free(&t->arena);
     hearth_mem_free(&al, t);
@@ -167,7 +174,8 @@ static uint64_t guilty_record(hearth_trainer *t, const hearth_micro_batch *mb) {
                              .position = s->position + from,
                              .label = s->label + from};
         hearth_loss loss;
-        if (hearth_decoder_loss(t->dec, &one, &loss, NULL, NULL) == HEARTH_OK)
+        if (hearth_decoder_loss(t->dec, &one, &loss, NULL, NULL) !=
+            HEARTH_ENONFINITE)
             continue;
         bad = d;
         break;
@@ -187,18 +195,45 @@ static hearth_status not_finite(hearth_trainer *t, const char *what,
         (unsigned long long)guilty_record(t, mb));
 }
 
+static void begin_step(hearth_trainer *t) {
+    hearth_decoder_zero_grad(t->dec);
+    t->in_step = true;
+    t->before_cursor = hearth_batcher_cursor(t->batcher);
+    t->before_micro = t->micro;
+    t->before_tokens = t->total_tokens;
+}
+
+void hearth_trainer_drop_step(hearth_trainer *t) {
+    if (!t->in_step) return;
+    t->in_step = false;
+    hearth_batcher_seek(t->batcher, t->before_cursor);
+    t->micro = t->before_micro;
+    t->total_tokens = t->before_tokens;
+    t->step_records = t->step_tokens = t->step_supervised = 0;
+    t->step_loss = 0.0;
+}
+
+void hearth_trainer_set_gate(hearth_trainer *t, hearth_gate_fn fn, void *ud) {
+    hearth_decoder_set_gate(t->dec, fn, ud);
+}
+
+uint64_t hearth_trainer_bytes_read(const hearth_trainer *t) {
+    return t->stream ? hearth_weight_stream_bytes_read(t->stream) : 0;
+}
+
 static hearth_status run_micro(hearth_trainer *t, hearth_micro_batch *mb,
                                hearth_loss *loss, hearth_error *err) {
     hearth_dropout drop = {.p = (float)t->cfg.dropout,
                            .seed = t->cfg.seed,
                            .step = (uint32_t)t->step};
-    if (t->step_records == 0) hearth_decoder_zero_grad(t->dec);
+    if (t->step_records == 0) begin_step(t);
     hearth_batcher_next(t->batcher, (size_t)(step_size(t) - t->step_records),
                         mb);
     drop.record_base = (uint32_t)mb->first;
     hearth_status st = hearth_decoder_grad(
         t->dec, &mb->stream, t->cfg.dropout > 0.0 ? &drop : NULL, loss, err);
     if (st == HEARTH_ENONFINITE) return not_finite(t, "the loss", mb, err);
+    if (st != HEARTH_OK) hearth_trainer_drop_step(t);
     return st;
 }
 
@@ -223,6 +258,7 @@ static hearth_status finish_step(hearth_trainer *t,
     ev->kind =
         t->step == t->schedule.total ? HEARTH_TRAIN_DONE : HEARTH_TRAIN_STEP;
     ev->loss = t->step_loss * scale;
+    t->in_step = false;
     t->step_records = t->step_tokens = t->step_supervised = 0;
     t->step_loss = 0.0;
     return HEARTH_OK;

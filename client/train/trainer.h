@@ -29,6 +29,7 @@
 
 #include "client/model/base_model.h"
 #include "client/train/dataset.h"
+#include "client/train/decoder.h"
 #include "client/train/evaluate.h"
 #include "client/train/memplan.h"
 #include "client/train/train_config.h"
@@ -64,7 +65,8 @@ typedef struct {
  * adapter is NULL in mode full.
  * Of all ways to run the same steps (memplan.h, choice) the fastest that fits
  * cfg's budget is planned; without a budget the fastest of all.
- * Returns HEARTH_OK, HEARTH_EINVAL (cfg), or HEARTH_ETOOBIG when the budget is
+ * Returns HEARTH_OK, HEARTH_EINVAL (cfg), HEARTH_EUNSUPPORTED (mode full with
+ * streamed weights), or HEARTH_ETOOBIG when the budget is
  * too small for every way: err has the smallest that would do and the longest
  * record that this one has room for; *plan is the smallest plan. */
 HEARTH_MUST_CHECK
@@ -96,7 +98,8 @@ size_t hearth_trainer_longest_seq(const hearth_model *model,
 /* Plan, compare with the budget, commit the memory.  Everything given is
  * borrowed until _close; adapter is trained in place (mode lora); pool may be
  * NULL.
- * Returns as _plan, or HEARTH_ENOMEM; *out is NULL on failure. */
+ * Returns as _plan, as hearth_weight_stream_open with streamed weights, or
+ * HEARTH_ENOMEM; *out is NULL on failure. */
 HEARTH_MUST_CHECK
 hearth_status
 hearth_trainer_open(hearth_trainer **out, const hearth_model *model,
@@ -105,12 +108,25 @@ hearth_trainer_open(hearth_trainer **out, const hearth_model *model,
                     const hearth_alloc *al, hearth_error *err);
 
 /* One micro-batch.  After HEARTH_TRAIN_DONE: HEARTH_ESTATE.
+ * HEARTH_ECANCELLED (the gate), HEARTH_EIO, HEARTH_EMISMATCH (the file of
+ * streamed weights): the step in progress is dropped, with all its micro-batches;
+ * the next tick begins it again, and the run is as if it never began.
  * HEARTH_ENONFINITE: loss or gradient became NaN or infinite; err names the
  * record's number and the step; values are those before the step, and every
  * later tick fails the same way. */
 HEARTH_MUST_CHECK
 hearth_status hearth_trainer_tick(hearth_trainer *t, hearth_train_event *ev,
                                   hearth_error *err);
+
+/* Asked between layers of a tick, on its thread (decoder.h): may wait, and false
+ * ends the tick with HEARTH_ECANCELLED.  NULL: none. */
+void hearth_trainer_set_gate(hearth_trainer *t, hearth_gate_fn fn, void *ud);
+
+/* Forget the step in progress: as before it began.  A no-op between steps. */
+void hearth_trainer_drop_step(hearth_trainer *t);
+
+/* Bytes of the base that were read; 0 with mapped weights. */
+uint64_t hearth_trainer_bytes_read(const hearth_trainer *t);
 
 /* Steps complete and tokens seen, e.g. after a checkpoint was loaded. */
 void hearth_trainer_progress(const hearth_trainer *t, uint64_t *steps,

@@ -111,6 +111,7 @@ static void list_items(const hearth_plan_request *q, const token_sizes *sz,
                        const hearth_decoder_sizes *d, hearth_memplan *p) {
     const hearth_adapter *a = q->adapter;
     size_t n = hearth_trainer__n_trained(q->model, a, q->cfg);
+    size_t workers = hearth_pool_size(q->pool);
     hearth_memplan_add(p, "gradients", HEARTH_MEM_PRIVATE, d->gradients, 1);
     hearth_memplan_add(p, "optimizer", HEARTH_MEM_PRIVATE,
                        hearth_arena_need(n, sizeof(float)), 2);
@@ -122,6 +123,9 @@ static void list_items(const hearth_plan_request *q, const token_sizes *sz,
     if (!a)
         hearth_memplan_add(p, "trained values", HEARTH_MEM_PRIVATE,
                            d->parameters, 1);
+    if (q->cfg->streamed)
+        hearth_memplan_add(p, "stream buffer", HEARTH_MEM_PRIVATE,
+                           hearth_weight_stream_bytes(q->model, workers), 1);
     p->open_bytes = p->private_bytes;
     if (a)
         hearth_memplan_add(p, "trained values", HEARTH_MEM_PRIVATE, a->n_values,
@@ -131,10 +135,12 @@ static void list_items(const hearth_plan_request *q, const token_sizes *sz,
                            1);
     hearth_memplan_add(p, "records", HEARTH_MEM_PRIVATE, sz->record_bytes, 1);
     hearth_memplan_add(p, "program and libraries", HEARTH_MEM_PRIVATE,
-                       FIXED_BYTES + hearth_pool_size(q->pool) * WORKER_BYTES,
-                       1);
+                       FIXED_BYTES + workers * WORKER_BYTES, 1);
     hearth_memplan_add(p, "model file", HEARTH_MEM_FILE,
-                       model_file_bytes(q->model), 1);
+                       q->cfg->streamed
+                           ? hearth_weight_stream_window(q->model, workers)
+                           : model_file_bytes(q->model),
+                       1);
 }
 
 /* The choice with what follows from it. */
@@ -175,6 +181,10 @@ static hearth_status check_args(const hearth_model *model,
     hearth_status st = hearth_train_config_check(cfg, err);
     if (st != HEARTH_OK) return st;
     if (!model) return hearth_error_set(err, HEARTH_EINVAL, "no model");
+    if (cfg->streamed && cfg->mode == HEARTH_TRAIN_FULL)
+        return hearth_error_set(err, HEARTH_EUNSUPPORTED,
+                                "full fine-tuning holds every weight; use "
+                                "--weights mapped, or train LoRA");
     if (!adapter != (cfg->mode == HEARTH_TRAIN_FULL))
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "mode lora takes an adapter, mode full none");

@@ -8,6 +8,7 @@
 #include "client/train/decoder.h"
 #include "client/train/optimizer.h"
 #include "client/train/trainer.h"
+#include "client/train/weight_stream.h"
 #include "common/arena.h"
 
 struct hearth_trainer {
@@ -20,7 +21,8 @@ struct hearth_trainer {
     hearth_memplan plan;
     hearth_arena arena; /* decoder, then the optimizer's moments */
     hearth_decoder *dec;
-    size_t max_tokens; /* of one stream through dec */
+    hearth_weight_stream *stream; /* NULL: mapped weights */
+    size_t max_tokens;            /* of one stream through dec */
     const hearth_params *params;
     hearth_optimizer_span *span; /* [params->n_params] */
     hearth_optimizer opt;
@@ -38,6 +40,10 @@ struct hearth_trainer {
     uint64_t step_records; /* taken so far; 0 between steps */
     uint64_t step_tokens, step_supervised;
     double step_loss; /* sum over supervised tokens */
+
+    bool in_step;
+    /* Where the run was when it began, to go back to. */
+    uint64_t before_cursor, before_micro, before_tokens;
 };
 
 /* What is trained, in elements. */
