@@ -58,6 +58,7 @@ struct hearth_pool {
     hearth_pool_fn fn;          /* of the run, with the next two */
     void *ud;
     size_t n_tiles;
+    size_t limit; /* threads that take tiles; 0: all */
     atomic_size_t next;
     pool_worker worker[HEARTH_POOL_MAX_THREADS];
 };
@@ -203,7 +204,7 @@ static void *worker_main(void *arg) {
         }
         if (atomic_load(&p->stop)) return NULL;
         if (join_run(p, &seen)) {
-            take_tiles(p, w->index);
+            if (!p->limit || w->index < p->limit) take_tiles(p, w->index);
             leave_run(p);
         }
     }
@@ -249,9 +250,13 @@ size_t hearth_pool_size(const hearth_pool *p) {
     return p ? p->n_threads : 1;
 }
 
+void hearth_pool_limit(hearth_pool *p, size_t n) {
+    if (p) p->limit = n; /* read by workers after the next run's lock */
+}
+
 void hearth_pool_run(hearth_pool *p, size_t n_tiles, hearth_pool_fn fn,
                      void *ud) {
-    if (!p || p->n_started == 0 || n_tiles < 2) {
+    if (!p || p->n_started == 0 || n_tiles < 2 || p->limit == 1) {
         for (size_t i = 0; i < n_tiles; i++) fn(ud, i, 0);
         return;
     }

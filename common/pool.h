@@ -44,6 +44,10 @@ HEARTH_MUST_CHECK hearth_status hearth_pool_open(hearth_pool **out,
 /* Threads in the pool, the caller included.  1 for NULL. */
 size_t hearth_pool_size(const hearth_pool *p);
 
+/* From the next run on at most n threads work (0: all).  For the thread that
+ * the pool belongs to; results do not depend on it. */
+void hearth_pool_limit(hearth_pool *p, size_t n);
+
 /* Run fn for every tile and return when all are done.  p NULL: in the caller.
  * Must not be called from inside a tile. */
 void hearth_pool_run(hearth_pool *p, size_t n_tiles, hearth_pool_fn fn,

@@ -8,6 +8,7 @@
  * between two requests ends nothing and is not kept for the next.
  */
 #include <fcntl.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include "client/api/client_private.h"
 #include "client/net/transport_curl.h"
 #include "client/net/trust.h"
+#include "common/abi.h"
 #include "common/file.h"
 #include "common/mem.h"
 
@@ -110,12 +112,15 @@ static hearth_status read_said(void *ud, hearth_conditions *out,
 }
 
 hearth_status hearth_client_set_conditions(hearth_client *c,
-                                           const hearth_client_conditions *now,
+                                           const hearth_client_conditions *said,
                                            hearth_error *err) {
-    size_t n;
-    if (!c || !now) return HEARTH_EINVAL;
-    memcpy(&n, now, sizeof(n));
-    if (n < sizeof(*now) || now->battery_percent > 100)
+    hearth_client_conditions mine = HEARTH_CLIENT_CONDITIONS_INIT;
+    const hearth_client_conditions *now = &mine;
+    if (!c || !said) return HEARTH_EINVAL;
+    if (hearth_abi_copy(&mine, sizeof(mine),
+                        offsetof(hearth_client_conditions, foreground),
+                        said) != HEARTH_OK ||
+        now->battery_percent > 100)
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "start from HEARTH_CLIENT_CONDITIONS_INIT; "
                                 "battery_percent is at most 100");
@@ -128,6 +133,8 @@ hearth_status hearth_client_set_conditions(hearth_client *c,
     c->said.has_temperature = now->temperature_c >= 0;
     c->said.temperature_c =
         now->temperature_c >= 0 ? (double)now->temperature_c : 0.0;
+    c->said.foreground = now->foreground > 0;
+    c->said.power_saving = now->power_saving > 0;
     if (c->conditions.read == read_said) return HEARTH_OK; /* sync sees it */
     if (c->linux_conditions) hearth_conditions_linux_free(&c->conditions);
     c->linux_conditions = false;

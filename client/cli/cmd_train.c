@@ -5,6 +5,7 @@
 
 #include "client/cli/meminfo.h"
 #include "client/cli/train_flags.h"
+#include "client/device/energy.h"
 #include "client/train/checkpoint.h"
 #include "client/train/trainer.h"
 #include "common/clock.h"
@@ -16,7 +17,11 @@ typedef struct {
     const char *data, *out, *valid_path;
     uint64_t checkpoint_every, eval_every, early_stop, max_seconds;
     bool resume, keep_best;
+    const char *energy, *sysfs;
+    double battery_min, temperature_max, duty;
 
+    hearth_governor governor;
+    hearth_conditions_source conditions;
     hearth_train_config cfg;
     hearth_dataset *ds, *valid;
     hearth_trainer *t;
@@ -116,6 +121,7 @@ static void show_done(training *r) {
     hearth_event_u64(r->cli, "private_at_open", r->private_at_open);
     hearth_event_u64(r->cli, "open_bytes",
                      hearth_trainer_memplan(r->t)->open_bytes);
+    hearth_event_u64(r->cli, "bytes_read", hearth_trainer_bytes_read(r->t));
     hearth_event_str(r->cli, "out", r->out);
     hearth_event_end(r->cli);
     hearth_cli_say(
@@ -128,6 +134,72 @@ static void show_done(training *r) {
         hearth_memplan_format(planned, plan, sizeof(plan)),
         hearth_memplan_format((size_t)r->mem.file_peak, file, sizeof(file)),
         hearth_memplan_format((size_t)r->mem.rss_peak, rss, sizeof(rss)));
+}
+
+/* ---- energy ---- */
+
+static bool interrupted(void *ud) {
+    (void)ud;
+    return hearth_cli_interrupted();
+}
+
+static void show_energy(void *ud, const hearth_energy_state *now) {
+    training *r = ud;
+    size_t threads = hearth_pool_size(r->f.wb.pool);
+    const char *why = hearth_energy_reason_word(now->reason);
+    const hearth_energy_policy *p = &r->governor.cfg.policy;
+    if (now->action == HEARTH_ENERGY_THROTTLE && p->threads < threads)
+        threads = p->threads;
+    hearth_pool_limit(r->f.wb.pool, threads);
+    bool slow = now->action == HEARTH_ENERGY_THROTTLE;
+    bool pause = now->action == HEARTH_ENERGY_PAUSE;
+    hearth_event_begin(r->cli, pause  ? "paused"
+                               : slow ? "throttled"
+                                      : "resumed");
+    hearth_event_u64(r->cli, "step", r->steps);
+    if (pause || slow) hearth_event_str(r->cli, "reason", why);
+    if (slow) hearth_event_f64(r->cli, "duty", p->duty);
+    if (!pause) hearth_event_u64(r->cli, "threads", threads);
+    hearth_event_end(r->cli);
+    if (pause)
+        hearth_cli_note(r->cli, "paused after step %llu: %s",
+                        (unsigned long long)r->steps, why);
+    else if (slow)
+        hearth_cli_note(r->cli, "slower from step %llu on: %s",
+                        (unsigned long long)r->steps + 1, why);
+    else
+        hearth_cli_note(r->cli, "at full speed from step %llu on",
+                        (unsigned long long)r->steps + 1);
+}
+
+/* Between layers: Ctrl-C always, the conditions with --energy. */
+static hearth_status start_governor(training *r, hearth_error *err) {
+    hearth_governor_config g = {.policy = HEARTH_ENERGY_POLICY_INIT,
+                                .clock = r->clock,
+                                .stop = interrupted,
+                                .changed = show_energy,
+                                .ud = r};
+    size_t half = hearth_pool_size(r->f.wb.pool) / 2;
+    g.policy.need_charging = strcmp(r->energy, "charging") == 0;
+    g.policy.battery_pause = r->battery_min;
+    g.policy.battery_resume = r->battery_min < 95 ? r->battery_min + 5 : 100;
+    g.policy.hot = r->temperature_max;
+    g.policy.warm = r->temperature_max - 10;
+    g.policy.duty = r->duty;
+    g.policy.threads = half ? (uint32_t)half : 1;
+    if (strcmp(r->energy, "off") != 0) {
+        hearth_status st =
+            hearth_conditions_linux(&r->conditions, r->sysfs, NULL);
+        if (st != HEARTH_OK)
+            return hearth_error_set(err, st,
+                                    "cannot ask %.150s for the battery; leave "
+                                    "--energy out, or give --sysfs",
+                                    r->sysfs);
+        g.conditions = r->conditions;
+    }
+    hearth_governor_init(&r->governor, &g);
+    hearth_trainer_set_gate(r->t, hearth_governor_gate, &r->governor);
+    return HEARTH_OK;
 }
 
 /* ---- the run ---- */
@@ -207,8 +279,10 @@ static hearth_status run(training *r, hearth_error *err) {
     hearth_status st = HEARTH_OK;
     r->started_ms = hearth_clock_mono(&r->clock);
     if (r->valid && r->steps == 0) st = validate(r, err);
+    if (st == HEARTH_ECANCELLED) return stop_early(r, err);
     while (st == HEARTH_OK && !stop) {
         st = hearth_trainer_tick(r->t, &ev, err);
+        if (st == HEARTH_ECANCELLED) return stop_early(r, err);
         if (st != HEARTH_OK) break;
         r->tokens = ev.total_tokens;
         hearth_meminfo_sample(&r->mem, false);
@@ -217,7 +291,8 @@ static hearth_status run(training *r, hearth_error *err) {
         stop = ev.kind == HEARTH_TRAIN_DONE;
         show_step(r, &ev);
         st = after_step(r, &stop, err);
-        if (st == HEARTH_OK && !stop && hearth_cli_interrupted())
+        if (st == HEARTH_ECANCELLED ||
+            (st == HEARTH_OK && !stop && hearth_cli_interrupted()))
             return stop_early(r, err);
     }
     hearth_progress_end(r->cli);
@@ -227,6 +302,7 @@ static hearth_status run(training *r, hearth_error *err) {
                        (unsigned long long)r->steps, ev.loss);
     if (r->valid && (!r->eval_every || r->steps % r->eval_every != 0))
         st = validate(r, err);
+    if (st == HEARTH_ECANCELLED) return stop_early(r, err);
     if (st == HEARTH_OK &&
         !(r->keep_best && hearth_trainer_memo(r->t)->has_best))
         st = save(r, err);
@@ -278,6 +354,7 @@ static hearth_status prepare(training *r, hearth_error *err) {
     st = hearth_trainer_open(&r->t, wb->model, wb->adapter, r->ds, &r->cfg,
                              wb->pool, NULL, err);
     if (st != HEARTH_OK) return st;
+    if ((st = start_governor(r, err)) != HEARTH_OK) return st;
     if ((st = hearth_file_mkdirs(r->out, err)) != HEARTH_OK) return st;
     return resume(r, err);
 }
@@ -337,6 +414,7 @@ static int execute(training *r) {
     else
         rc = hearth_cli_fail(r->cli, st, &err, NULL);
     hearth_trainer_close(r->t);
+    hearth_conditions_linux_free(&r->conditions);
     hearth_dataset_free(r->ds);
     hearth_dataset_free(r->valid);
     hearth_workbench_close(&r->f.wb);
@@ -344,7 +422,13 @@ static int execute(training *r) {
 }
 
 int hearth_cmd_train(hearth_cli *cli, int argc, char **argv) {
-    training r = {.cli = cli, .f = HEARTH_TRAIN_FLAGS_INIT};
+    training r = {.cli = cli,
+                  .f = HEARTH_TRAIN_FLAGS_INIT,
+                  .energy = "off",
+                  .sysfs = "/sys",
+                  .battery_min = 30,
+                  .temperature_max = 85,
+                  .duty = 0.5};
     const hearth_flag flags[] = {
         HEARTH_FLAG_STR("data", "FILE|DIR",
                         "JSON lines, or a folder with "
@@ -365,6 +449,19 @@ int hearth_cmd_train(hearth_cli *cli, int argc, char **argv) {
                         &r.checkpoint_every, 1, UINT32_MAX),
         HEARTH_FLAG_BOOL("resume", "go on from the checkpoint in --out",
                          &r.resume),
+        HEARTH_FLAG_CHOICE("energy", "off|careful|charging",
+                           "pause and slow down by power and warmth; "
+                           "charging: pause on battery",
+                           &r.energy),
+        HEARTH_FLAG_F64("battery-min", "PERCENT", "on battery, pause below",
+                        &r.battery_min, 0, 100),
+        HEARTH_FLAG_F64("temperature-max", "C",
+                        "pause from here, slow down 10 degrees before",
+                        &r.temperature_max, 10, 150),
+        HEARTH_FLAG_F64("duty", "X", "share of the time while slowed down",
+                        &r.duty, 0.01, 1),
+        HEARTH_FLAG_STR("sysfs", "DIR", "where Linux says how the device is",
+                        &r.sysfs),
         HEARTH_FLAG_DURATION("max-seconds", "S", "stop after this time",
                              &r.max_seconds),
     };

@@ -11,7 +11,9 @@ void hearth_conditions_worst(hearth_conditions *out) {
                                .charging = false,
                                .metered = true,
                                .has_temperature = true,
-                               .temperature_c = 1000};
+                               .temperature_c = 1000,
+                               .foreground = true,
+                               .power_saving = true};
 }
 
 static hearth_status read_fixed(void *ud, hearth_conditions *out,

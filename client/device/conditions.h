@@ -28,6 +28,9 @@ typedef struct {
     bool metered;           /* some active network costs by volume */
     bool has_temperature;   /* false: no sensor */
     double temperature_c;   /* hottest sensor; 0 without one */
+    /* What only apps know; Linux says no. */
+    bool foreground;   /* a person uses the device now */
+    bool power_saving; /* the system's battery saver is on */
 } hearth_conditions;
 
 /* How to ask.  read returns HEARTH_OK, or HEARTH_EIO and HEARTH_EFORMAT when
@@ -38,7 +41,8 @@ typedef struct {
     void *ud;
 } hearth_conditions_source;
 
-/* The worst case: battery empty, not charging, metered, hot. */
+/* The worst case: battery empty, not charging, metered, hot, in use,
+ * saving power. */
 void hearth_conditions_worst(hearth_conditions *out);
 
 /* Linux.  root: a sysfs tree, normally "/sys"; copied.

@@ -176,7 +176,8 @@ static hearth_status look_around(hearth_sync *s, bool *go_on,
     }
     const hearth_conditions now = hearth_sync__conditions(s);
     const hearth_policy *p = s->cfg.policy;
-    bool ok = (!p->need_charging || now.charging) &&
+    bool ok = !now.foreground && !now.power_saving &&
+              (!p->need_charging || now.charging) &&
               (!now.has_battery || now.battery_percent >= p->battery_min) &&
               (!now.has_temperature || now.temperature_c <= p->temperature_max);
     if (ok) {

@@ -64,7 +64,11 @@ static void open_all(void) {
     d.f = &f;
     hearth_policy_defaults(&d.policy);
     d.policy.ledger.spacing_ms = 0;
-    d.now = (hearth_conditions){true, 80, true, false, true, 25};
+    d.now = (hearth_conditions){.has_battery = true,
+                                .battery_percent = 80,
+                                .charging = true,
+                                .has_temperature = true,
+                                .temperature_c = 25};
     NEED(hearth_db_open(&d.db, ":memory:", NULL, NULL) == HEARTH_OK);
     NEED(hearth_record_store_open(&d.records, d.db, NULL, f.clock, NULL,
                                   NULL) == HEARTH_OK);

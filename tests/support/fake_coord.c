@@ -585,7 +585,11 @@ void fake_device_open(fake_device *d, fake_coord *f, unsigned n_records) {
     memset(d, 0, sizeof(*d));
     d->f = f;
     hearth_policy_defaults(&d->policy);
-    d->now = (hearth_conditions){true, 80, true, false, true, 25};
+    d->now = (hearth_conditions){.has_battery = true,
+                                 .battery_percent = 80,
+                                 .charging = true,
+                                 .has_temperature = true,
+                                 .temperature_c = 25};
     /* In memory where there is such a place: hundreds of fsyncs a test. */
     (void)snprintf(d->dir, sizeof(d->dir), "/dev/shm/hearth_test_XXXXXX");
     if (!mkdtemp(d->dir)) assert_non_null(hearth_test_dir(d->dir));

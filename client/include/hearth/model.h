@@ -85,10 +85,13 @@ typedef struct {
     int32_t unmetered;       /* 1, 0 */
     int32_t battery_percent; /* 0..100 */
     int32_t temperature_c;   /* of the battery, degrees Celsius */
+    /* 1, 0; not known counts as 0.  Training waits while one is 1. */
+    int32_t foreground;   /* a person uses the phone now */
+    int32_t power_saving; /* its battery saver is on */
 } hearth_client_conditions;
 
 #define HEARTH_CLIENT_CONDITIONS_INIT                                          \
-    { sizeof(hearth_client_conditions), -1, -1, -1, -1 }
+    { sizeof(hearth_client_conditions), -1, -1, -1, -1, -1, -1 }
 
 /* Say how the phone is; holds until said again.  Checked before an offer is
  * accepted, while training and, for the network, before bytes are sent. */

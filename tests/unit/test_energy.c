@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/unit/test_energy.c - client/device/energy.h: a table of looks, and a
+ * governor over a fake sysfs with a clock that stands still. */
+#include <sys/stat.h>
+
+#include "client/device/energy.h"
+#include "common/file.h"
+#include "tests/support/cmocka_all.h"
+
+/* One look: time, what the device does, and what follows. */
+typedef struct {
+    int64_t ms;
+    double battery; /* percent; below 0: none */
+    bool charging;
+    double celsius; /* below 0: no sensor */
+    bool foreground, saving;
+    hearth_energy_action action;
+    hearth_energy_reason reason;
+} look_row;
+
+#define RUN    HEARTH_ENERGY_RUN
+#define SLOW   HEARTH_ENERGY_THROTTLE
+#define PAUSE  HEARTH_ENERGY_PAUSE
+#define WHY(x) HEARTH_ENERGY_##x
+
+static void play(const char *name, const hearth_energy_policy *p,
+                 const look_row *row, size_t n) {
+    hearth_energy_state s = {.begun = false};
+    for (size_t i = 0; i < n; i++) {
+        hearth_conditions c = {.has_battery = row[i].battery >= 0,
+                               .battery_percent = row[i].battery,
+                               .charging = row[i].charging,
+                               .has_temperature = row[i].celsius >= 0,
+                               .temperature_c = row[i].celsius,
+                               .foreground = row[i].foreground,
+                               .power_saving = row[i].saving};
+        s = hearth_energy_next(s, &c, p, row[i].ms);
+        if (s.action != row[i].action || s.reason != row[i].reason)
+            fail_msg("%s, row %zu: action %d, %s", name, i, (int)s.action,
+                     hearth_energy_reason_word(s.reason));
+    }
+}
+#define PLAY(name, p, rows) play(name, p, rows, sizeof(rows) / sizeof(*rows))
+
+static void energy_follows_the_battery_with_two_marks(void **state) {
+    hearth_energy_policy p = HEARTH_ENERGY_POLICY_INIT;
+    static const look_row rows[] = {
+        {0, 80, true, -1, false, false, RUN, WHY(FINE)},
+        {1000, 80, false, -1, false, false, SLOW, WHY(ON_BATTERY)},
+        {2000, 30, false, -1, false, false, SLOW, WHY(ON_BATTERY)},
+        {3000, 29.9, false, -1, false, false, PAUSE, WHY(BATTERY)},
+        {99000, 34, false, -1, false, false, PAUSE, WHY(BATTERY)},
+        {99001, 35, false, -1, false, false, SLOW, WHY(ON_BATTERY)},
+        {99002, 34, false, -1, false, false, SLOW, WHY(ON_BATTERY)},
+        {99003, 20, false, -1, false, false, PAUSE, WHY(BATTERY)},
+        {199000, 20, true, -1, false, false, RUN, WHY(FINE)}, /* plugged in */
+        {199001, -1, true, -1, false, false, RUN, WHY(FINE)}, /* mains */
+    };
+    (void)state;
+    PLAY("battery", &p, rows);
+    p.throttle_on_battery = false;
+    p.battery_pause = p.battery_resume = 0;
+    static const look_row never[] = {
+        {0, 0, false, -1, false, false, RUN, WHY(FINE)}};
+    PLAY("no floor", &p, never);
+}
+
+static void energy_waits_for_the_charger(void **state) {
+    hearth_energy_policy p = HEARTH_ENERGY_POLICY_INIT;
+    static const look_row rows[] = {
+        {0, 90, true, -1, false, false, RUN, WHY(FINE)},
+        {10, 90, false, -1, false, false, PAUSE, WHY(UNPLUGGED)},
+        {20, 90, true, -1, false, false, PAUSE, WHY(UNPLUGGED)}, /* held */
+        {5009, 90, true, -1, false, false, PAUSE, WHY(UNPLUGGED)},
+        {5010, 90, true, -1, false, false, RUN, WHY(FINE)},
+        {5011, 90, false, -1, false, false, PAUSE,
+         WHY(UNPLUGGED)}, /* at once */
+        {20000, -1, true, -1, false, false, RUN, WHY(FINE)},
+    };
+    (void)state;
+    p.need_charging = true;
+    PLAY("charger", &p, rows);
+}
+
+static void energy_cools_by_a_margin(void **state) {
+    hearth_energy_policy p = HEARTH_ENERGY_POLICY_INIT;
+    static const look_row rows[] = {
+        {0, -1, true, 74.9, false, false, RUN, WHY(FINE)},
+        {10000, -1, true, 75, false, false, SLOW, WHY(WARM)},
+        {20000, -1, true, 71, false, false, SLOW, WHY(WARM)},
+        {30000, -1, true, 84.9, false, false, SLOW, WHY(WARM)},
+        {40000, -1, true, 85, false, false, PAUSE, WHY(HOT)},
+        {50000, -1, true, 80.1, false, false, PAUSE, WHY(HOT)},
+        {60000, -1, true, 80, false, false, SLOW, WHY(WARM)},
+        {70000, -1, true, 70.1, false, false, SLOW, WHY(WARM)},
+        {80000, -1, true, 70, false, false, RUN, WHY(FINE)},
+        {81000, -1, true, 90, false, false, PAUSE, WHY(HOT)},
+        {82000, -1, true, -1, false, false, PAUSE, WHY(HOT)}, /* held */
+        {90000, -1, true, -1, false, false, RUN, WHY(FINE)},  /* no sensor */
+    };
+    (void)state;
+    PLAY("warmth", &p, rows);
+}
+
+static void energy_leaves_the_device_to_its_person(void **state) {
+    hearth_energy_policy p = HEARTH_ENERGY_POLICY_INIT;
+    static const look_row slow[] = {
+        {0, 90, true, 30, true, false, SLOW, WHY(FOREGROUND)},
+        {9000, 90, true, 30, false, true, PAUSE, WHY(SAVING)},
+        {19000, 90, true, 30, false, false, RUN, WHY(FINE)}};
+    static const look_row pause[] = {
+        {0, 90, true, 30, true, false, PAUSE, WHY(FOREGROUND)}};
+    (void)state;
+    PLAY("in use", &p, slow);
+    p.pause_in_foreground = true;
+    PLAY("in use, pause", &p, pause);
+}
+
+static void energy_pauses_when_it_knows_nothing(void **state) {
+    hearth_energy_policy p = HEARTH_ENERGY_POLICY_INIT;
+    hearth_energy_state s = {.begun = false};
+    hearth_conditions worst;
+    (void)state;
+    s = hearth_energy_next(s, NULL, &p, 5);
+    assert_int_equal(s.action, PAUSE);
+    assert_int_equal(s.reason, HEARTH_ENERGY_UNKNOWN);
+    hearth_conditions_worst(&worst);
+    s = hearth_energy_next((hearth_energy_state){.begun = false}, &worst, &p,
+                           5);
+    assert_int_equal(s.action, PAUSE);
+}
+
+static void energy_policy_is_checked(void **state) {
+    const hearth_energy_policy good = HEARTH_ENERGY_POLICY_INIT;
+    hearth_energy_policy p = good;
+    (void)state;
+    assert_true(hearth_energy_policy_is_valid(&p));
+    p.duty = 0;
+    assert_false(hearth_energy_policy_is_valid(&p));
+    p.duty = 1.1;
+    assert_false(hearth_energy_policy_is_valid(&p));
+    p = good;
+    p.battery_resume = 29;
+    assert_false(hearth_energy_policy_is_valid(&p));
+    p.battery_resume = 101;
+    assert_false(hearth_energy_policy_is_valid(&p));
+    p = good;
+    p.hot = 74;
+    assert_false(hearth_energy_policy_is_valid(&p));
+    p = good;
+    p.margin = -1;
+    assert_false(hearth_energy_policy_is_valid(&p));
+    p = good;
+    p.hold_ms = -1;
+    assert_false(hearth_energy_policy_is_valid(&p));
+    p = good;
+    p.battery_pause = -1;
+    assert_false(hearth_energy_policy_is_valid(&p));
+}
+
+static void rest_makes_work_its_share(void **state) {
+    (void)state;
+    assert_float_equal(hearth_energy_rest_ms(0.5, 100), 100, 1e-9);
+    assert_float_equal(hearth_energy_rest_ms(0.25, 100), 300, 1e-9);
+    assert_float_equal(hearth_energy_rest_ms(1, 100), 0, 0);
+    assert_float_equal(hearth_energy_rest_ms(0.5, -3), 0, 0);
+}
+
+/* ---- a governor ---- */
+
+typedef struct {
+    hearth_virtual_clock time;
+    int64_t slept;
+    int stop_after; /* sleeps until stop is asked; 0: never */
+    int n_sleeps, n_changes;
+    bool stop;
+    hearth_energy_action last;
+    char root[64];
+    int plug_at; /* sleep after which the charger is plugged in; 0: never */
+} world;
+
+static void put(const world *w, const char *name, const char *text) {
+    char path[160];
+    (void)snprintf(path, sizeof(path), "%s/class/%s", w->root, name);
+    assert_ok(hearth_file_write(path, text, strlen(text), 0644, NULL));
+}
+
+static void dir(const world *w, const char *name) {
+    char path[160];
+    (void)snprintf(path, sizeof(path), "%s/class/%s", w->root, name);
+    assert_ok(hearth_file_mkdirs(path, NULL));
+}
+
+static void plug(const world *w, bool in) {
+    put(w, "power_supply/BAT0/status", in ? "Charging\n" : "Discharging\n");
+    put(w, "power_supply/AC/online", in ? "1\n" : "0\n");
+}
+
+static void world_sleep(void *ud, int64_t ms) {
+    world *w = ud;
+    w->slept += ms;
+    hearth_virtual_clock_advance(&w->time, ms);
+    w->n_sleeps++;
+    if (w->plug_at && w->n_sleeps == w->plug_at) plug(w, true);
+    if (w->stop_after && w->n_sleeps == w->stop_after) w->stop = true;
+}
+
+static bool world_stop(void *ud) {
+    return ((world *)ud)->stop;
+}
+
+static void world_changed(void *ud, const hearth_energy_state *now) {
+    world *w = ud;
+    w->n_changes++;
+    w->last = now->action;
+}
+
+static void world_open(world *w, hearth_governor *g,
+                       hearth_conditions_source *src, bool need_charging) {
+    *w = (world){.n_sleeps = 0};
+    assert_non_null(hearth_test_dir(w->root));
+    dir(w, "power_supply/BAT0");
+    dir(w, "power_supply/AC");
+    dir(w, "thermal/thermal_zone0");
+    put(w, "power_supply/BAT0/type", "Battery\n");
+    put(w, "power_supply/BAT0/capacity", "80\n");
+    put(w, "power_supply/AC/type", "Mains\n");
+    put(w, "thermal/thermal_zone0/temp", "40000\n");
+    plug(w, true);
+    assert_ok(hearth_conditions_linux(src, w->root, NULL));
+    hearth_governor_config cfg = {.conditions = *src,
+                                  .policy = HEARTH_ENERGY_POLICY_INIT,
+                                  .clock = hearth_clock_virtual(&w->time),
+                                  .sleep = world_sleep,
+                                  .stop = world_stop,
+                                  .changed = world_changed,
+                                  .ud = w};
+    cfg.policy.need_charging = need_charging;
+    hearth_governor_init(g, &cfg);
+}
+
+static void world_close(world *w, hearth_conditions_source *src) {
+    hearth_conditions_linux_free(src);
+    assert_ok(hearth_file_remove_tree(w->root, NULL));
+}
+
+/* Layers of ms each. */
+static void work(world *w, hearth_governor *g, int layers, int64_t ms) {
+    for (int i = 0; i < layers; i++) {
+        assert_true(hearth_governor_gate(g));
+        hearth_virtual_clock_advance(&w->time, ms);
+    }
+}
+
+static void unplugged_run_pauses_and_goes_on_with_the_charger(void **state) {
+    world w;
+    hearth_governor g;
+    hearth_conditions_source src;
+    (void)state;
+    world_open(&w, &g, &src, true);
+    work(&w, &g, 5, 300);
+    assert_int_equal(w.slept, 0);
+    assert_int_equal(w.n_changes, 0); /* running is nothing new */
+    plug(&w, false);
+    work(&w, &g, 1, 300); /* looked 300 ms ago or less than a second */
+    w.plug_at = 60;
+    work(&w, &g, 3, 400);
+    assert_int_equal(w.n_changes, 2);
+    assert_int_equal(w.last, RUN);
+    /* plugged in after 60 slices of 200 ms, seen at the next look */
+    assert_in_range(w.slept, 60 * 200, 60 * 200 + 1000);
+    world_close(&w, &src);
+}
+
+static void pause_ends_at_once_when_told_to_stop(void **state) {
+    world w;
+    hearth_governor g;
+    hearth_conditions_source src;
+    (void)state;
+    world_open(&w, &g, &src, true);
+    plug(&w, false);
+    w.stop_after = 7;
+    assert_false(hearth_governor_gate(&g));
+    assert_int_equal(w.n_sleeps, 7);
+    assert_false(hearth_governor_gate(&g)); /* and stays so, without a look */
+    assert_int_equal(w.n_sleeps, 7);
+    world_close(&w, &src);
+}
+
+static void hot_device_works_half_of_the_time(void **state) {
+    world w;
+    hearth_governor g;
+    hearth_conditions_source src;
+    (void)state;
+    world_open(&w, &g, &src, false);
+    put(&w, "thermal/thermal_zone0/temp", "76000\n");
+    work(&w, &g, 1, 3);
+    assert_int_equal(w.last, SLOW);
+    work(&w, &g, 1000, 3); /* layers shorter than a rest */
+    assert_in_range(w.slept, 3000 - 10, 3000 + 10);
+    put(&w, "thermal/thermal_zone0/temp", "90000\n");
+    w.stop_after = w.n_sleeps + 30;
+    while (hearth_governor_gate(&g)) hearth_virtual_clock_advance(&w.time, 400);
+    assert_int_equal(w.last, PAUSE);
+    world_close(&w, &src);
+}
+
+static void unreadable_sysfs_pauses(void **state) {
+    world w;
+    hearth_governor g;
+    hearth_conditions_source src;
+    (void)state;
+    world_open(&w, &g, &src, false);
+    put(&w, "power_supply/BAT0/capacity", "many\n");
+    w.stop_after = 3;
+    assert_false(hearth_governor_gate(&g));
+    assert_int_equal(w.last, PAUSE);
+    assert_int_equal(g.state.reason, HEARTH_ENERGY_UNKNOWN);
+    world_close(&w, &src);
+}
+
+static void governor_without_conditions_only_stops(void **state) {
+    world w = {.stop = false};
+    hearth_governor g;
+    hearth_governor_config cfg = {.policy = HEARTH_ENERGY_POLICY_INIT,
+                                  .clock = hearth_clock_virtual(&w.time),
+                                  .stop = world_stop,
+                                  .ud = &w};
+    (void)state;
+    hearth_governor_init(&g, &cfg);
+    assert_true(hearth_governor_gate(&g));
+    w.stop = true;
+    assert_false(hearth_governor_gate(&g));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(energy_follows_the_battery_with_two_marks),
+        cmocka_unit_test(energy_waits_for_the_charger),
+        cmocka_unit_test(energy_cools_by_a_margin),
+        cmocka_unit_test(energy_leaves_the_device_to_its_person),
+        cmocka_unit_test(energy_pauses_when_it_knows_nothing),
+        cmocka_unit_test(energy_policy_is_checked),
+        cmocka_unit_test(rest_makes_work_its_share),
+        cmocka_unit_test(unplugged_run_pauses_and_goes_on_with_the_charger),
+        cmocka_unit_test(pause_ends_at_once_when_told_to_stop),
+        cmocka_unit_test(hot_device_works_half_of_the_time),
+        cmocka_unit_test(unreadable_sysfs_pauses),
+        cmocka_unit_test(governor_without_conditions_only_stops),
+    };
+    return cmocka_run_group_tests_name("client/device/energy", tests, NULL,
+                                       NULL);
+}
