@@ -24,9 +24,9 @@ typedef struct {
 #define HEARTH_TRAIN_FLAGS_INIT                                                \
     {                                                                          \
         .wb = HEARTH_WORKBENCH_INIT, .mode = "lora", .schedule = "constant",   \
-        .compute = "f32", .weights = "auto",                                   \
-        .pack = true, .shuffle = true, .batch = 1, .accum = 1, .seed = 1,      \
-        .epochs = 1.0, .lr = 2e-4, .clip_grad = 1.0,                           \
+        .compute = "f32", .weights = "auto", .pack = true, .shuffle = true,    \
+        .batch = 1, .accum = 1, .seed = 1, .epochs = 1.0, .lr = 2e-4,          \
+        .clip_grad = 1.0,                                                      \
     }
 
 /* clang-format off */

@@ -211,14 +211,14 @@ static size_t piece(uint64_t n, uint64_t at) {
     return n - at < PIECE_BYTES ? (size_t)(n - at) : PIECE_BYTES;
 }
 
-/* Equal?  Pages are given back behind: a head is as large as a vocabulary. */
-static bool same_bytes(const uint8_t *a, const uint8_t *b, uint64_t n) {
+/* Equal?  Pages are given back behind, everywhere: a fault maps some around it
+ * that were given back before. */
+static bool same_bytes(const hearth_model *m, const uint8_t *a,
+                       const uint8_t *b, uint64_t n) {
     bool same = true;
     for (uint64_t at = 0; same && at < n; at += PIECE_BYTES) {
-        size_t m = piece(n, at);
-        same = memcmp(a + at, b + at, m) == 0;
-        hearth_file_forget(a + at, m);
-        hearth_file_forget(b + at, m);
+        same = memcmp(a + at, b + at, piece(n, at)) == 0;
+        hearth_model_forget_pages(m);
     }
     return same;
 }
@@ -236,7 +236,7 @@ static hearth_status check_extra(const hearth_model *m, hearth_error *err) {
             const tensor_origin *e =
                 &m->origin[tensor_index(&m->config, HEARTH_TENSOR_EMBED, 0)];
             if (e->n_bytes == t->n_bytes &&
-                same_bytes(e->data, t->data, t->n_bytes))
+                same_bytes(m, e->data, t->data, t->n_bytes))
                 continue;
             return bad(err, m->dir, t->name,
                        "differs from the embedding that config.json ties it "
@@ -492,14 +492,13 @@ static hearth_status digest_more(const hearth_model_config *c,
 }
 
 /* A tensor's bytes, whose pages are given back behind. */
-static hearth_status digest_bytes(const tensor_origin *t,
+static hearth_status digest_bytes(const hearth_model *m, const tensor_origin *t,
                                   hearth_sha256_state *s) {
     hearth_status st = HEARTH_OK;
     for (uint64_t at = 0; st == HEARTH_OK && at < t->n_bytes;
          at += PIECE_BYTES) {
-        size_t n = piece(t->n_bytes, at);
-        st = hearth_sha256_add(s, t->data + at, n);
-        hearth_file_forget(t->data + at, n);
+        st = hearth_sha256_add(s, t->data + at, piece(t->n_bytes, at));
+        hearth_model_forget_pages(m);
     }
     return st;
 }
@@ -517,7 +516,7 @@ static hearth_status compute_digest(const hearth_model *m, uint8_t *out) {
         n = snprintf(text, sizeof(text), "%s %s %zu %zu\n", t->name, t->type,
                      m->weight[i].rows, m->weight[i].cols);
         st = hearth_sha256_add(&s, text, (size_t)n);
-        if (st == HEARTH_OK) st = digest_bytes(t, &s);
+        if (st == HEARTH_OK) st = digest_bytes(m, t, &s);
     }
     if (st == HEARTH_OK) return hearth_sha256_finish(&s, out);
     hearth_sha256_free(&s);

@@ -35,7 +35,7 @@ typedef struct {
     uint64_t seed;
     size_t memory_budget; /* private bytes; 0 = no limit */
     bool reference_kernels;
-    bool bf16; /* products of weights in bfloat16, sums in f32 */
+    bool bf16;     /* products of weights in bfloat16, sums in f32 */
     bool streamed; /* read the base's weights as they are needed; mode lora */
     size_t eval_tokens; /* room for records of so many tokens, for
                            hearth_trainer_evaluate; 0: never called */

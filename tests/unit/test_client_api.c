@@ -307,6 +307,36 @@ static void client_takes_unknown_conditions_as_bad(void **state) {
     close_world(&w);
 }
 
+static void client_waits_while_a_person_uses_the_phone(void **state) {
+    (void)state;
+    world w;
+    hearth_client_tick t = HEARTH_CLIENT_TICK_INIT;
+    hearth_client_conditions now = HEARTH_CLIENT_CONDITIONS_INIT;
+    open_world(&w);
+    assert_ok(join(&w));
+    add_notes(&w, 40);
+    now.charging = now.unmetered = 1;
+    now.battery_percent = 80;
+    now.temperature_c = 20;
+    for (int k = 0; k < 2; k++) {
+        say_good_conditions(&w);
+        if (k == 0) assert_true(until(&w, HEARTH_TICK_ACCEPTED, &t));
+        now.foreground = k == 0;
+        now.power_saving = k == 1;
+        assert_ok(hearth_client_set_conditions(w.c, &now, &w.err));
+        assert_true(until(&w, HEARTH_TICK_WAIT, &t));
+        assert_true(t.wait_ms > 0);
+    }
+    /* an app built before these fields: as if they were 0 */
+    now.struct_size = offsetof(hearth_client_conditions, foreground);
+    assert_ok(hearth_client_set_conditions(w.c, &now, &w.err));
+    assert_true(until(&w, HEARTH_TICK_COMMITTED, &t));
+    now.struct_size--;
+    assert_int_equal(hearth_client_set_conditions(w.c, &now, &w.err),
+                     HEARTH_EINVAL);
+    close_world(&w);
+}
+
 static void client_lets_one_process_take_part(void **state) {
     (void)state;
     world w, other;
@@ -608,6 +638,7 @@ int main(void) {
         cmocka_unit_test(client_checks_every_argument),
         cmocka_unit_test(client_refuses_a_loosened_floor),
         cmocka_unit_test(client_takes_unknown_conditions_as_bad),
+        cmocka_unit_test(client_waits_while_a_person_uses_the_phone),
         cmocka_unit_test(client_lets_one_process_take_part),
         cmocka_unit_test(client_trains_on_while_conditions_are_said),
         cmocka_unit_test(client_refuses_a_restored_ledger),

@@ -11,6 +11,8 @@
 #include "tests/support/cmocka_all.h"
 #include "tests/support/fail_alloc.h"
 
+#include <stdatomic.h>
+
 #include "common/pool.h"
 #include "common/rng.h"
 
@@ -159,6 +161,36 @@ static void pool_leaves_the_caller_free(void **state) {
 }
 #endif
 
+static void note_worker(void *ud, size_t tile, size_t worker) {
+    atomic_int *most = ud;
+    int seen = atomic_load(most);
+    (void)tile;
+    while (seen < (int)worker &&
+           !atomic_compare_exchange_weak(most, &seen, (int)worker)) {
+    }
+}
+
+static void pool_limit_keeps_threads_out(void **state) {
+    hearth_pool *p;
+    (void)state;
+    hearth_pool_limit(NULL, 1); /* a no-op */
+    assert_ok(hearth_pool_open(&p, 3, NULL, NULL));
+    for (size_t limit = 1; limit < 3; limit++) {
+        atomic_int most = 0;
+        int hits[1000] = {0};
+        hearth_pool_limit(p, limit);
+        for (int run = 0; run < 20; run++) {
+            hearth_pool_run(p, 1000, note_worker, &most);
+            hearth_pool_run(p, 1000, add_tile, hits);
+        }
+        assert_true((size_t)atomic_load(&most) < limit);
+        for (size_t i = 0; i < 1000; i++) assert_int_equal(hits[i], 20);
+    }
+    hearth_pool_limit(p, 0);
+    assert_int_equal(hearth_pool_size(p), 3); /* scratch is for all */
+    hearth_pool_close(p);
+}
+
 static void pool_refuses_and_survives(void **state) {
     (void)state;
     hearth_pool *p;
@@ -190,6 +222,8 @@ int main(void) {
 #if defined(__linux__)
         cmocka_unit_test(pool_leaves_the_caller_free),
 #endif
+
+        cmocka_unit_test(pool_limit_keeps_threads_out),
         cmocka_unit_test(pool_refuses_and_survives),
     };
     return cmocka_run_group_tests_name("common/rng+pool", tests, NULL, NULL);

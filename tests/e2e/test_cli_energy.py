@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`hearth train --energy` on a fake sysfs: warm slows it down, unplugging
+pauses it, the charger lets it go on, Ctrl-C ends a pause; and the adapter is
+the same bytes as that of a run that nothing disturbed.
+
+Needs $HEARTH (the program)."""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+import test_cli_train as kit
+
+HEARTH = os.environ["HEARTH"]
+
+
+class Energy(unittest.TestCase):
+    def setUp(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="hearth_energy_"))
+        self.addCleanup(shutil.rmtree, self.dir)
+        (self.dir / "config.json").write_text(json.dumps(kit.CONFIG))
+        (self.dir / "tokenizer.json").write_text(json.dumps(kit.byte_tokenizer()))
+        subprocess.run([HEARTH, "model", "create", "--config", self.dir / "config.json",
+                        "--tokenizer", self.dir / "tokenizer.json", "--seed", "7", "--out",
+                        self.dir / "model"], check=True, stdout=subprocess.DEVNULL)
+        (self.dir / "data.jsonl").write_text(
+            "".join(json.dumps({"text": f"line {i} of a few"}) + "\n" for i in range(12)))
+        for name, text in (("power_supply/BAT0/type", "Battery"),
+                           ("power_supply/BAT0/capacity", "80"),
+                           ("thermal/thermal_zone0/temp", "40000")):
+            self.say(name, text)
+        self.plug(True)
+
+    def say(self, name, text):
+        path = self.dir / "sys" / "class" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_name("." + path.name)  # the program must not see half of it
+        new.write_text(text + "\n")
+        new.rename(path)
+
+    def plug(self, charging):
+        self.say("power_supply/BAT0/status", "Charging" if charging else "Discharging")
+
+    def start(self, out, *flags):
+        """A run; at most a minute passes between two of its lines."""
+        child = subprocess.Popen(
+            [HEARTH, "train", "--model", self.dir / "model", "--data", self.dir / "data.jsonl",
+             "--out", self.dir / out, "--steps", "40", "--batch", "2", "--json", *flags],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(child.stderr.close)
+        self.addCleanup(child.stdout.close)
+        self.addCleanup(child.wait)
+        self.addCleanup(child.kill)
+        return child
+
+    def careful(self, out, *flags):
+        return self.start(out, "--energy", "charging", "--sysfs", self.dir / "sys", "--duty", "0.05",
+                          *flags)
+
+    def until(self, child, kind):
+        """Read events up to the next one of a kind."""
+        for line in child.stdout:
+            event = json.loads(line)
+            if event["event"] == kind:
+                return event
+        raise AssertionError(f"no {kind}: {child.stderr.read()}")
+
+    def adapter(self, out):
+        return (self.dir / out / "adapter_model.safetensors").read_bytes()
+
+    def calm(self):
+        child = self.start("calm")
+        self.until(child, "done")
+        self.assertEqual(child.wait(60), 0)
+        return self.adapter("calm")
+
+    @staticmethod
+    def cpu(child):
+        fields = pathlib.Path(f"/proc/{child.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def test_warm_slows_down_and_unplugging_pauses(self):
+        self.say("thermal/thermal_zone0/temp", "78000")
+        child = self.careful("out")
+        slow = self.until(child, "throttled")
+        self.assertEqual((slow["reason"], slow["duty"]), ("warm", 0.05))
+        self.until(child, "step")
+        self.plug(False)
+        pause = self.until(child, "paused")
+        self.assertEqual(pause["reason"], "unplugged")
+        before = self.cpu(child)
+        time.sleep(1.5)
+        self.assertLess(self.cpu(child) - before, 0.3)  # seconds; observed 0.0
+        self.say("thermal/thermal_zone0/temp", "40000")
+        self.plug(True)
+        self.assertGreaterEqual(self.until(child, "resumed")["step"], pause["step"])
+        self.assertEqual(self.until(child, "done")["steps"], 40)
+        self.assertEqual(child.wait(60), 0)
+        self.assertEqual(self.adapter("out"), self.calm())
+
+    def test_interrupt_ends_a_pause_and_the_run_can_go_on(self):
+        self.plug(False)
+        child = self.careful("out")
+        self.until(child, "paused")
+        child.send_signal(signal.SIGINT)
+        error = self.until(child, "error")
+        self.assertEqual((child.wait(60), error["status"]), (1, "ECANCELLED"))
+        self.plug(True)
+        child = self.careful("out", "--resume")
+        self.until(child, "done")
+        self.assertEqual(child.wait(60), 0)
+        self.assertEqual(self.adapter("out"), self.calm())
+
+    def test_words_of_a_wrong_sysfs(self):
+        child = self.start("out", "--energy", "careful", "--sysfs", self.dir / "none")
+        self.assertIn("--sysfs", self.until(child, "error")["hint"])
+        self.assertEqual(child.wait(60), 1)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
