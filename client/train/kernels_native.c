@@ -174,7 +174,12 @@ bool hearth_kernels__fill_pairs(hearth_kernels *k, const char *set) {
     if (wide) avx512bf16_fill(k);
     return plain || narrow || wide;
 #else
-    return plain;
+    if (plain || strcmp(set, "bfmmla") != 0) return plain;
+    hearth_kernels part = *k;
+    plain_pairs_fill(&part);
+    if (!hearth_kernels__fill_bfmmla(&part)) return false;
+    *k = part;
+    return true;
 #endif
 }
 
@@ -186,8 +191,8 @@ static void start(void) {
                    "own products and loops; %s", set);
     in_pairs = native;
     in_pairs.name = "bf16";
-    set = "avx512bf16";
-    fast_pairs = hearth_kernels__fill_pairs(&in_pairs, set);
+    fast_pairs = hearth_kernels__fill_pairs(&in_pairs, set = "avx512bf16") ||
+                 hearth_kernels__fill_pairs(&in_pairs, set = "bfmmla");
     if (!fast_pairs && !hearth_kernels__fill_pairs(&in_pairs, set = "avx2"))
         (void)hearth_kernels__fill_pairs(&in_pairs, set = "plain");
     (void)snprintf(pair_description, sizeof(pair_description),

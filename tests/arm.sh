@@ -1,0 +1,44 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# tests/arm.sh - the kernels for 64-bit Arm against the reference, in an
+# emulator: NEON, and products of bfloat16 with and without BFMMLA.  By hand;
+# not part of the tests that run everywhere.
+#
+# usage: sh tests/arm.sh [BUILD_DIR]
+# needs: aarch64-linux-gnu-gcc and its libc, qemu-aarch64.
+set -eu
+cd "$(dirname "$0")/.."
+out=${1:-build/arm}
+for tool in aarch64-linux-gnu-gcc qemu-aarch64; do
+    if ! command -v "$tool" >/dev/null; then
+        echo "skipped: $tool is not installed"
+        exit 0
+    fi
+done
+mkdir -p "$out"
+flags="-std=c11 -I. -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -Wall -Wextra
+    -Werror -fmax-errors=5"
+fast="-O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math"
+exact="-O2 -ffp-contract=off"
+compile() { # source, options
+    object=$out/$(basename "$1" .c).o
+    # shellcheck disable=SC2086 # options are words
+    aarch64-linux-gnu-gcc $flags $2 -c "$1" -o "$object"
+    objects="$objects $object"
+}
+objects=
+compile client/train/kernels_native.c "$fast"
+compile client/train/kernels_bfmmla.c "$fast"
+compile client/train/kernels_loops.c "$fast"
+for name in kernels kernels_blas kernels_reference; do
+    compile "client/train/$name.c" "$exact"
+done
+compile common/refmath.c "$exact"
+compile common/philox.c "$exact"
+compile tests/arm/arm_kernels.c "$exact"
+# shellcheck disable=SC2086
+aarch64-linux-gnu-gcc -static -o "$out/arm_kernels" $objects -lm -lpthread
+echo "with every extension:"
+qemu-aarch64 -cpu max "$out/arm_kernels"
+echo "with NEON only:"
+qemu-aarch64 -cpu cortex-a53 "$out/arm_kernels"
