@@ -145,14 +145,11 @@ ATTR static void NAME(pack_turned)(size_t n, size_t k, const float *w,
         for (size_t j = 0; j < NR; j += VL) {
             size_t n_k = k - p < VL ? k - p : VL;
             size_t n_j = j >= n ? 0 : n - j < VL ? n - j : VL;
-            if (n_k == VL && n_j == VL)
-                NAME(turn)
-                ((const unsigned char *)(w + j * ldw + p), ldw * sizeof(*w),
-                 panel + p * NR + j);
-            else
-                NAME(turn_some)
-                (n_j, n_k, w + (n_j ? j * ldw + p : 0), ldw,
-                 panel + p * NR + j);
+            if (n_k == VL && n_j == VL) NAME(turn)
+            ((const unsigned char *)(w + j * ldw + p), ldw * sizeof(*w),
+             panel + p * NR + j);
+            else NAME(turn_some)(n_j, n_k, w + (n_j ? j * ldw + p : 0), ldw,
+                                 panel + p * NR + j);
         }
 }
 
@@ -190,9 +187,8 @@ static void NAME(gemm)(size_t m, size_t n, size_t k, float alpha,
                           panel, NR,          alpha, add || k0};
         size_t j = 0;
         for (; !turned && m < FEW_ROWS && j + STRIP <= n; j += STRIP)
-            for (size_t i = 0; i < m; i++)
-                NAME(strip)
-                (&p, b + k0 * ldb + j, ldb, p.a + i * rs, c + i * ldc + j);
+            for (size_t i = 0; i < m; i++) NAME(strip)
+        (&p, b + k0 * ldb + j, ldb, p.a + i * rs, c + i * ldc + j);
         for (; j < n; j += NR) {
             size_t n_j = n - j < NR ? n - j : NR;
             if (turned) {
