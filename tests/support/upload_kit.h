@@ -53,7 +53,7 @@ static inline hearth_offer upload_offer(size_t d, float clip, double z,
     o.privacy.d = d;
     o.privacy.n_coords = 0;
     memset(o.privacy.coord_max, 0, sizeof(o.privacy.coord_max));
-    o.privacy.clip = clip;
+    o.privacy.clip = (double)clip;
     o.privacy.scale_exp = 20 - (int32_t)ceil(log2((double)clip));
     o.privacy.z = z;
     o.rounds = rounds;

@@ -21,6 +21,7 @@
  * Source: span checks: Petrov et al., DAGER: Exact Gradient Inversion for Large
  * Language Models, arXiv:2405.15586; LoRA gradients: arXiv:2601.17533.
  */
+#include "tests/support/span_attack.h"
 #include "tests/support/upload_kit.h"
 
 #include "client/delta/delta.h"
@@ -29,10 +30,10 @@
 #include "client/train/trainer.h"
 
 #define MODEL     "deploy/demo/model"
-#define RANK      32
-#define WIDTH     64 /* hidden size of MODEL */
-#define OUT       32 /* outputs of v */
-#define HEAD      8  /* numbers of a head */
+#define RANK      SPAN_RANK
+#define WIDTH     64        /* hidden size of MODEL */
+#define OUT       SPAN_ROWS /* outputs of v */
+#define HEAD      8         /* numbers of a head */
 #define FFN       172
 #define VOCAB     512
 #define LAYER_DIM (OUT * RANK)
@@ -213,93 +214,6 @@ static void project(size_t l, const double *x, double u[RANK]) {
     product(fx.start->pair[l].a, RANK, WIDTH, x, u);
     for (size_t i = 0; i < RANK; i++) sum += u[i] * u[i];
     for (size_t i = 0; i < RANK; i++) u[i] /= sqrt(sum);
-}
-
-/* ---- spans ------------------------------------------------------------------ */
-
-static double dot(const double *a, const double *b) {
-    double s = 0;
-    for (size_t i = 0; i < RANK; i++) s += a[i] * b[i];
-    return s;
-}
-
-/* Rotate rows and columns p and q of the symmetric g, and rows of vec. */
-static void jacobi_turn(double g[RANK][RANK], double vec[RANK][RANK], size_t p,
-                        size_t q) {
-    if (fabs(g[p][q]) < 1e-300) return;
-    double theta = (g[q][q] - g[p][p]) / (2 * g[p][q]);
-    double t = (theta < 0 ? -1 : 1) / (fabs(theta) + sqrt(theta * theta + 1));
-    double c = 1 / sqrt(t * t + 1), s = t * c;
-    for (size_t i = 0; i < RANK; i++) {
-        double a = g[i][p], b = g[i][q];
-        g[i][p] = c * a - s * b;
-        g[i][q] = s * a + c * b;
-    }
-    for (size_t i = 0; i < RANK; i++) {
-        double a = g[p][i], b = g[q][i];
-        g[p][i] = c * a - s * b;
-        g[q][i] = s * a + c * b;
-        a = vec[p][i], b = vec[q][i];
-        vec[p][i] = c * a - s * b;
-        vec[q][i] = s * a + c * b;
-    }
-}
-
-typedef struct {
-    double vec[RANK][RANK]; /* the first k are a basis */
-    double value[RANK];     /* squared singular values, largest first */
-    size_t k;
-} span_basis;
-
-static void sort_basis(span_basis *b) {
-    for (size_t i = 0; i < RANK; i++)
-        for (size_t j = i + 1; j < RANK; j++) {
-            if (b->value[j] <= b->value[i]) continue;
-            double keep[RANK], v = b->value[i];
-            memcpy(keep, b->vec[i], sizeof(keep));
-            memcpy(b->vec[i], b->vec[j], sizeof(keep));
-            memcpy(b->vec[j], keep, sizeof(keep));
-            b->value[i] = b->value[j];
-            b->value[j] = v;
-        }
-}
-
-static bool is_diagonal(double g[RANK][RANK]) {
-    double off = 0, all = 0;
-    for (size_t i = 0; i < RANK; i++)
-        for (size_t j = 0; j < RANK; j++) {
-            all += g[i][j] * g[i][j];
-            if (i != j) off += g[i][j] * g[i][j];
-        }
-    return off <= 1e-30 * all;
-}
-
-/* The k strongest directions of the row space of m [OUT, RANK]. */
-static void find_span(const double *m, size_t k, span_basis *b) {
-    double g[RANK][RANK] = {{0}};
-    memset(b, 0, sizeof(*b));
-    b->k = k < RANK - 2 ? k : RANK - 2;
-    for (size_t i = 0; i < RANK; i++) {
-        b->vec[i][i] = 1;
-        for (size_t j = 0; j < RANK; j++)
-            for (size_t o = 0; o < OUT; o++)
-                g[i][j] += m[o * RANK + i] * m[o * RANK + j];
-    }
-    for (int sweep = 0; sweep < 12 && !is_diagonal(g); sweep++)
-        for (size_t p = 0; p < RANK; p++)
-            for (size_t q = p + 1; q < RANK; q++) jacobi_turn(g, b->vec, p, q);
-    for (size_t i = 0; i < RANK; i++) b->value[i] = fmax(g[i][i], 0);
-    sort_basis(b);
-}
-
-/* Squared distance of a unit vector from the span. */
-static double off_span(const span_basis *b, const double u[RANK]) {
-    double s = 1;
-    for (size_t i = 0; i < b->k; i++) {
-        double c = dot(b->vec[i], u);
-        s -= c * c;
-    }
-    return s;
 }
 
 /* ---- the attack --------------------------------------------------------------- */
@@ -712,7 +626,7 @@ static void candidates_are_named_no_more_than_epsilon_allows(void **state) {
     for (size_t k = 0; k < fx.trials * USED; k++) {
         upload_device u;
         size_t best = 0;
-        double most = -INFINITY;
+        double most = -HUGE_VAL;
         upload_open(&u, fx.d, CLIP, upload_smallest_z(1), 1, SEED + 9, k);
         memset(m, 0, sizeof(m));
         send(&u, delta[k % USED], 1, m);
