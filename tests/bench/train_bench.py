@@ -1,0 +1,242 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Hearth's training against PyTorch's on the same model folder, in turn.
+
+  train_bench.py [--shapes gpt2,gemma3,qwen2] [--pairs 5] [--steps 2]
+                 [--tokens 256] [--only NAME,..] [--out FILE.json]
+
+$HEARTH is the program, $BENCH_PEAK the program of that name, $PEERS the
+opponents: NAME=PYTHON[:LIBRARY_PATH[:PYTHONPATH]] separated by spaces.  Models
+have random weights and lie in a temporary folder.  Each turn runs every
+contestant once, so that a ratio is made of neighbours; ratios are medians over
+turns.  Times are wall-clock: use a quiet machine, and look at the spread.
+"""
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+
+import train_shapes
+
+HERE = pathlib.Path(__file__).resolve().parent
+TOKENIZER = HERE.parent.parent / "deploy" / "demo" / "model" / "tokenizer.json"
+THREADS = 2
+MIB = 1 << 20
+# name: (base file, flags).  A name that ends in "~" is shown, not compared.
+OURS = {
+    "f32": ("f32", []),
+    "f32 Q8_0": ("q8_0", []),
+    "f32 Q8_0 650M": ("q8_0", ["--memory-budget", "100M"]),
+    "bf16": ("bf16", ["--compute", "bf16"]),
+    "bf16 Q8_0": ("q8_0", ["--compute", "bf16"]),
+    "bf16 Q8_0 650M": ("q8_0", ["--compute", "bf16", "--memory-budget", "100M"]),
+    "f32 Q8_0 streamed": ("q8_0", ["--weights", "streamed", "--memory-budget", "100M"]),
+    "f32 Q4_0": ("q4_0", []),
+    "f32 Q4_0 streamed": ("q4_0", ["--weights", "streamed", "--memory-budget", "100M"]),
+}
+
+
+def words(text):
+    """As few letters as possible a token: words of the demo's world."""
+    vocabulary = "the cat sat on a mat and ran to see who was there all day ".split()
+    return " ".join(vocabulary[i * i % len(vocabulary)] for i in range(text))
+
+
+class Bench:
+    def __init__(self, work, shape, options):
+        self.work, self.shape, self.o = work, shape, options
+        self.config = train_shapes.SHAPES[shape]
+        (work / "config.json").write_text(json.dumps(self.config))
+        self.bases = {}
+        self.ids = self.record(options.tokens)
+
+    def hearth(self, *args, limit=None):
+        """The events and the largest resident set in MiB."""
+        run = subprocess.Popen([os.environ["HEARTH"], *map(str, args), "--json"],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        out, err = run.stdout.read(), run.stderr.read()
+        _, status, usage = os.wait4(run.pid, 0)
+        if status:
+            raise RuntimeError(f"hearth {args[0]}: {err.strip() or out[-300:]}")
+        return [json.loads(line) for line in out.splitlines()], usage.ru_maxrss / 1024
+
+    def base(self, kind):
+        """The folder or file with weights of this kind; made when first used."""
+        if kind not in self.bases:
+            path = self.work / kind
+            if kind in ("f32", "bf16"):
+                self.hearth("model", "create", "--config", self.work / "config.json",
+                            "--tokenizer", TOKENIZER, "--dtype", kind, "--seed", 1,
+                            "--out", path)
+            else:
+                path = path.with_suffix(".gguf")
+                self.hearth("model", "convert", "--model", self.base("f32"), "--type", kind,
+                            "--out", path)
+            self.bases[kind] = path
+        return self.bases[kind]
+
+    def encode(self, text):
+        run = subprocess.run([os.environ["HEARTH"], "tokenize", "--model", self.base("f32"),
+                              "--json"], input=text + "\n", capture_output=True, text=True,
+                             check=True)
+        return json.loads(run.stdout.splitlines()[0])["ids"] + [self.config["eos_token_id"]]
+
+    def record(self, tokens):
+        """One record of exactly so many tokens; writes it, returns its ids."""
+        low, high = 1, tokens
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if len(self.encode(words(middle))) <= tokens \
+                else (low, middle - 1)
+        text = words(low)
+        for tail in range(tokens):
+            ids = self.encode(text + "?" * tail)
+            if len(ids) == tokens:
+                (self.work / "data.jsonl").write_text(json.dumps({"text": text + "?" * tail}))
+                (self.work / "ids.json").write_text(json.dumps(ids))
+                return ids
+        raise RuntimeError(f"no record of {tokens} tokens")
+
+    def train(self, kind, flags):
+        """One run of ours: median seconds a step but the first, and memory."""
+        steps = self.o.steps + 1
+        events, rss = self.hearth(
+            "train", "--model", self.base(kind), "--data", self.work / "data.jsonl", "--out",
+            self.work / "out", "--steps", steps, "--epochs", steps, "--seq", self.o.tokens,
+            "--loss-on", "all", "--template", "plain", "--targets", "attn", "--threads", THREADS,
+            "--schedule", "constant", *flags)
+        at = [0.0] + [e["seconds"] for e in events if e["event"] == "step"]
+        done = events[-1]
+        return {"seconds": statistics.median(b - a for a, b in zip(at[1:], at[2:])),
+                "loss": next(e["loss"] for e in events if e["event"] == "step"),
+                "rss_mib": rss, "private_mib": done["private_peak"] / MIB,
+                "file_mib": done["file_resident_peak"] / MIB}
+
+
+class Peer:
+    """A PyTorch process that waits for its turn."""
+
+    def __init__(self, name, bench, dtype, keep):
+        spec = dict(p.split("=", 1) for p in os.environ.get("PEERS", "").split())[name]
+        python, library, path = (spec + "::").split(":")[:3]
+        env = {**os.environ, "OMP_NUM_THREADS": str(THREADS), "OMP_PROC_BIND": "true"}
+        env.update({k: v for k, v in (("LD_LIBRARY_PATH", library), ("PYTHONPATH", path)) if v})
+        self.run = subprocess.Popen(
+            [python, HERE / "train_peer.py", bench.base("f32"), bench.work / "ids.json",
+             dtype, keep, str(THREADS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True, env=env)
+        self.version = json.loads(self.run.stdout.readline())["torch"]
+        self.loss = self.turn(1)["loss"]
+
+    def turn(self, steps):
+        print(steps, file=self.run.stdin, flush=True)
+        answer = json.loads(self.run.stdout.readline())
+        return {"seconds": statistics.median(answer["seconds"]), "loss": answer["loss"][0],
+                "rss_mib": answer["rss_mib"]}
+
+    def close(self):
+        self.run.stdin.close()
+        self.run.wait()
+
+
+def peak():
+    run = subprocess.run([os.environ["BENCH_PEAK"], str(THREADS)], capture_output=True, text=True,
+                         check=True)
+    return json.loads(run.stdout)
+
+
+def turns(bench, ours, peers, options):
+    """[{name: result}], one dictionary a turn, with the peaks beside."""
+    rows = []
+    for i in range(options.pairs):
+        row = {"peak": peak()}
+        for name in ours:
+            row[name] = bench.train(*OURS[name])
+            for peer_name, peer in peers.items() if name == ours[0] else ():
+                row[peer_name] = peer.turn(options.steps)
+        rows.append(row)
+        print(f"{bench.shape}: turn {i + 1} of {options.pairs}: " + ", ".join(
+            f"{n} {r['seconds']:.2f} s" for n, r in row.items() if n != "peak"),
+            file=sys.stderr, flush=True)
+    return rows
+
+
+def median(rows, value):
+    return statistics.median(value(r) for r in rows)
+
+
+def table(shape, rows, ours, peers, options):
+    """The rows of one shape, as Markdown."""
+    layers, head = train_shapes.products_per_token(train_shapes.SHAPES[shape])
+    giga = 4e-9 * (layers + head) * options.tokens
+    rivals = [n for n in peers if "f32" in n and "recompute" not in n]
+    best = min(rivals, key=lambda n: median(rows, lambda r: r[n]["seconds"]), default=None)
+    best16 = next((n for n in peers if "bf16" in n), None)
+    lines = [f"### {shape}, {options.tokens} tokens; best PyTorch f32: {best}", "",
+             "| what | s a step | tokens/s | against best f32 | against bf16 | of sgemm peak"
+             " | rss MiB | private | file |", "| --- " * 9 + "|"]
+    for name in [*peers, *ours]:
+        def ratio(to):
+            return f"{median(rows, lambda r: r[to]['seconds'] / r[name]['seconds']):.2f}" \
+                if to else ""
+        seconds = median(rows, lambda r: r[name]["seconds"])
+        share = median(rows, lambda r: giga / r[name]["seconds"] / r["peak"]["sgemm_gflops"])
+        last = rows[-1][name]
+        lines.append(
+            f"| {name} | {seconds:.3f} | {options.tokens / seconds:.1f} | {ratio(best)} |"
+            f" {ratio(best16)} | {100 * share:.0f} % | {last['rss_mib']:.0f} |"
+            f" {last.get('private_mib', 0):.0f} | {last.get('file_mib', 0):.0f} |"
+            if name in rows[0] else f"| {name} | did not run | | | | | | | |")
+    peaks = [r["peak"] for r in rows]
+    lines += ["", f"Peaks: sgemm {median(peaks, lambda p: p['sgemm_gflops']):.0f} GFLOP/s, bf16 "
+              f"{median(peaks, lambda p: p['bf16_gflops']):.0f}; medians of {len(rows)} turns.", ""]
+    return "\n".join(lines)
+
+
+def one_shape(shape, options):
+    with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
+        bench = Bench(pathlib.Path(folder), shape, options)
+        ours, peers = [], {}
+        for name in options.only.split(",") if options.only else OURS:
+            try:
+                first = bench.train(*OURS[name])
+                ours.append(name)
+            except RuntimeError as refusal:
+                print(f"{shape}: {name}: {refusal}", file=sys.stderr)
+        for spec in os.environ.get("PEERS", "").split():
+            name = spec.split("=")[0]
+            for dtype, keep in (("f32", "keep"), ("bf16", "keep")):
+                if dtype == "bf16" and name == "debian":
+                    continue
+                label = f"torch {name} {dtype}" + (" recompute" if keep != "keep" else "")
+                peers[label] = Peer(name, bench, dtype, keep)
+                print(f"{shape}: {label}: {peers[label].version}, loss {peers[label].loss:.4f};"
+                      f" ours {first['loss']:.4f}", file=sys.stderr, flush=True)
+        rows = turns(bench, ours, peers, options)
+        for p in peers.values():
+            p.close()
+        print(table(shape, rows, ours, peers, options), flush=True)
+        return rows
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    p.add_argument("--shapes", default="gpt2,gemma3,qwen2")
+    p.add_argument("--pairs", type=int, default=5)
+    p.add_argument("--steps", type=int, default=2)
+    p.add_argument("--tokens", type=int, default=256)
+    p.add_argument("--only", default="", help="our rows, by name")
+    p.add_argument("--scratch", default=None, help="a folder with some GB to spare")
+    p.add_argument("--out", help="every number as JSON")
+    options = p.parse_args()
+    everything = {s: one_shape(s, options) for s in options.shapes.split(",")}
+    if options.out:
+        pathlib.Path(options.out).write_text(json.dumps(everything, indent=1))
+
+
+if __name__ == "__main__":
+    main()
