@@ -60,12 +60,18 @@ static size_t label_of(const ce_job *j, size_t i) {
     return (size_t)j->label[j->d->row[j->first + i]];
 }
 
+/* A block of n rows of the head as numbers that products take, on this worker. */
+static const hearth_real *block_rows(const hearth_decoder *d, size_t worker,
+                                     const hearth_weight *block, size_t n) {
+    return hearth_weight_rows_at(block, 0, n,
+                                 hearth_compute_tile(&d->compute, worker));
+}
+
 /* Rows first .. first + n - 1 of the head for this worker. */
 static const hearth_real *head_rows(const hearth_decoder *d, size_t worker,
                                     size_t first, size_t n) {
     hearth_weight block = hearth_decoder__head_rows(d, worker, first, n);
-    return hearth_weight_rows_at(&block, 0, n,
-                                 hearth_compute_tile(&d->compute, worker));
+    return block_rows(d, worker, &block, n);
 }
 
 /* [n, D] gradients of a part; the first part's are in dh itself. */
@@ -116,12 +122,23 @@ static void part_tile(void *ud, size_t part, size_t worker) {
     hearth_real *dh = j->with_grad ? part_gradient(j, part) : NULL;
     for (size_t b = from; b < to; b++) {
         size_t v0 = b * d->vocab_rows, m = min_size(d->vocab_rows, vocab - v0);
-        const hearth_real *w = head_rows(d, worker, v0, m);
-        k->gemm_nt(j->n, m, width, 1, h, width, w, width, 0, logits, m);
+        hearth_weight block = hearth_decoder__head_rows(d, worker, v0, m);
+        const hearth_real *w = NULL; /* stays NULL: products in bfloat16 */
+        if (k->pair_panel) {
+            hearth_weight_rows_forward(&d->compute, worker, &block, 0, m, j->n,
+                                       h, width, logits, m);
+        } else {
+            w = block_rows(d, worker, &block, m);
+            k->gemm_nt(j->n, m, width, 1, h, width, w, width, 0, logits, m);
+        }
         fold_block(j, part, b == from, v0, m, logits, dh);
-        if (dh)
+        if (!dh) continue;
+        if (w)
             k->gemm_nn(j->n, width, m, 1, logits, m, w, width, b > from, dh,
                        width);
+        else
+            hearth_weight_rows_backward(&d->compute, worker, &block, 0, m, j->n,
+                                        logits, m, dh, width, b > from);
     }
 }
 
