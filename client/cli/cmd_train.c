@@ -449,10 +449,9 @@ int hearth_cmd_train(hearth_cli *cli, int argc, char **argv) {
                         &r.checkpoint_every, 1, UINT32_MAX),
         HEARTH_FLAG_BOOL("resume", "go on from the checkpoint in --out",
                          &r.resume),
-        HEARTH_FLAG_CHOICE("energy", "off|careful|charging",
-                           "pause and slow down by power and warmth; "
-                           "charging: pause on battery",
-                           &r.energy),
+        HEARTH_FLAG_CHOICE(
+            "energy", "off|careful|charging",
+            "pause by power and warmth; charging: train only then", &r.energy),
         HEARTH_FLAG_F64("battery-min", "PERCENT", "on battery, pause below",
                         &r.battery_min, 0, 100),
         HEARTH_FLAG_F64("temperature-max", "C",
