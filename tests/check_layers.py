@@ -24,7 +24,7 @@ WRAPPERS = {  # header -> the only files that may include it
     r"curl/": ["client/net/transport_curl.c"],
     r"sqlite3\.h": ["common/db.c", "*_store.c"],
     r"msgpack": ["proto/*.c"],
-    r"cblas": ["client/train/kernels_blas.c"],
+    r"cblas": ["client/train/kernels_blas.c", "tests/bench/bench_peak.c"],
     r"ini\.h": ["common/ini.c"],
     r"cjson/": ["common/json.c"],
     r"uv\.h": ["coordinator/listener.[ch]", "coordinator/work_queue.[ch]", "coordinator/daemon.[ch]",

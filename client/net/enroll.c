@@ -275,8 +275,10 @@ static hearth_status check_config(const hearth_enroll_config *c,
 static bool alive(const char *cert, const char *ca_pem,
                   const hearth_enroll_config *c) {
     hearth_x509_info info;
-    return hearth_x509_verify(&info, cert, strlen(cert), ca_pem,
-                              hearth_clock_wall(&c->clock), NULL) == HEARTH_OK;
+    int64_t now = hearth_clock_wall(&c->clock);
+    return hearth_x509_verify(&info, cert, strlen(cert), ca_pem, now, NULL) ==
+               HEARTH_OK &&
+           now < info.not_after_ms;
 }
 
 hearth_status hearth_enroll(const hearth_enroll_config *cfg,

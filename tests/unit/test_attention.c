@@ -82,7 +82,7 @@ static void expect_row(const hearth_decoder *d, expected *e, size_t i,
     static double p[TOKENS];
     const hearth_slot *s = hearth_decoder__slot(d, 0);
     size_t at = (i * HEADS + head) * HD, kv = head / (HEADS / KV);
-    double sum = 0, top = -INFINITY, dot = 0;
+    double sum = 0, top = -(double)INFINITY, dot = 0;
     for (size_t l = lo; l <= own; l++) {
         p[l] = d->c->attn_scale * product(s->q + at, s->k + (l * KV + kv) * HD);
         top = fmax(top, p[l]);

@@ -62,7 +62,7 @@ static void fill(hearth_decoder *d, size_t n, double scale, int32_t *label) {
 /* What row i should give: loss, hit and dh [WIDTH]; softmax [VOCAB]. */
 static double expect(const hearth_decoder *d, size_t i, size_t label, bool *hit,
                      double *dh, double *softmax) {
-    double top = -INFINITY, sum = 0;
+    double top = -(double)INFINITY, sum = 0;
     for (size_t v = 0; v < VOCAB; v++) {
         softmax[v] = 0;
         for (size_t c = 0; c < WIDTH; c++)
