@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """The shapes of published models, with random weights, against transformers
-and PEFT: logits within 1e-4, gradients within 1e-3, on 32 tokens.
+and PEFT: logits within 1e-4, gradients within 1e-3, on 32 tokens; gradients of
+products in bfloat16 against ours in f32: a cosine of 0.999 for each tensor.
 
   oracle_real_shapes.py [NAME..]     (all but those of MORE)
 
@@ -16,13 +17,14 @@ import tempfile
 import time
 
 import kit
+import numpy
 import tiny_models
 import torch
 from family_kit import (adapted, all_close, close, full_gradients, logits_of, loss_sum,
                         our_gradients, peft_gradients, tokenizer)
 
 SHAPES = {  # family: configuration, type of the weights, checks
-    "gpt2": ("gpt2", "f32", "logits full lora"),
+    "gpt2": ("gpt2", "f32", "logits full lora bf16"),
     "smollm": ("SmolLM2-135M", "bf16", "logits full lora"),
     "gemma3": ("gemma-3-270m-it", "bf16", "logits lora"),
     "qwen2": ("Qwen2.5-0.5B-Instruct", "bf16", "logits lora"),
@@ -75,6 +77,22 @@ def check_lora(name, work, model, ids):
     got, ours = our_gradients(work, work / "m", [ids], "--adapter", work / "a")
     close("loss", got, loss.item(), 1e-5)
     all_close(f"{name}: LoRA gradients", ours, peft_gradients(model), 1e-3)
+    return model
+
+
+def check_bf16(name, work, model, ids):
+    """The same adapter (check_lora's) with --kernels bf16."""
+    flags = ("--adapter", work / "a")
+    _, exact = our_gradients(work, work / "m", [ids], *flags)
+    _, rough = our_gradients(work, work / "m", [ids], *flags, "--kernels", "bf16")
+    cosines = {}
+    for tensor, u in exact.items():
+        u, v = (x.astype(numpy.float64).ravel() for x in (u, rough[tensor]))
+        cosines[tensor] = u @ v / numpy.sqrt((u @ u) * (v @ v))
+    worst = min(cosines, key=cosines.get)
+    if not cosines[worst] >= 0.999:
+        sys.exit(f"{name}: bfloat16: {worst}: cosine {cosines[worst]}")
+    print(f"{name}: bfloat16: worst cosine {cosines[worst]:.6f} (limit 0.999)", flush=True)
     return model
 
 
