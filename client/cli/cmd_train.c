@@ -107,7 +107,7 @@ static void show_done(training *r) {
     double s = seconds_since(r);
     double rate = s > 0 ? (double)(r->tokens - r->start_tokens) / s : 0.0;
     char peak[32], plan[32], file[32], rss[32];
-    hearth_meminfo_sample(&r->mem, true);
+    hearth_meminfo_sample(&r->mem, HEARTH_LOOK_ALL);
     size_t planned = hearth_trainer_memplan(r->t)->private_bytes;
     hearth_event_begin(r->cli, "done");
     hearth_event_u64(r->cli, "steps", r->steps);
@@ -222,7 +222,7 @@ static hearth_status save(training *r, hearth_error *err) {
 static void look(void *ud, uint64_t done, uint64_t total) {
     (void)done;
     (void)total;
-    hearth_meminfo_sample(ud, false);
+    hearth_meminfo_sample(ud, HEARTH_LOOK_SOMETIMES);
 }
 
 /* Evaluate; with --keep-best, save when it is the best so far. */
@@ -285,8 +285,10 @@ static hearth_status run(training *r, hearth_error *err) {
         if (st == HEARTH_ECANCELLED) return stop_early(r, err);
         if (st != HEARTH_OK) break;
         r->tokens = ev.total_tokens;
-        hearth_meminfo_sample(&r->mem, false);
-        if (ev.kind == HEARTH_TRAIN_MICRO) continue;
+        bool micro = ev.kind == HEARTH_TRAIN_MICRO;
+        hearth_meminfo_sample(&r->mem, micro ? HEARTH_LOOK_SOMETIMES
+                                             : HEARTH_LOOK_PRIVATE);
+        if (micro) continue;
         r->steps = ev.step;
         stop = ev.kind == HEARTH_TRAIN_DONE;
         show_step(r, &ev);
@@ -349,7 +351,7 @@ static hearth_status prepare(training *r, hearth_error *err) {
         hearth_workbench_say_records(
             r->cli, r->valid_path ? r->valid_path : "valid.jsonl", r->valid);
     r->mem.model = wb->model;
-    hearth_meminfo_sample(&r->mem, true);
+    hearth_meminfo_sample(&r->mem, HEARTH_LOOK_ALL);
     r->private_at_open = r->mem.private_now;
     st = hearth_trainer_open(&r->t, wb->model, wb->adapter, r->ds, &r->cfg,
                              wb->pool, NULL, err);

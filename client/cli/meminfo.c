@@ -48,13 +48,9 @@ static bool model_pages(const hearth_model *model, uint64_t *sum) {
     return found;
 }
 
-void hearth_meminfo_sample(hearth_meminfo *m, bool force) {
+static void look_at_status(hearth_meminfo *m, uint64_t *files) {
     char line[128];
-    uint64_t bytes, sum = 0, files = 0;
-    hearth_clock clock = hearth_clock_system();
-    int64_t now = hearth_clock_mono(&clock);
-    if (!force && now - m->sampled_ms < EVERY_MS) return;
-    m->sampled_ms = now;
+    uint64_t bytes, sum = 0;
     FILE *f = fopen("/proc/self/status", "r");
     if (!f) return;
     while (fgets(line, sizeof(line), f)) {
@@ -65,12 +61,21 @@ void hearth_meminfo_sample(hearth_meminfo *m, bool force) {
         else if (read_field(line, "VmHWM:", &bytes))
             raise_to(&m->rss_peak, bytes);
         else
-            (void)read_field(line, "RssFile:", &files);
+            (void)read_field(line, "RssFile:", files);
     }
     fclose(f);
     m->private_now = sum;
     raise_to(&m->private_peak, sum);
-    if (!force && now - m->files_ms < FILES_EVERY_MS) return;
+}
+
+void hearth_meminfo_sample(hearth_meminfo *m, hearth_meminfo_look look) {
+    uint64_t files = 0;
+    hearth_clock clock = hearth_clock_system();
+    int64_t now = hearth_clock_mono(&clock);
+    if (look == HEARTH_LOOK_SOMETIMES && now - m->sampled_ms < EVERY_MS) return;
+    m->sampled_ms = now;
+    look_at_status(m, &files);
+    if (look != HEARTH_LOOK_ALL && now - m->files_ms < FILES_EVERY_MS) return;
     m->files_ms = now;
     (void)model_pages(m->model, &files);
     raise_to(&m->file_peak, files);

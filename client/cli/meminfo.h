@@ -28,8 +28,12 @@ typedef struct {
     int64_t files_ms;   /* when the files were last looked at */
 } hearth_meminfo;
 
-/* Look now.  force false: at most every 20 ms, at mappings every 500 ms, so it
- * may stand in a loop. */
-void hearth_meminfo_sample(hearth_meminfo *m, bool force);
+typedef enum {
+    HEARTH_LOOK_SOMETIMES, /* at most every 20 ms: may stand in a loop */
+    HEARTH_LOOK_PRIVATE,   /* now, at the mappings at most every 500 ms */
+    HEARTH_LOOK_ALL,       /* now, at everything */
+} hearth_meminfo_look;
+
+void hearth_meminfo_sample(hearth_meminfo *m, hearth_meminfo_look look);
 
 #endif /* HEARTH_CLI_MEMINFO_H */
