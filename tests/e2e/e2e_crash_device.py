@@ -54,7 +54,7 @@ def finish(lab, devices, number):
             said.append((d.number, d.sync().out[-300:]))
         done = [r for r in lab.rounds() if r["round"] == number]
         return done and done[0]["phase"] in ("released", "failed") and done[0]
-    row = wait_for(f"round {number}", turn, 60)
+    row = wait_for(f"round {number}", turn, 150)
     expect(row["phase"] == "released", f"round {number} failed: {said[:6]}")
     return row
 

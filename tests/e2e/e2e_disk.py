@@ -14,7 +14,7 @@ from raw import Raw
 
 def injected(lab):
     """An error of the disk at each place that writes an upload."""
-    lab.task("inject", count="2,2", rounds=1, over=20, time_="0s,150s").ok()
+    lab.task("inject", count="2,2", rounds=1, over=20).ok()
     a, b = [d.ready() for d in lab.devices(2)]
     lab.served(Raw(a), "inject")
     for place in ("begin.after_file", "append.after_write"):
@@ -35,7 +35,7 @@ def limited(lab):
     def limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (300 << 10, 300 << 10))
-    lab.task("limit", count="2,2", rounds=1, over=20, time_="0s,150s", targets="all-linear",
+    lab.task("limit", count="2,2", rounds=1, over=20, targets="all-linear",
              rank=lab.large_rank(), noise=2.4).ok()
     c, d = [x.ready() for x in lab.devices(2, first=10)]
     lab.served(Raw(c), "limit")
@@ -54,7 +54,7 @@ def limited(lab):
 
 def mounted(lab, state):
     """A real file system of 24 MiB, filled by somebody else."""
-    lab.task("full", count="2,2", rounds=1, over=20, time_="0s,150s").ok()
+    lab.task("full", count="2,2", rounds=1, over=20).ok()
     e, f = [x.ready() for x in lab.devices(2, first=20)]
     lab.served(Raw(e), "full")
     filler = state / "filler"

@@ -223,7 +223,7 @@ class Lab:
     def token(self, *words):
         return self.ctl("token", "create", *words).ok().of("token")[0]["token"]
 
-    def task(self, name="diary", rounds=1, count="2,2", time_="0s,30s", noise=8, steps=1,
+    def task(self, name="diary", rounds=1, count="2,2", time_="0s,150s", noise=8, steps=1,
              targets="v_proj", rank=1, over=4):
         m = self.shape
         path = self.dir / f"{name}.ini"
