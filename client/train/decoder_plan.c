@@ -287,6 +287,20 @@ static bool is_of_mlp(uint32_t target) {
            target == HEARTH_TARGET_DOWN || target == HEARTH_TARGET_GATE_UP;
 }
 
+/* The widest input of a product of a layer, or its output's gradient. */
+static void layout_halves(hearth_decoder *d, layout *b, size_t q, size_t kv) {
+    const hearth_model_config *c = d->c;
+    size_t wide =
+        max_size(max_size(c->hidden_size, q), c->fused_qkv ? q + 2 * kv : 0);
+    size_t n = hearth_compute_halves(d->shape.max_tokens, wide);
+    if (!d->shape.round_inputs) return;
+    n = max_size(
+        n, hearth_compute_halves(mlp_capacity(d), (c->fused_gate_up ? 2 : 1) *
+                                                      (size_t)c->ffn_size));
+    d->compute.halves = take(b, n, sizeof(*d->compute.halves));
+    d->compute.n_halves = n;
+}
+
 /* What the cross-entropy keeps of each part of the vocabulary. */
 static void layout_parts(hearth_decoder *d, layout *b) {
     size_t rows = min_size(d->ce_rows, d->shape.max_tokens);
@@ -311,6 +325,7 @@ static void layout_scratch(hearth_decoder *d, layout *b) {
     }
     d->aux = reals(b, d->shape.n_workers, d->aux_reals);
     d->compute.tile = reals(b, d->shape.n_workers, TILE_REALS);
+    layout_halves(d, b, q, kv);
     d->h = reals(b, n, c->hidden_size);
     d->m = reals(b, rows, c->ffn_size);
     if (c->sandwich) d->dn = reals(b, n, c->hidden_size);

@@ -38,6 +38,7 @@ hearth_decoder_shape hearth_trainer__shape(const hearth_model *model,
                                                : HEARTH_DECODER_LORA,
                                   .max_tokens = max_tokens,
                                   .dropout = cfg->dropout > 0.0,
+                                  .round_inputs = cfg->bf16,
                                   .recompute = choice->recompute,
                                   .mlp_rows = choice->mlp_rows,
                                   .n_workers = hearth_pool_size(pool)};

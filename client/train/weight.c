@@ -37,6 +37,7 @@ typedef struct {
     hearth_real *out;
     size_t ld_out;
     int add;
+    hearth_pair_product pair; /* the same, in bfloat16 */
 } product;
 
 static size_t min_size(size_t a, size_t b) {
@@ -356,18 +357,24 @@ static void pair_tile(void *ud, size_t i, size_t worker) {
     const product *p = ud;
     size_t width = p->forward ? p->w->rows : p->w->cols;
     size_t t0 = i / p->n_blocks * p->tokens, n0 = i % p->n_blocks * p->block;
-    hearth_pair_product q = {.kernels = p->c->kernels,
-                             .w = p->w,
-                             .forward = p->forward,
-                             .n_sum = p->forward ? p->w->cols : p->w->rows,
-                             .in = p->in,
-                             .ld_in = p->ld_in,
-                             .out = p->out,
-                             .ld_out = p->ld_out,
-                             .add = p->add};
-    hearth_weight__pair_tile(&q, t0, min_size(p->tokens, p->n_tokens - t0), n0,
-                             min_size(p->block, width - n0),
-                             hearth_compute_tile(p->c, worker));
+    hearth_weight__pair_tile(
+        &p->pair, t0, min_size(p->tokens, p->n_tokens - t0), n0,
+        min_size(p->block, width - n0), hearth_compute_tile(p->c, worker));
+}
+
+static void prepare_pairs(product *p) {
+    p->pair =
+        (hearth_pair_product){.kernels = p->c->kernels,
+                              .w = p->w,
+                              .forward = p->forward,
+                              .n_sum = p->forward ? p->w->cols : p->w->rows,
+                              .in = p->in,
+                              .ld_in = p->ld_in,
+                              .out = p->out,
+                              .ld_out = p->ld_out,
+                              .add = p->add};
+    if (p->n_blocks > 1)
+        hearth_weight__round_input(p->c, p->n_tokens, &p->pair);
 }
 
 /* Blocks of 256 elements are decoded whole: where stored rows run along the
@@ -390,6 +397,7 @@ static void multiply(product *p) {
     p->n_blocks = ceil_div(width, p->block);
     p->tokens = split_tokens(p->n_tokens, p->n_blocks);
     size_t n = ceil_div(p->n_tokens, p->tokens) * p->n_blocks;
+    if (n && pairs) prepare_pairs(p);
     if (n)
         hearth_pool_run(p->c->pool, n,
                         pairs        ? pair_tile

@@ -34,7 +34,13 @@ typedef struct {
     const hearth_kernels *kernels;
     hearth_pool *pool;
     hearth_real *tile; /* [n_workers][HEARTH_WEIGHT_TILE_BYTES], aligned 64 */
+    uint16_t *halves;  /* [n_halves] or NULL: room for one product's input in
+                          bfloat16; without it every tile rounds its own rows */
+    size_t n_halves;
 } hearth_compute;
+
+/* Numbers of halves that an input [n_tokens, n] takes; SIZE_MAX: too many. */
+size_t hearth_compute_halves(size_t n_tokens, size_t n);
 
 /* The tile of one worker. */
 hearth_real *hearth_compute_tile(const hearth_compute *c, size_t worker);

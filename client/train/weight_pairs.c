@@ -3,20 +3,36 @@
  * the output, for weight.c, and blocks of the head, for the cross-entropy.
  *
  * What a worker's tile of scratch holds while it runs, in halves: the rounded
- * rows of the input, a panel, and the rows of the weight that the panel is
- * packed from where the file does not hold them in bfloat16.
+ * rows of the input where they were not rounded before, a panel, and the rows
+ * of the weight that the panel is packed from where the file does not hold them
+ * in bfloat16.  Rounding an input once for all tiles instead of once for every
+ * 128 columns saves about a twelfth of a product's time.
  */
 #include "client/train/weight.h"
 
 #include <string.h>
 
 #include "client/train/weight_private.h"
+#include "common/mem.h"
+
+static size_t padded(size_t n) {
+    return (n + HEARTH_PAIR_PAD - 1) / HEARTH_PAIR_PAD * HEARTH_PAIR_PAD;
+}
+
+size_t hearth_compute_halves(size_t n_tokens, size_t n) {
+    size_t all;
+    if (n > SIZE_MAX - HEARTH_PAIR_PAD ||
+        !hearth_size_mul(n_tokens, padded(n), &all))
+        return SIZE_MAX;
+    return all;
+}
 
 #ifndef HEARTH_FLOAT64
 
 #define DEPTH HEARTH_PANEL_DEPTH
 #define ROWS  ((size_t)512) /* of the input, rounded at once */
 #define WIDE  ((size_t)256) /* columns of the output at once, at most */
+#define TURN  ((size_t)16)  /* rows of the input that a worker rounds in turn */
 
 _Static_assert(2 * (DEPTH * ROWS + DEPTH * HEARTH_PANEL_MAX + DEPTH * WIDE) <=
                    HEARTH_WEIGHT_TILE_BYTES,
@@ -44,8 +60,7 @@ static const void *half_rows(const hearth_kernels *k, const hearth_weight *w,
     hearth_real part[256];
     *ld = w->transposed ? w->rows : w->cols;
     if (is_direct(w)) return w->data + 2 * (row * *ld + first);
-    size_t width = (n_c + HEARTH_PAIR_PAD - 1) / HEARTH_PAIR_PAD;
-    *ld = width * HEARTH_PAIR_PAD;
+    *ld = padded(n_c);
     for (size_t r = 0; r < n_r; r++) {
         hearth_weight__stored_rows(w, row + r, 1, first, n_c, part);
         k->round_rows(1, n_c, part, n_c, scratch + r * *ld, *ld);
@@ -78,23 +93,57 @@ static void add_part(const hearth_pair_product *p, size_t n_t, size_t n0,
     }
 }
 
+typedef struct {
+    const hearth_pair_product *p;
+    size_t n_tokens;
+    uint16_t *out;
+} rounding;
+
+static void round_some(void *ud, size_t i, size_t worker) {
+    const rounding *r = ud;
+    const hearth_pair_product *p = r->p;
+    size_t t = i * TURN, ld = p->ld_rounded;
+    (void)worker;
+    p->kernels->round_rows(min_size(TURN, r->n_tokens - t), p->n_sum,
+                           p->in + t * p->ld_in, p->ld_in, r->out + t * ld, ld);
+}
+
+void hearth_weight__round_input(const hearth_compute *c, size_t n_tokens,
+                                hearth_pair_product *p) {
+    rounding r = {p, n_tokens, c->halves};
+    p->rounded = NULL;
+    if (!c->halves || hearth_compute_halves(n_tokens, p->n_sum) > c->n_halves)
+        return;
+    p->ld_rounded = padded(p->n_sum);
+    hearth_pool_run(c->pool, (n_tokens + TURN - 1) / TURN, round_some, &r);
+    p->rounded = c->halves;
+}
+
 void hearth_weight__pair_tile(const hearth_pair_product *p, size_t t0,
                               size_t n_t, size_t n0, size_t n_n,
                               hearth_real *tile) {
-    uint16_t *a = (uint16_t *)(void *)tile, *scratch = a + DEPTH * ROWS;
+    uint16_t *own = (uint16_t *)(void *)tile, *scratch = own + DEPTH * ROWS;
+    size_t ld = p->rounded ? p->ld_rounded : DEPTH;
     for (size_t t = t0; t < t0 + n_t; t += ROWS)
         for (size_t s = 0; s < p->n_sum; s += DEPTH) {
             size_t rows = min_size(ROWS, t0 + n_t - t);
             size_t n_s = min_size(DEPTH, p->n_sum - s);
-            p->kernels->round_rows(rows, n_s, p->in + t * p->ld_in + s,
-                                   p->ld_in, a, DEPTH);
+            const uint16_t *a = p->rounded ? p->rounded + t * ld + s : own;
+            if (!p->rounded)
+                p->kernels->round_rows(rows, n_s, p->in + t * p->ld_in + s,
+                                       p->ld_in, own, ld);
             for (size_t n = n0; n < n0 + n_n; n += WIDE)
                 add_part(p, rows, n, min_size(WIDE, n0 + n_n - n), s, n_s, a,
-                         DEPTH, scratch, p->out + t * p->ld_out + n - p->out0);
+                         ld, scratch, p->out + t * p->ld_out + n - p->out0);
         }
 }
 
 #else
+
+void hearth_weight__round_input(const hearth_compute *c, size_t n_tokens,
+                                hearth_pair_product *p) {
+    (void)c, (void)n_tokens, (void)p;
+}
 
 void hearth_weight__pair_tile(const hearth_pair_product *p, size_t t0,
                               size_t n_t, size_t n0, size_t n_n,

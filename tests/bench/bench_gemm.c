@@ -106,7 +106,7 @@ static void plain(const hearth_kernels *blas, const hearth_kernels *native) {
 
 static double weight_turn(const hearth_kernels *k, const hearth_weight *w,
                           size_t m, int back) {
-    const hearth_compute compute = {k, NULL, tile};
+    const hearth_compute compute = {.kernels = k, .pool = NULL, .tile = tile};
     double t = now_us();
     if (back)
         hearth_weight_backward(&compute, w, m, a, w->rows, c, w->cols, 0);

@@ -364,7 +364,8 @@ static void weights_of_every_kind_agree(void **state) {
         hearth_weight w = make_weight(type, kind == 2 ? 1 : 0);
         if (type == HEARTH_WEIGHT_REAL) w.data = (unsigned char *)dense;
         assert_int_equal(hearth_weight_needs_tile(&w), kind >= 2);
-        hearth_compute compute = {hearth_kernels_default(), NULL, tile};
+        hearth_compute compute = {
+            .kernels = hearth_kernels_default(), .pool = NULL, .tile = tile};
         hearth_weight_forward(&compute, &w, TOKENS, x, COLS, y, ROWS, 0);
         check("forward", kind, y, y_want, TOKENS * ROWS);
         hearth_weight_backward(&compute, &w, TOKENS, dy, ROWS, dx, COLS, 0);
@@ -385,7 +386,8 @@ static void check_view(const char *name, const hearth_weight *w) {
     static float tile[4 * HEARTH_WEIGHT_TILE_BYTES / sizeof(float)];
     static float copy[ROWS * COLS];
     const hearth_kernels *r = hearth_kernels_reference();
-    hearth_compute compute = {hearth_kernels_default(), NULL, tile};
+    hearth_compute compute = {
+        .kernels = hearth_kernels_default(), .pool = NULL, .tile = tile};
     hearth_weight_copy(w, copy);
     check(name, 0, copy, dense, w->rows * w->cols);
     r->gemm_nt(TOKENS, w->rows, w->cols, 1, x, COLS, dense, w->cols, 0, y_want,
@@ -502,7 +504,8 @@ static void quantised_views_agree(void **state) {
 
 static void dense_gradient_adds_over_tokens(void **state) {
     const hearth_kernels *r = hearth_kernels_reference();
-    hearth_compute compute = {hearth_kernels_default(), NULL, NULL};
+    hearth_compute compute = {
+        .kernels = hearth_kernels_default(), .pool = NULL, .tile = NULL};
     (void)state;
     fill(dy, TOKENS * 130, 3, 1);
     fill(x, TOKENS * 9, 2, 1);

@@ -167,7 +167,8 @@ static void make_wanted(const hearth_weight *w) {
 }
 
 static void check_view(const char *name, const hearth_weight *w) {
-    const hearth_compute compute = {hearth_kernels_bf16(), NULL, tile};
+    const hearth_compute compute = {
+        .kernels = hearth_kernels_bf16(), .pool = NULL, .tile = tile};
     make_wanted(w);
     hearth_weight_forward(&compute, w, TOKENS, x, COLS, y, ROWS, 0);
     check(name, TOKENS * ROWS, y, y_want);
@@ -230,7 +231,8 @@ static void weights_of_every_kind_agree(void **state) {
 
 /* Blocks of rows, as the cross-entropy walks the head. */
 static void blocks_of_rows_add_up(void **state) {
-    const hearth_compute compute = {hearth_kernels_bf16(), NULL, tile};
+    const hearth_compute compute = {
+        .kernels = hearth_kernels_bf16(), .pool = NULL, .tile = tile};
     static const size_t cut[] = {0, 100, 101, 357, ROWS};
     (void)state;
     if (!hearth_kernels_bf16()) skip();
@@ -261,7 +263,8 @@ static void threads_change_no_byte(void **state) {
     for (size_t i = 0; i < 4; i++) {
         hearth_pool *pool;
         assert_ok(hearth_pool_open(&pool, threads[i], NULL, NULL));
-        const hearth_compute compute = {hearth_kernels_bf16(), pool, tile};
+        const hearth_compute compute = {
+            .kernels = hearth_kernels_bf16(), .pool = pool, .tile = tile};
         float *out = i ? y : y_want, *back = i ? dx : dx_want;
         hearth_weight_forward(&compute, &w, TOKENS, x, COLS, out, ROWS, 0);
         hearth_weight_backward(&compute, &w, TOKENS, dy, ROWS, back, COLS, 0);
@@ -271,13 +274,48 @@ static void threads_change_no_byte(void **state) {
     assert_memory_equal(dx, dx_want, sizeof(dx));
 }
 
+/* Nor does it matter who rounds the input: each tile, or all before. */
+static void rounding_once_changes_no_byte(void **state) {
+    static uint16_t halves[TOKENS * (ROWS + COLS)];
+    hearth_pool *pool;
+    (void)state;
+    if (!hearth_kernels_bf16()) skip();
+    hearth_weight w = make_weight(HEARTH_WEIGHT_BF16, HEARTH_QUANT_BF16, 0);
+    const size_t forward = hearth_compute_halves(TOKENS, COLS);
+    const size_t backward = hearth_compute_halves(TOKENS, ROWS);
+    assert_true(forward > backward && forward < TOKENS * (ROWS + COLS));
+    fill(x, TOKENS * COLS, 7);
+    fill(dy, TOKENS * ROWS, 8);
+    assert_ok(hearth_pool_open(&pool, 3, NULL, NULL));
+    /* no room, room for all, and a number too few */
+    const size_t room[] = {0, forward, forward - 1};
+    for (size_t i = 0; i < 3; i++) {
+        const hearth_compute compute = {.kernels = hearth_kernels_bf16(),
+                                        .pool = pool,
+                                        .tile = tile,
+                                        .halves = i ? halves : NULL,
+                                        .n_halves = room[i]};
+        memset(halves, 0xff, sizeof(halves)); /* no number */
+        float *out = i ? y : y_want, *back = i ? dx : dx_want;
+        hearth_weight_forward(&compute, &w, TOKENS, x, COLS, out, ROWS, 0);
+        assert_int_equal(halves[0] != 0xffff, i == 1);
+        hearth_weight_backward(&compute, &w, TOKENS, dy, ROWS, back, COLS, 0);
+        assert_int_equal(halves[room[i]], 0xffff);
+        if (!i) continue;
+        assert_memory_equal(y, y_want, sizeof(y));
+        assert_memory_equal(dx, dx_want, sizeof(dx));
+    }
+    hearth_pool_close(pool);
+}
+
 /* Sets of this machine give the same bytes; so does any cut of the rows. */
 static void sets_and_cuts_change_no_byte(void **state) {
     (void)state;
     hearth_weight w = make_weight(HEARTH_WEIGHT_BF16, HEARTH_QUANT_BF16, 0);
     make_wanted(&w);
     for (size_t s = 0; s < n_sets; s++) {
-        const hearth_compute compute = {&set[s], NULL, tile};
+        const hearth_compute compute = {
+            .kernels = &set[s], .pool = NULL, .tile = tile};
         if (strcmp(set[s].name, "bfmmla") == 0) continue; /* sums by fours */
         hearth_weight_forward(&compute, &w, TOKENS, x, COLS, s ? y : y_want,
                               ROWS, 0);
@@ -360,6 +398,7 @@ int main(void) {
         cmocka_unit_test(weights_of_every_kind_agree),
         cmocka_unit_test(blocks_of_rows_add_up),
         cmocka_unit_test(threads_change_no_byte),
+        cmocka_unit_test(rounding_once_changes_no_byte),
         cmocka_unit_test(sets_and_cuts_change_no_byte),
         cmocka_unit_test(gradients_keep_their_direction),
         cmocka_unit_test(the_set_is_found_and_described),
