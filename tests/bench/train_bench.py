@@ -3,15 +3,21 @@
 """Hearth's training against PyTorch's on the same model folder, in turn.
 
   train_bench.py [--shapes gpt2,gemma3,qwen2] [--pairs 5] [--steps 2]
-                 [--tokens 256] [--only NAME,..] [--out FILE.json]
+                 [--tokens 256[,N..]] [--only NAME,..] [--peers NAME,..]
+                 [--budgets 80M[,..]] [--keep FOLDER] [--out FILE.json]
 
 $HEARTH is the program, $BENCH_PEAK the program of that name, $PEERS the
 opponents: NAME=PYTHON[:LIBRARY_PATH[:PYTHONPATH]] separated by spaces.  Models
 have random weights and lie in a temporary folder.  Each turn runs every
 contestant once, so that a ratio is made of neighbours; ratios are medians over
 turns.  Times are wall-clock: use a quiet machine, and look at the spread.
+
+Several --tokens make one table each and one of their rates; --budgets adds a
+row to each of --only for every budget.  A model takes minutes to draw: with
+--keep it is drawn once.
 """
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -30,10 +36,10 @@ MIB = 1 << 20
 OURS = {
     "f32": ("f32", []),
     "f32 Q8_0": ("q8_0", []),
-    "f32 Q8_0 650M": ("q8_0", ["--memory-budget", "100M"]),
+    "f32 Q8_0 100M": ("q8_0", ["--memory-budget", "100M"]),
     "bf16": ("bf16", ["--compute", "bf16"]),
     "bf16 Q8_0": ("q8_0", ["--compute", "bf16"]),
-    "bf16 Q8_0 650M": ("q8_0", ["--compute", "bf16", "--memory-budget", "100M"]),
+    "bf16 Q8_0 100M": ("q8_0", ["--compute", "bf16", "--memory-budget", "100M"]),
     "f32 Q8_0 streamed": ("q8_0", ["--weights", "streamed", "--memory-budget", "100M"]),
     "f32 Q4_0": ("q4_0", []),
     "f32 Q4_0 streamed": ("q4_0", ["--weights", "streamed", "--memory-budget", "100M"]),
@@ -47,12 +53,12 @@ def words(text):
 
 
 class Bench:
-    def __init__(self, work, shape, options):
-        self.work, self.shape, self.o = work, shape, options
+    def __init__(self, work, shape, tokens, steps):
+        self.work, self.shape, self.tokens, self.steps = work, shape, tokens, steps
         self.config = train_shapes.SHAPES[shape]
         (work / "config.json").write_text(json.dumps(self.config))
         self.bases = {}
-        self.ids = self.record(options.tokens)
+        self.ids = self.record(tokens)
 
     def hearth(self, *args, limit=None):
         """The events and the largest resident set in MiB."""
@@ -67,13 +73,14 @@ class Bench:
     def base(self, kind):
         """The folder or file with weights of this kind; made when first used."""
         if kind not in self.bases:
-            path = self.work / kind
-            if kind in ("f32", "bf16"):
+            path = self.work / (kind if kind == "f32" else kind + ".gguf")
+            if path.exists():  # kept by an earlier run
+                pass
+            elif kind == "f32":
                 self.hearth("model", "create", "--config", self.work / "config.json",
                             "--tokenizer", TOKENIZER, "--dtype", kind, "--seed", 1,
                             "--out", path)
             else:
-                path = path.with_suffix(".gguf")
                 self.hearth("model", "convert", "--model", self.base("f32"), "--type", kind,
                             "--out", path)
             self.bases[kind] = path
@@ -103,10 +110,10 @@ class Bench:
 
     def train(self, kind, flags):
         """One run of ours: median seconds a step but the first, and memory."""
-        steps = self.o.steps + 1
+        steps = self.steps + 1
         events, rss = self.hearth(
             "train", "--model", self.base(kind), "--data", self.work / "data.jsonl", "--out",
-            self.work / "out", "--steps", steps, "--epochs", steps, "--seq", self.o.tokens,
+            self.work / "out", "--steps", steps, "--epochs", steps, "--seq", self.tokens,
             "--loss-on", "all", "--template", "plain", "--targets", "attn", "--threads", THREADS,
             "--schedule", "constant", *flags)
         at = [0.0] + [e["seconds"] for e in events if e["event"] == "step"]
@@ -155,8 +162,8 @@ def turns(bench, ours, peers, options):
     for i in range(options.pairs):
         row = {"peak": peak()}
         for name in ours:
-            row[name] = bench.train(*OURS[name])
-            for peer_name, peer in peers.items() if name == ours[0] else ():
+            row[name] = bench.train(*ours[name])
+            for peer_name, peer in peers.items() if name == next(iter(ours)) else ():
                 row[peer_name] = peer.turn(options.steps)
         rows.append(row)
         print(f"{bench.shape}: turn {i + 1} of {options.pairs}: " + ", ".join(
@@ -169,14 +176,14 @@ def median(rows, value):
     return statistics.median(value(r) for r in rows)
 
 
-def table(shape, rows, ours, peers, options):
+def table(bench, rows, ours, peers):
     """The rows of one shape, as Markdown."""
-    layers, head = train_shapes.products_per_token(train_shapes.SHAPES[shape])
-    giga = 4e-9 * (layers + head) * options.tokens
+    layers, head = train_shapes.products_per_token(train_shapes.SHAPES[bench.shape])
+    giga = 4e-9 * (layers + head) * bench.tokens
     rivals = [n for n in peers if "f32" in n and "recompute" not in n]
     best = min(rivals, key=lambda n: median(rows, lambda r: r[n]["seconds"]), default=None)
     best16 = next((n for n in peers if "bf16" in n), None)
-    lines = [f"### {shape}, {options.tokens} tokens; best PyTorch f32: {best}", "",
+    lines = [f"### {bench.shape}, {bench.tokens} tokens; best PyTorch f32: {best}", "",
              "| what | s a step | tokens/s | against best f32 | against bf16 | of sgemm peak"
              " | rss MiB | private | file |", "| --- " * 9 + "|"]
     for name in [*peers, *ours]:
@@ -187,7 +194,7 @@ def table(shape, rows, ours, peers, options):
         share = median(rows, lambda r: giga / r[name]["seconds"] / r["peak"]["sgemm_gflops"])
         last = rows[-1][name]
         lines.append(
-            f"| {name} | {seconds:.3f} | {options.tokens / seconds:.1f} | {ratio(best)} |"
+            f"| {name} | {seconds:.3f} | {bench.tokens / seconds:.1f} | {ratio(best)} |"
             f" {ratio(best16)} | {100 * share:.0f} % | {last['rss_mib']:.0f} |"
             f" {last.get('private_mib', 0):.0f} | {last.get('file_mib', 0):.0f} |"
             if name in rows[0] else f"| {name} | did not run | | | | | | | |")
@@ -197,30 +204,79 @@ def table(shape, rows, ours, peers, options):
     return "\n".join(lines)
 
 
-def one_shape(shape, options):
-    with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
-        bench = Bench(pathlib.Path(folder), shape, options)
-        ours, peers = [], {}
-        for name in options.only.split(",") if options.only else OURS:
-            try:
-                first = bench.train(*OURS[name])
-                ours.append(name)
-            except RuntimeError as refusal:
-                print(f"{shape}: {name}: {refusal}", file=sys.stderr)
-        for spec in os.environ.get("PEERS", "").split():
-            name = spec.split("=")[0]
-            for dtype, keep in (("f32", "keep"), ("bf16", "keep")):
-                if dtype == "bf16" and name == "debian":
-                    continue
-                label = f"torch {name} {dtype}" + (" recompute" if keep != "keep" else "")
+def contestants(options):
+    """{name: (base, flags)} of ours."""
+    chosen = {n: OURS[n] for n in options.only.split(",")} if options.only else dict(OURS)
+    for budget in options.budgets.split(",") if options.budgets else ():
+        chosen |= {f"{n} {budget}": (base, [*flags, "--memory-budget", budget])
+                   for n, (base, flags) in chosen.items() if "--memory-budget" not in flags}
+    return chosen
+
+
+def opponents(bench, options, loss):
+    """{label: Peer} of all that are installed and were asked for."""
+    peers = {}
+    for spec in os.environ.get("PEERS", "").split():
+        name = spec.split("=")[0]
+        for label, dtype, keep in ((f"torch {name} f32", "f32", "keep"),
+                                   (f"torch {name} f32 recompute", "f32", "recompute"),
+                                   (f"torch {name} bf16", "bf16", "keep")):
+            asked = label in options.peers.split(",") if options.peers \
+                else keep == "keep" and (dtype == "f32" or name != "debian")
+            if asked:
                 peers[label] = Peer(name, bench, dtype, keep)
-                print(f"{shape}: {label}: {peers[label].version}, loss {peers[label].loss:.4f};"
-                      f" ours {first['loss']:.4f}", file=sys.stderr, flush=True)
+                print(f"{bench.shape}: {label}: {peers[label].version}, loss"
+                      f" {peers[label].loss:.4f}; ours {loss:.4f}", file=sys.stderr, flush=True)
+    return peers
+
+
+def compare(bench, options):
+    """The turns of one shape at one length, and its table."""
+    ours = {}
+    for name, (base, flags) in contestants(options).items():
+        try:
+            first = bench.train(base, flags)
+            ours[name] = (base, flags)
+        except RuntimeError as refusal:
+            print(f"{bench.shape}: {name}: {refusal}", file=sys.stderr)
+    if not ours:
+        raise SystemExit(f"{bench.shape}: nothing of ours ran")
+    peers = opponents(bench, options, first["loss"])
+    try:
         rows = turns(bench, ours, peers, options)
+    finally:
         for p in peers.values():
             p.close()
-        print(table(shape, rows, ours, peers, options), flush=True)
-        return rows
+    print(table(bench, rows, list(ours), peers), flush=True)
+    return rows
+
+
+def rates(rows_at):
+    """Tokens/s by length, and in brackets the share of the rate at 256."""
+    names = [n for n in next(iter(rows_at.values()))[0] if n != "peak"]
+    lines = ["| tokens | " + " | ".join(names) + " |", "| --- " * (len(names) + 1) + "|"]
+    rate = {(n, t): t / median(rows, lambda r, n=n: r[n]["seconds"])
+            for t, rows in rows_at.items() for n in names if n in rows[0]}
+    for t in rows_at:
+        cells = [f"{rate[n, t]:.1f}" + (f" ({rate[n, t] / rate[n, 256]:.2f})"
+                                        if (n, 256) in rate else "")
+                 if (n, t) in rate else "" for n in names]
+        lines.append(f"| {t} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def one_shape(shape, options):
+    with contextlib.ExitStack() as stack:
+        if options.keep:
+            folder = pathlib.Path(options.keep) / shape
+            folder.mkdir(parents=True, exist_ok=True)
+        else:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(dir=options.scratch))
+        rows_at = {int(n): compare(Bench(pathlib.Path(folder), shape, int(n), options.steps),
+                                   options) for n in options.tokens.split(",")}
+        if len(rows_at) > 1:
+            print(rates(rows_at), flush=True)
+        return rows_at
 
 
 def main():
@@ -228,8 +284,11 @@ def main():
     p.add_argument("--shapes", default="gpt2,gemma3,qwen2")
     p.add_argument("--pairs", type=int, default=5)
     p.add_argument("--steps", type=int, default=2)
-    p.add_argument("--tokens", type=int, default=256)
+    p.add_argument("--tokens", default="256", help="lengths")
     p.add_argument("--only", default="", help="our rows, by name")
+    p.add_argument("--peers", default="", help="theirs, by name, \"torch NAME f32 recompute\" too")
+    p.add_argument("--budgets", default="", help="each of our rows once more with each")
+    p.add_argument("--keep", help="a folder where models stay for the next run")
     p.add_argument("--scratch", default=None, help="a folder with some GB to spare")
     p.add_argument("--out", help="every number as JSON")
     options = p.parse_args()
