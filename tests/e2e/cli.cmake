@@ -5,7 +5,7 @@ if(HEARTH_BUILD_CLI)
   foreach(script IN LISTS cli_scripts)
     string(REGEX REPLACE ".*/test_(cli_.*)\\.py" "\\1" name ${script})
     add_test(NAME e2e.${name} COMMAND Python3::Interpreter ${script})
-    set_tests_properties(e2e.${name} PROPERTIES LABELS e2e TIMEOUT 300 ENVIRONMENT
+    set_tests_properties(e2e.${name} PROPERTIES LABELS e2e TIMEOUT 900 ENVIRONMENT
       "HEARTH=$<TARGET_FILE:hearth_cli>;HEARTH_SANITIZE=${HEARTH_SANITIZE};HEARTH_TEST_DATA=${HEARTH_TEST_DATA}")
   endforeach()
 endif()

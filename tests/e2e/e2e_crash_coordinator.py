@@ -136,7 +136,7 @@ with Lab("crash_coordinator") as lab:
 
     # The command that creates a task dies too; doing it again helps or says why not.
     path = lab.dir / "sum.ini"
-    made = lab.task("sum", count="2,2", time_="0s,20s", rounds=3 * len(names), over=20)
+    made = lab.task("sum", count="2,2", time_="0s,100s", rounds=3 * len(names), over=20)
     made.ok()
     text = path.read_text()
     (lab.dir / "torn.ini").write_text(text.replace("name = sum", "name = torn"))
