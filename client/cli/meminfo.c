@@ -11,6 +11,7 @@
 
 #define EVERY_MS       20
 #define FILES_EVERY_MS 500
+#define FILES_SHARE    100 /* a walk over all pages, so 1 % of the time at most */
 
 static void raise_to(uint64_t *peak, uint64_t v) {
     if (v > *peak) *peak = v;
@@ -75,8 +76,9 @@ void hearth_meminfo_sample(hearth_meminfo *m, hearth_meminfo_look look) {
     if (look == HEARTH_LOOK_SOMETIMES && now - m->sampled_ms < EVERY_MS) return;
     m->sampled_ms = now;
     look_at_status(m, &files);
-    if (look != HEARTH_LOOK_ALL && now - m->files_ms < FILES_EVERY_MS) return;
-    m->files_ms = now;
+    if (look != HEARTH_LOOK_ALL && now < m->files_next_ms) return;
     (void)model_pages(m->model, &files);
     raise_to(&m->file_peak, files);
+    int64_t end = hearth_clock_mono(&clock), rest = FILES_SHARE * (end - now);
+    m->files_next_ms = end + (rest < FILES_EVERY_MS ? FILES_EVERY_MS : rest);
 }

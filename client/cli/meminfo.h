@@ -21,16 +21,16 @@ typedef struct {
     const hearth_model *model; /* whose file is looked after; NULL: none */
     uint64_t private_now;      /* at the last sample */
     uint64_t private_peak;
-    uint64_t file_peak; /* pages of the model's file in RAM; all mapped files
+    uint64_t file_peak;    /* pages of the model's file in RAM; all mapped files
                               where the system tells no more */
-    uint64_t rss_peak;  /* the system's own high-water mark of everything */
-    int64_t sampled_ms; /* when last */
-    int64_t files_ms;   /* when the files were last looked at */
+    uint64_t rss_peak;     /* the system's own high-water mark of everything */
+    int64_t sampled_ms;    /* when last */
+    int64_t files_next_ms; /* when to look at the files again */
 } hearth_meminfo;
 
 typedef enum {
     HEARTH_LOOK_SOMETIMES, /* at most every 20 ms: may stand in a loop */
-    HEARTH_LOOK_PRIVATE,   /* now, at the mappings at most every 500 ms */
+    HEARTH_LOOK_PRIVATE,   /* now, at the mappings now and then */
     HEARTH_LOOK_ALL,       /* now, at everything */
 } hearth_meminfo_look;
 
