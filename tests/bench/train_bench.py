@@ -8,9 +8,10 @@
 
 $HEARTH is the program, $BENCH_PEAK the program of that name, $PEERS the
 opponents: NAME=PYTHON[:LIBRARY_PATH[:PYTHONPATH]] separated by spaces.  Models
-have random weights and lie in a temporary folder.  Each turn runs every
-contestant once, so that a ratio is made of neighbours; ratios are medians over
-turns.  Times are wall-clock: use a quiet machine, and look at the spread.
+have random weights and lie in a temporary folder.  All contestants are started,
+do a first step that is not counted, and then stand still but in their turn;
+each turn runs every one for a few steps, so that a ratio is made of neighbours;
+ratios are medians over turns, with the smallest and the largest beside.  Times are wall-clock: use a quiet machine, and look at the spread.
 
 Several --tokens make one table each and one of their rates; --budgets adds a
 row to each of --only for every budget.  A model takes minutes to draw: with
@@ -21,10 +22,12 @@ import contextlib
 import json
 import os
 import pathlib
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 import train_shapes
 
@@ -60,15 +63,11 @@ class Bench:
         self.bases = {}
         self.ids = self.record(tokens)
 
-    def hearth(self, *args, limit=None):
-        """The events and the largest resident set in MiB."""
-        run = subprocess.Popen([os.environ["HEARTH"], *map(str, args), "--json"],
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        out, err = run.stdout.read(), run.stderr.read()
-        _, status, usage = os.wait4(run.pid, 0)
-        if status:
-            raise RuntimeError(f"hearth {args[0]}: {err.strip() or out[-300:]}")
-        return [json.loads(line) for line in out.splitlines()], usage.ru_maxrss / 1024
+    def hearth(self, *args):
+        run = subprocess.run([os.environ["HEARTH"], *map(str, args)], capture_output=True,
+                             text=True)
+        if run.returncode:
+            raise RuntimeError(f"hearth {args[0]}: {run.stderr.strip()}")
 
     def base(self, kind):
         """The folder or file with weights of this kind; made when first used."""
@@ -108,20 +107,54 @@ class Bench:
                 return ids
         raise RuntimeError(f"no record of {tokens} tokens")
 
-    def train(self, kind, flags):
-        """One run of ours: median seconds a step but the first, and memory."""
-        steps = self.steps + 1
-        events, rss = self.hearth(
-            "train", "--model", self.base(kind), "--data", self.work / "data.jsonl", "--out",
-            self.work / "out", "--steps", steps, "--epochs", steps, "--seq", self.tokens,
-            "--loss-on", "all", "--template", "plain", "--targets", "attn", "--threads", THREADS,
-            "--schedule", "constant", *flags)
-        at = [0.0] + [e["seconds"] for e in events if e["event"] == "step"]
-        done = events[-1]
-        return {"seconds": statistics.median(b - a for a, b in zip(at[1:], at[2:])),
-                "loss": next(e["loss"] for e in events if e["event"] == "step"),
-                "rss_mib": rss, "private_mib": done["private_peak"] / MIB,
+
+class Ours:
+    """One `hearth train` that is stopped between its turns."""
+
+    def __init__(self, bench, name, kind, flags, steps):
+        """Runs the first step, which nobody counts; steps: all others."""
+        steps += 1
+        self.run = subprocess.Popen(
+            [os.environ["HEARTH"], "train", "--model", bench.base(kind), "--data",
+             bench.work / "data.jsonl", "--out", bench.work / f"out {name}", "--steps", str(steps),
+             "--epochs", str(steps), "--seq", str(bench.tokens), "--loss-on", "all", "--template",
+             "plain", "--targets", "attn", "--threads", str(THREADS), "--schedule", "constant",
+             *flags, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.loss = self.until("step")["loss"]
+        self.pause()
+
+    def until(self, kind):
+        for line in self.run.stdout:
+            event = json.loads(line)
+            if event["event"] == kind:
+                return event
+        raise RuntimeError(self.run.stderr.read().strip())
+
+    def pause(self):
+        self.run.send_signal(signal.SIGSTOP)
+
+    def turn(self, steps):
+        seconds = []
+        self.run.send_signal(signal.SIGCONT)
+        for _ in range(steps):
+            began = time.perf_counter()
+            self.until("step")
+            seconds.append(time.perf_counter() - began)
+        self.pause()
+        return {"seconds": statistics.median(seconds)}
+
+    def close(self):
+        """What it held at most."""
+        self.run.send_signal(signal.SIGCONT)
+        done = self.until("done")
+        self.run.wait()
+        return {"rss_mib": done["rss_peak"] / MIB, "private_mib": done["private_peak"] / MIB,
                 "file_mib": done["file_resident_peak"] / MIB}
+
+    def end(self):
+        if self.run.poll() is None:
+            self.run.kill()
+            self.run.wait()
 
 
 class Peer:
@@ -137,15 +170,18 @@ class Peer:
              dtype, keep, str(THREADS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             text=True, env=env)
         self.version = json.loads(self.run.stdout.readline())["torch"]
-        self.loss = self.turn(1)["loss"]
+        self.turn(1)
 
     def turn(self, steps):
         print(steps, file=self.run.stdin, flush=True)
         answer = json.loads(self.run.stdout.readline())
-        return {"seconds": statistics.median(answer["seconds"]), "loss": answer["loss"][0],
-                "rss_mib": answer["rss_mib"]}
+        self.loss, self.rss = answer["loss"][0], answer["rss_mib"]
+        return {"seconds": statistics.median(answer["seconds"])}
 
     def close(self):
+        return {"rss_mib": self.rss}
+
+    def end(self):
         self.run.stdin.close()
         self.run.wait()
 
@@ -156,19 +192,17 @@ def peak():
     return json.loads(run.stdout)
 
 
-def turns(bench, ours, peers, options):
+def turns(shape, runs, options):
     """[{name: result}], one dictionary a turn, with the peaks beside."""
     rows = []
     for i in range(options.pairs):
-        row = {"peak": peak()}
-        for name in ours:
-            row[name] = bench.train(*ours[name])
-            for peer_name, peer in peers.items() if name == next(iter(ours)) else ():
-                row[peer_name] = peer.turn(options.steps)
+        row = {"peak": peak()} | {n: r.turn(options.steps) for n, r in runs.items()}
         rows.append(row)
-        print(f"{bench.shape}: turn {i + 1} of {options.pairs}: " + ", ".join(
+        print(f"{shape}: turn {i + 1} of {options.pairs}: " + ", ".join(
             f"{n} {r['seconds']:.2f} s" for n, r in row.items() if n != "peak"),
             file=sys.stderr, flush=True)
+    for name, run in runs.items():
+        rows[-1][name] |= run.close()
     return rows
 
 
@@ -188,16 +222,16 @@ def table(bench, rows, ours, peers):
              " | rss MiB | private | file |", "| --- " * 9 + "|"]
     for name in [*peers, *ours]:
         def ratio(to):
-            return f"{median(rows, lambda r: r[to]['seconds'] / r[name]['seconds']):.2f}" \
-                if to else ""
+            each = sorted(r[to]["seconds"] / r[name]["seconds"] for r in rows) if to else ()
+            return f"{statistics.median(each):.2f} ({each[0]:.2f} to {each[-1]:.2f})" \
+                if to and to != name else ""
         seconds = median(rows, lambda r: r[name]["seconds"])
         share = median(rows, lambda r: giga / r[name]["seconds"] / r["peak"]["sgemm_gflops"])
         last = rows[-1][name]
         lines.append(
             f"| {name} | {seconds:.3f} | {bench.tokens / seconds:.1f} | {ratio(best)} |"
             f" {ratio(best16)} | {100 * share:.0f} % | {last['rss_mib']:.0f} |"
-            f" {last.get('private_mib', 0):.0f} | {last.get('file_mib', 0):.0f} |"
-            if name in rows[0] else f"| {name} | did not run | | | | | | | |")
+            f" {last.get('private_mib', 0):.0f} | {last.get('file_mib', 0):.0f} |")
     peaks = [r["peak"] for r in rows]
     lines += ["", f"Peaks: sgemm {median(peaks, lambda p: p['sgemm_gflops']):.0f} GFLOP/s, bf16 "
               f"{median(peaks, lambda p: p['bf16_gflops']):.0f}; medians of {len(rows)} turns.", ""]
@@ -213,9 +247,8 @@ def contestants(options):
     return chosen
 
 
-def opponents(bench, options, loss):
-    """{label: Peer} of all that are installed and were asked for."""
-    peers = {}
+def opponents(options):
+    """(label, name, dtype, keep) of all that are installed and were asked for."""
     for spec in os.environ.get("PEERS", "").split():
         name = spec.split("=")[0]
         for label, dtype, keep in ((f"torch {name} f32", "f32", "keep"),
@@ -224,30 +257,36 @@ def opponents(bench, options, loss):
             asked = label in options.peers.split(",") if options.peers \
                 else keep == "keep" and (dtype == "f32" or name != "debian")
             if asked:
-                peers[label] = Peer(name, bench, dtype, keep)
-                print(f"{bench.shape}: {label}: {peers[label].version}, loss"
-                      f" {peers[label].loss:.4f}; ours {loss:.4f}", file=sys.stderr, flush=True)
-    return peers
+                yield label, name, dtype, keep
+
+
+def start(bench, options):
+    """{name: run} of all that can."""
+    runs = {}
+    for name, (base, flags) in contestants(options).items():
+        try:
+            runs[name] = Ours(bench, name, base, flags, options.pairs * options.steps)
+            print(f"{bench.shape}: {name}: loss {runs[name].loss:.4f}", file=sys.stderr, flush=True)
+        except RuntimeError as refusal:
+            print(f"{bench.shape}: {name}: {refusal}", file=sys.stderr)
+    for label, *what in opponents(options):
+        runs[label] = Peer(what[0], bench, *what[1:])
+        print(f"{bench.shape}: {label}: {runs[label].version}, loss {runs[label].loss:.4f}",
+              file=sys.stderr, flush=True)
+    return runs
 
 
 def compare(bench, options):
     """The turns of one shape at one length, and its table."""
-    ours = {}
-    for name, (base, flags) in contestants(options).items():
-        try:
-            first = bench.train(base, flags)
-            ours[name] = (base, flags)
-        except RuntimeError as refusal:
-            print(f"{bench.shape}: {name}: {refusal}", file=sys.stderr)
-    if not ours:
-        raise SystemExit(f"{bench.shape}: nothing of ours ran")
-    peers = opponents(bench, options, first["loss"])
+    runs = {}
     try:
-        rows = turns(bench, ours, peers, options)
+        runs = start(bench, options)
+        rows = turns(bench.shape, runs, options)
     finally:
-        for p in peers.values():
-            p.close()
-    print(table(bench, rows, list(ours), peers), flush=True)
+        for run in runs.values():
+            run.end()
+    print(table(bench, rows, [n for n in runs if isinstance(runs[n], Ours)],
+                [n for n in runs if isinstance(runs[n], Peer)]), flush=True)
     return rows
 
 
