@@ -39,10 +39,11 @@ MIB = 1 << 20
 OURS = {
     "f32": ("f32", []),
     "f32 Q8_0": ("q8_0", []),
-    "f32 Q8_0 100M": ("q8_0", ["--memory-budget", "100M"]),
+    "f32 Q8_0 100M": ("q8_0", ["--weights", "mapped", "--memory-budget", "100M"]),
     "bf16": ("bf16", ["--compute", "bf16"]),
     "bf16 Q8_0": ("q8_0", ["--compute", "bf16"]),
-    "bf16 Q8_0 100M": ("q8_0", ["--compute", "bf16", "--memory-budget", "100M"]),
+    "bf16 Q8_0 100M": ("q8_0", ["--compute", "bf16", "--weights", "mapped",
+                                  "--memory-budget", "100M"]),
     "f32 Q8_0 streamed": ("q8_0", ["--weights", "streamed", "--memory-budget", "100M"]),
     "f32 Q4_0": ("q4_0", []),
     "f32 Q4_0 streamed": ("q4_0", ["--weights", "streamed", "--memory-budget", "100M"]),
