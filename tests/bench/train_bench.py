@@ -11,7 +11,9 @@ opponents: NAME=PYTHON[:LIBRARY_PATH[:PYTHONPATH]] separated by spaces.  Models
 have random weights and lie in a temporary folder.  All contestants are started,
 do a first step that is not counted, and then stand still but in their turn;
 each turn runs every one for a few steps, so that a ratio is made of neighbours;
-ratios are medians over turns, with the smallest and the largest beside.  Times are wall-clock: use a quiet machine, and look at the spread.
+ratios are medians over turns, with the smallest and the largest beside.  A
+turn's first step is not counted either: the system may have taken the file's
+pages meanwhile.  Times are wall-clock: use a quiet machine, and look at the spread.
 
 Several --tokens make one table each and one of their rates; --budgets adds a
 row to each of --only for every budget.  A model takes minutes to draw: with
@@ -35,7 +37,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 TOKENIZER = HERE.parent.parent / "deploy" / "demo" / "model" / "tokenizer.json"
 THREADS = 2
 MIB = 1 << 20
-# name: (base file, flags).  A name that ends in "~" is shown, not compared.
+# name: (base file, flags)
 OURS = {
     "f32": ("f32", []),
     "f32 Q8_0": ("q8_0", []),
@@ -137,12 +139,12 @@ class Ours:
     def turn(self, steps):
         seconds = []
         self.run.send_signal(signal.SIGCONT)
-        for _ in range(steps):
+        for _ in range(1 + steps):
             began = time.perf_counter()
             self.until("step")
             seconds.append(time.perf_counter() - began)
         self.pause()
-        return {"seconds": statistics.median(seconds)}
+        return {"seconds": statistics.median(seconds[1:])}
 
     def close(self):
         """What it held at most."""
@@ -171,13 +173,13 @@ class Peer:
              dtype, keep, str(THREADS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             text=True, env=env)
         self.version = json.loads(self.run.stdout.readline())["torch"]
-        self.turn(1)
+        self.turn(0)
 
     def turn(self, steps):
-        print(steps, file=self.run.stdin, flush=True)
+        print(1 + steps, file=self.run.stdin, flush=True)
         answer = json.loads(self.run.stdout.readline())
         self.loss, self.rss = answer["loss"][0], answer["rss_mib"]
-        return {"seconds": statistics.median(answer["seconds"])}
+        return {"seconds": statistics.median(answer["seconds"][1:] or answer["seconds"])}
 
     def close(self):
         return {"rss_mib": self.rss}
@@ -266,7 +268,7 @@ def start(bench, options):
     runs = {}
     for name, (base, flags) in contestants(options).items():
         try:
-            runs[name] = Ours(bench, name, base, flags, options.pairs * options.steps)
+            runs[name] = Ours(bench, name, base, flags, options.pairs * (1 + options.steps))
             print(f"{bench.shape}: {name}: loss {runs[name].loss:.4f}", file=sys.stderr, flush=True)
         except RuntimeError as refusal:
             print(f"{bench.shape}: {name}: {refusal}", file=sys.stderr)
