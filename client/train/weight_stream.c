@@ -153,8 +153,24 @@ size_t hearth_weight_stream_bytes(const hearth_model *m, size_t n_workers) {
     return sum;
 }
 
+static size_t page_bytes(void) {
+    long n = sysconf(_SC_PAGESIZE);
+    return n > 0 ? (size_t)n : 4096;
+}
+
+static size_t at_most(size_t n, size_t most) {
+    return n < most ? n : most;
+}
+
 size_t hearth_weight_stream_window(const hearth_model *m, size_t n_workers) {
-    return (AHEAD + 1) * PIECE + 2 * n_workers * head_block(m);
+    size_t page = page_bytes(), rows = HEARTH_WEIGHT_STREAM_ROWS;
+    const hearth_weight *head = hearth_model_weight(m, HEARTH_TENSOR_HEAD, 0);
+    const hearth_weight *embed = hearth_model_weight(m, HEARTH_TENSOR_EMBED, 0);
+    /* a part begins and ends within a page */
+    return at_most((AHEAD + 1) * PIECE, largest_layer(m)) + 2 * TARGETS * page +
+           at_most(2 * n_workers * (head_block(m) + page), all_bytes(head)) +
+           at_most(rows * (longest_row(m) + 2 * page), all_bytes(embed)) +
+           2 * page;
 }
 
 /* ---- files ---- */
@@ -197,20 +213,33 @@ static bool is_unchanged(const source *f) {
         ;
 }
 
-/* Ask for pages, or let them go.  Those at the start are dropped whole: the
- * one shared with the bytes before has been used. */
-static void advise(const hearth_weight_stream *s, int fd, uint64_t at, size_t n,
-                   bool want) {
+/* Ask for pages. */
+static void want(int fd, uint64_t at, size_t n) {
+#if defined(POSIX_FADV_WILLNEED)
+    (void)posix_fadvise(fd, (off_t)at, (off_t)n, POSIX_FADV_WILLNEED);
+#else
+    (void)fd;
+    (void)at;
+    (void)n;
+#endif
+}
+
+/* Let pages go.  The first is dropped whole: the bytes before have been used.
+ * So is the last when the bytes after it are of no use (alone); the system
+ * keeps pages that are given in part. */
+static void drop(const hearth_weight_stream *s, int fd, uint64_t at, size_t n,
+                 bool alone) {
 #if defined(POSIX_FADV_DONTNEED)
-    size_t over = want ? 0 : (size_t)(at % s->page);
-    (void)posix_fadvise(fd, (off_t)(at - over), (off_t)(n + over),
-                        want ? POSIX_FADV_WILLNEED : POSIX_FADV_DONTNEED);
+    uint64_t from = at - at % s->page, to = at + n;
+    if (alone) to = (to + s->page - 1) / s->page * s->page;
+    (void)posix_fadvise(fd, (off_t)from, (off_t)(to - from),
+                        POSIX_FADV_DONTNEED);
 #else
     (void)s;
     (void)fd;
     (void)at;
     (void)n;
-    (void)want;
+    (void)alone;
 #endif
 }
 
@@ -279,7 +308,7 @@ static const matrix *next_piece(cursor *c, size_t *at, size_t *n) {
 static void want_next(const hearth_weight_stream *s, cursor *ahead) {
     size_t at, n;
     const matrix *m = next_piece(ahead, &at, &n);
-    if (m) advise(s, s->source[m->from.file].fd, m->from.at + at, n, true);
+    if (m) want(s->source[m->from.file].fd, m->from.at + at, n);
 }
 
 static bool load_layer(hearth_weight_stream *s, size_t layer,
@@ -293,7 +322,7 @@ static bool load_layer(hearth_weight_stream *s, size_t layer,
         const source *f = &s->source[m->from.file];
         want_next(s, &ahead);
         ok = read_at(s, f->fd, m->from.at + at, n, to + m->to + at);
-        advise(s, f->fd, m->from.at + at, n, false);
+        drop(s, f->fd, m->from.at + at, n, false);
     }
     for (size_t i = 0; ok && i < s->n_sources; i++)
         if (!is_unchanged(&s->source[i])) {
@@ -460,8 +489,7 @@ hearth_status hearth_weight_stream_open(hearth_weight_stream **out,
     s->c = hearth_model_get_config(m);
     s->n_workers = n_workers ? n_workers : 1;
     s->taken = -1;
-    long page = sysconf(_SC_PAGESIZE);
-    s->page = page > 0 ? (uint64_t)page : 4096;
+    s->page = page_bytes();
     (void)pthread_cond_init(&s->work, NULL);
     (void)pthread_cond_init(&s->done, NULL);
     (void)pthread_mutex_init(&s->lock, NULL);
@@ -581,7 +609,7 @@ static extent row_at(const hearth_weight_stream *s, hearth_tensor_role role,
 void hearth_weight_stream_row_want(hearth_weight_stream *s,
                                    hearth_tensor_role role, size_t i) {
     extent e = row_at(s, role, i);
-    advise(s, s->source[e.file].rows_fd, e.at, e.n, true);
+    want(s->source[e.file].rows_fd, e.at, e.n);
 }
 
 void hearth_weight_stream_row(hearth_weight_stream *s, hearth_tensor_role role,
@@ -592,7 +620,8 @@ void hearth_weight_stream_row(hearth_weight_stream *s, hearth_tensor_role role,
     one.rows = 1;
     one.data = s->row;
     (void)read_checked(s, f, f->rows_fd, e.at, e.n, s->row);
-    advise(s, f->rows_fd, e.at, e.n, false);
+    /* positions are read in order: the rest of the page is next */
+    drop(s, f->rows_fd, e.at, e.n, role != HEARTH_TENSOR_POSITION);
     hearth_weight_row(&one, 0, out);
 }
 
@@ -605,10 +634,9 @@ const unsigned char *hearth_weight_stream_head(hearth_weight_stream *s,
     unsigned char *to =
         s->head + worker * s->head_bytes + (size_t)(e.at % LINE);
     int fd = n > 1 ? f->fd : f->rows_fd;
-    if (n > 1 && left)
-        advise(s, fd, e.at + bytes, (left < n ? left : n) * e.n, true);
+    if (n > 1 && left) want(fd, e.at + bytes, (left < n ? left : n) * e.n);
     (void)read_checked(s, f, fd, e.at, bytes, to);
-    advise(s, fd, e.at, bytes, false);
+    drop(s, fd, e.at, bytes, n == 1);
     return to;
 }
 
