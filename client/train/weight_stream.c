@@ -28,6 +28,7 @@
 #define TARGETS     ((size_t)HEARTH_TARGET_COUNT)
 #define PIECE       ((size_t)1 << 20) /* of one pread */
 #define AHEAD       ((size_t)2)       /* pieces that the system reads ahead */
+#define WISH        ((size_t)128 << 10)
 #define LINE        ((size_t)64)
 #define STACK_BYTES ((size_t)256 << 10)
 #define TILE_REALS  (HEARTH_WEIGHT_TILE_BYTES / sizeof(hearth_real))
@@ -55,8 +56,7 @@ typedef struct {
 } slot;
 
 typedef struct {
-    int fd;           /* read in order */
-    int rows_fd;      /* rows here and there: no reading ahead */
+    int fd;           /* nothing is read ahead but what is wanted */
     struct stat seen; /* at open */
 } source;
 
@@ -213,12 +213,15 @@ static bool is_unchanged(const source *f) {
         ;
 }
 
-/* Ask for pages. */
-static void want(int fd, uint64_t at, size_t n) {
+/* Ask for pages, a little at a time: the system cuts long wishes short. */
+static void want(const source *f, uint64_t at, size_t n) {
 #if defined(POSIX_FADV_WILLNEED)
-    (void)posix_fadvise(fd, (off_t)at, (off_t)n, POSIX_FADV_WILLNEED);
+    for (size_t done = 0; done < n; done += WISH)
+        (void)posix_fadvise(f->fd, (off_t)(at + done),
+                            (off_t)(n - done < WISH ? n - done : WISH),
+                            POSIX_FADV_WILLNEED);
 #else
-    (void)fd;
+    (void)f;
     (void)at;
     (void)n;
 #endif
@@ -227,16 +230,16 @@ static void want(int fd, uint64_t at, size_t n) {
 /* Let pages go.  The first is dropped whole: the bytes before have been used.
  * So is the last when the bytes after it are of no use (alone); the system
  * keeps pages that are given in part. */
-static void drop(const hearth_weight_stream *s, int fd, uint64_t at, size_t n,
-                 bool alone) {
+static void drop(const hearth_weight_stream *s, const source *f, uint64_t at,
+                 size_t n, bool alone) {
 #if defined(POSIX_FADV_DONTNEED)
     uint64_t from = at - at % s->page, to = at + n;
     if (alone) to = (to + s->page - 1) / s->page * s->page;
-    (void)posix_fadvise(fd, (off_t)from, (off_t)(to - from),
+    (void)posix_fadvise(f->fd, (off_t)from, (off_t)(to - from),
                         POSIX_FADV_DONTNEED);
 #else
     (void)s;
-    (void)fd;
+    (void)f;
     (void)at;
     (void)n;
     (void)alone;
@@ -244,11 +247,11 @@ static void drop(const hearth_weight_stream *s, int fd, uint64_t at, size_t n,
 }
 
 /* n bytes; false: s has the error and `to` is zeros. */
-static bool read_at(hearth_weight_stream *s, int fd, uint64_t at, size_t n,
-                    unsigned char *to) {
+static bool read_at(hearth_weight_stream *s, const source *f, uint64_t at,
+                    size_t n, unsigned char *to) {
     size_t done = 0;
     while (done < n) {
-        ssize_t got = pread(fd, to + done, n - done, (off_t)(at + done));
+        ssize_t got = pread(f->fd, to + done, n - done, (off_t)(at + done));
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0) {
             fail(s, got < 0 ? FAILED_READ : FAILED_CUT, got < 0 ? errno : 0);
@@ -262,9 +265,9 @@ static bool read_at(hearth_weight_stream *s, int fd, uint64_t at, size_t n,
 }
 
 /* The same and check that the file is still the one that was opened. */
-static bool read_checked(hearth_weight_stream *s, const source *f, int fd,
-                         uint64_t at, size_t n, unsigned char *to) {
-    bool ok = read_at(s, fd, at, n, to);
+static bool read_checked(hearth_weight_stream *s, const source *f, uint64_t at,
+                         size_t n, unsigned char *to) {
+    bool ok = read_at(s, f, at, n, to);
     if (!ok || is_unchanged(f)) return ok;
     memset(to, 0, n);
     fail(s, FAILED_CHANGED, 0);
@@ -308,7 +311,7 @@ static const matrix *next_piece(cursor *c, size_t *at, size_t *n) {
 static void want_next(const hearth_weight_stream *s, cursor *ahead) {
     size_t at, n;
     const matrix *m = next_piece(ahead, &at, &n);
-    if (m) want(s->source[m->from.file].fd, m->from.at + at, n);
+    if (m) want(&s->source[m->from.file], m->from.at + at, n);
 }
 
 static bool load_layer(hearth_weight_stream *s, size_t layer,
@@ -321,8 +324,8 @@ static bool load_layer(hearth_weight_stream *s, size_t layer,
     while (ok && (m = next_piece(&c, &at, &n)) != NULL) {
         const source *f = &s->source[m->from.file];
         want_next(s, &ahead);
-        ok = read_at(s, f->fd, m->from.at + at, n, to + m->to + at);
-        drop(s, f->fd, m->from.at + at, n, false);
+        ok = read_at(s, f, m->from.at + at, n, to + m->to + at);
+        drop(s, f, m->from.at + at, n, false);
     }
     for (size_t i = 0; ok && i < s->n_sources; i++)
         if (!is_unchanged(&s->source[i])) {
@@ -388,14 +391,12 @@ static hearth_status open_source(hearth_weight_stream *s, size_t i,
                                  hearth_error *err) {
     hearth_model_file f;
     source *x = &s->source[i];
-    x->fd = x->rows_fd = -1;
     s->n_sources = i + 1;
     hearth_status st = hearth_model_file_at(s->model, i, &f);
     if (st != HEARTH_OK)
         return hearth_error_set(err, st, "model path is too long; move it");
     x->fd = open(f.path, O_RDONLY | O_CLOEXEC);
-    x->rows_fd = open(f.path, O_RDONLY | O_CLOEXEC);
-    if (x->fd < 0 || x->rows_fd < 0 || fstat(x->fd, &x->seen)) {
+    if (x->fd < 0 || fstat(x->fd, &x->seen)) {
         int number = errno;
         return hearth_error_set(err, hearth_error_from_errno(number),
                                 "cannot open %.150s: %s; check the file",
@@ -406,8 +407,7 @@ static hearth_status open_source(hearth_weight_stream *s, size_t i,
                                 "%.150s changed while it was opened; try again",
                                 f.path);
 #if defined(POSIX_FADV_RANDOM)
-    (void)posix_fadvise(x->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-    (void)posix_fadvise(x->rows_fd, 0, 0, POSIX_FADV_RANDOM);
+    (void)posix_fadvise(x->fd, 0, 0, POSIX_FADV_RANDOM);
 #endif
     return HEARTH_OK;
 }
@@ -510,10 +510,8 @@ void hearth_weight_stream_close(hearth_weight_stream *s) {
     (void)pthread_cond_broadcast(&s->work);
     (void)pthread_mutex_unlock(&s->lock);
     if (s->has_thread) (void)pthread_join(s->thread, NULL);
-    for (size_t i = 0; i < s->n_sources; i++) {
+    for (size_t i = 0; i < s->n_sources; i++)
         if (s->source[i].fd >= 0) (void)close(s->source[i].fd);
-        if (s->source[i].rows_fd >= 0) (void)close(s->source[i].rows_fd);
-    }
     (void)pthread_cond_destroy(&s->work);
     (void)pthread_cond_destroy(&s->done);
     (void)pthread_mutex_destroy(&s->lock);
@@ -528,6 +526,15 @@ const hearth_weight *hearth_weight_stream_view(const hearth_weight_stream *s,
                                                uint32_t target, size_t layer) {
     size_t i = layer * TARGETS + target;
     return s->matrix[i].from.n ? &s->view[i] : NULL;
+}
+
+void hearth_weight_stream_forget(const hearth_weight_stream *s) {
+#if defined(POSIX_FADV_DONTNEED)
+    for (size_t i = 0; i < s->n_sources; i++)
+        (void)posix_fadvise(s->source[i].fd, 0, 0, POSIX_FADV_DONTNEED);
+#else
+    (void)s;
+#endif
 }
 
 void hearth_weight_stream_begin(hearth_weight_stream *s) {
@@ -609,7 +616,7 @@ static extent row_at(const hearth_weight_stream *s, hearth_tensor_role role,
 void hearth_weight_stream_row_want(hearth_weight_stream *s,
                                    hearth_tensor_role role, size_t i) {
     extent e = row_at(s, role, i);
-    want(s->source[e.file].rows_fd, e.at, e.n);
+    want(&s->source[e.file], e.at, e.n);
 }
 
 void hearth_weight_stream_row(hearth_weight_stream *s, hearth_tensor_role role,
@@ -619,9 +626,9 @@ void hearth_weight_stream_row(hearth_weight_stream *s, hearth_tensor_role role,
     hearth_weight one = *hearth_model_weight(s->model, role, 0);
     one.rows = 1;
     one.data = s->row;
-    (void)read_checked(s, f, f->rows_fd, e.at, e.n, s->row);
+    (void)read_checked(s, f, e.at, e.n, s->row);
     /* positions are read in order: the rest of the page is next */
-    drop(s, f->rows_fd, e.at, e.n, role != HEARTH_TENSOR_POSITION);
+    drop(s, f, e.at, e.n, role != HEARTH_TENSOR_POSITION);
     hearth_weight_row(&one, 0, out);
 }
 
@@ -633,10 +640,9 @@ const unsigned char *hearth_weight_stream_head(hearth_weight_stream *s,
     size_t bytes = n * e.n, left = s->c->vocab_size - first - n;
     unsigned char *to =
         s->head + worker * s->head_bytes + (size_t)(e.at % LINE);
-    int fd = n > 1 ? f->fd : f->rows_fd;
-    if (n > 1 && left) want(fd, e.at + bytes, (left < n ? left : n) * e.n);
-    (void)read_checked(s, f, fd, e.at, bytes, to);
-    drop(s, fd, e.at, bytes, n == 1);
+    if (n > 1 && left) want(f, e.at + bytes, (left < n ? left : n) * e.n);
+    (void)read_checked(s, f, e.at, bytes, to);
+    drop(s, f, e.at, bytes, n == 1);
     return to;
 }
 

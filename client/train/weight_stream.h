@@ -62,6 +62,9 @@ HEARTH_MUST_CHECK hearth_status hearth_weight_stream_open(
     const hearth_alloc *al, hearth_error *err);
 void hearth_weight_stream_close(hearth_weight_stream *s); /* NULL: no-op */
 
+/* Let go what the page cache has of the files. */
+void hearth_weight_stream_forget(const hearth_weight_stream *s);
+
 /* The matrix of a target in a layer, NULL when the family has none: its bytes
  * are there between _acquire and _release only. */
 const hearth_weight *hearth_weight_stream_view(const hearth_weight_stream *s,
