@@ -71,8 +71,7 @@ hearth_status hearth_memplan_check(const hearth_memplan *p, size_t budget,
     return hearth_error_set(
         err, HEARTH_ETOOBIG,
         "the run needs at least %s of private memory%s, the budget is %s "
-        "(most: "
-        "%s, %s), too small for records of any length; use --memory-budget "
-        "%zuM",
+        "(most: %s, %s), too small for records of any length; use "
+        "--memory-budget %zuM",
         need, and_what(p), have, top ? top->name : "?", most, mib);
 }

@@ -26,9 +26,9 @@
 #include "common/mem.h"
 
 #define TARGETS     ((size_t)HEARTH_TARGET_COUNT)
-#define PIECE       ((size_t)1 << 20) /* of one pread */
-#define AHEAD       ((size_t)2)       /* pieces that the system reads ahead */
-#define WISH        ((size_t)128 << 10)
+#define PIECE       ((size_t)1 << 20)   /* of one pread */
+#define AHEAD       ((size_t)2)         /* pieces that the system reads ahead */
+#define WISH        ((size_t)128 << 10) /* asked for at a time */
 #define LINE        ((size_t)64)
 #define STACK_BYTES ((size_t)256 << 10)
 #define TILE_REALS  (HEARTH_WEIGHT_TILE_BYTES / sizeof(hearth_real))
@@ -391,6 +391,7 @@ static hearth_status open_source(hearth_weight_stream *s, size_t i,
                                  hearth_error *err) {
     hearth_model_file f;
     source *x = &s->source[i];
+    x->fd = -1;
     s->n_sources = i + 1;
     hearth_status st = hearth_model_file_at(s->model, i, &f);
     if (st != HEARTH_OK)

@@ -389,6 +389,23 @@ the_least_budget_is_that_of_streaming_with_its_window(void **state) {
     deep_close(&d);
 }
 
+static void of_streamed_plans_the_fastest_that_fits_is_taken(void **state) {
+    (void)state;
+    deep d;
+    hearth_memplan p, want;
+    deep_open(&d, HEARTH_WEIGHTS_STREAMED);
+    assert_ok(deep_plan(&d, 0, &want, NULL));
+    assert_true(want.choice.streamed);
+    size_t all = hearth_memplan_bounded(&want);
+    assert_ok(deep_plan(&d, all, &p, NULL));
+    assert_int_equal(p.choice.recompute, 0);
+    assert_int_equal(p.choice.micro_batch, 4);
+    assert_ok(deep_plan(&d, all - 1, &p, NULL));
+    assert_true(p.choice.work > want.choice.work);
+    assert_true(p.choice.recompute < 8);
+    deep_close(&d);
+}
+
 static void the_longest_record_may_need_streaming(void **state) {
     (void)state;
     deep d;
@@ -449,6 +466,7 @@ int main(void) {
         cmocka_unit_test(auto_is_mapped_while_the_file_is_within_the_budget),
         cmocka_unit_test(mapped_and_full_leave_the_file_out_of_the_budget),
         cmocka_unit_test(the_least_budget_is_that_of_streaming_with_its_window),
+        cmocka_unit_test(of_streamed_plans_the_fastest_that_fits_is_taken),
         cmocka_unit_test(the_longest_record_may_need_streaming),
         cmocka_unit_test(a_planned_stream_is_what_runs),
     };
