@@ -60,16 +60,31 @@ void hearth_file_unmap(hearth_file *f) {
     *f = (hearth_file)HEARTH_FILE_INIT;
 }
 
-void hearth_file_forget(const void *p, size_t n) {
 #if defined(MADV_DONTNEED)
+static void advise(const void *p, size_t n, int advice) {
     long page = sysconf(_SC_PAGESIZE);
     if (!p || !n || page <= 0) return;
     size_t over = (size_t)((uintptr_t)p % (uintptr_t)page);
-    (void)madvise((unsigned char *)(uintptr_t)p - over, n + over,
-                  MADV_DONTNEED);
+    (void)madvise((unsigned char *)(uintptr_t)p - over, n + over, advice);
+}
+#endif
+
+void hearth_file_forget(const void *p, size_t n) {
+#if defined(MADV_DONTNEED)
+    advise(p, n, MADV_DONTNEED);
 #else
     (void)p;
     (void)n;
+#endif
+}
+
+void hearth_file_expect(const void *p, size_t n, bool scattered) {
+#if defined(MADV_DONTNEED)
+    advise(p, n, scattered ? MADV_RANDOM : MADV_NORMAL);
+#else
+    (void)p;
+    (void)n;
+    (void)scattered;
 #endif
 }
 

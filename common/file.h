@@ -42,6 +42,11 @@ void hearth_file_unmap(hearth_file *f);
  * a system without such a call keeps them. */
 void hearth_file_forget(const void *p, size_t n);
 
+/* Looks at n mapped bytes at p will be few and far between (scattered), so that
+ * the system reads what is looked at and nothing around it; false: as usual.  A
+ * hint: it changes no byte. */
+void hearth_file_expect(const void *p, size_t n, bool scattered);
+
 /* Append the whole file to out; HEARTH_ETOOBIG above max_bytes. */
 HEARTH_MUST_CHECK hearth_status hearth_file_read(hearth_buf *out,
                                                  const char *path,

@@ -5,17 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* auto: a model whose files are larger than the budget is streamed. */
-static bool is_streamed(const hearth_train_flags *f) {
-    hearth_model_file file;
-    uint64_t n = 0;
-    if (strcmp(f->weights, "auto") != 0)
-        return strcmp(f->weights, "streamed") == 0;
-    for (size_t i = 0; i < hearth_model_n_files(f->wb.model); i++)
-        if (hearth_model_file_at(f->wb.model, i, &file) == HEARTH_OK)
-            n += file.n;
-    return f->memory_budget && n > f->memory_budget &&
-           strcmp(f->mode, "full") != 0;
+static hearth_train_weights weights_of(const char *word) {
+    if (strcmp(word, "mapped") == 0) return HEARTH_WEIGHTS_MAPPED;
+    return strcmp(word, "streamed") == 0 ? HEARTH_WEIGHTS_STREAMED
+                                         : HEARTH_WEIGHTS_AUTO;
 }
 
 hearth_status hearth_train_flags_config(const hearth_train_flags *f,
@@ -38,7 +31,7 @@ hearth_status hearth_train_flags_config(const hearth_train_flags *f,
     cfg->pack = f->pack;
     cfg->seed = f->seed;
     cfg->memory_budget = (size_t)f->memory_budget;
-    cfg->streamed = is_streamed(f);
+    cfg->weights = weights_of(f->weights);
     cfg->reference_kernels = hearth_workbench_is_reference(&f->wb);
     cfg->bf16 = strcmp(f->compute, "bf16") == 0 ||
                 f->wb.kernels == hearth_kernels_bf16();
@@ -148,6 +141,7 @@ void hearth_train_flags_show_plan(hearth_cli *cli, const hearth_memplan *p,
                                   uint64_t budget, bool table) {
     char text[32], items[2048];
     size_t n = 0, mlp_rows = p->choice.mlp_rows;
+    const char *weights = p->choice.streamed ? "streamed" : "mapped";
     if (!mlp_rows || mlp_rows > p->choice.max_tokens)
         mlp_rows = p->choice.max_tokens;
     items[0] = 0;
@@ -170,6 +164,8 @@ void hearth_train_flags_show_plan(hearth_cli *cli, const hearth_memplan *p,
     hearth_event_u64(cli, "file_resident_peak", p->file_bytes);
     hearth_event_u64(cli, "rss_peak", p->private_bytes + p->file_bytes);
     hearth_event_u64(cli, "memory_budget", budget);
+    hearth_event_u64(cli, "bounded_bytes", hearth_memplan_bounded(p));
+    hearth_event_str(cli, "weights", weights);
     hearth_event_u64(cli, "micro_batch", p->choice.micro_batch);
     hearth_event_u64(cli, "max_tokens", p->choice.max_tokens);
     hearth_event_u64(cli, "trained_layers", p->choice.layers);
@@ -183,9 +179,9 @@ void hearth_train_flags_show_plan(hearth_cli *cli, const hearth_memplan *p,
             hearth_memplan_format(p->item[i].bytes, text, sizeof(text)),
             p->item[i].kind == HEARTH_MEM_FILE ? "  (file)" : "");
     hearth_cli_say(cli,
-                   "plan: %s private; %zu records of %zu tokens a pass, %zu of "
-                   "%zu layers done again, MLP by %zu tokens",
+                   "plan: %s private, weights %s; %zu records of %zu tokens a "
+                   "pass, %zu of %zu layers done again, MLP by %zu tokens",
                    hearth_memplan_format(p->private_bytes, text, sizeof(text)),
-                   p->choice.micro_batch, p->choice.max_tokens,
+                   weights, p->choice.micro_batch, p->choice.max_tokens,
                    p->choice.recompute, p->choice.layers, mlp_rows);
 }

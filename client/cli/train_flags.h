@@ -72,9 +72,12 @@ typedef struct {
                        "products of weights; auto: bf16 where it is faster",  \
                        &(f).compute),                                         \
     HEARTH_FLAG_CHOICE("weights", "auto|mapped|streamed",                     \
-                       "of the base: all mapped, or two layers at a time",    \
+                       "streamed: two layers at a time; auto: as the budget " \
+                       "allows",                                              \
                        &(f).weights),                                         \
-    HEARTH_FLAG_BYTES("memory-budget", "SIZE", "private memory at most, paid in time",      \
+    HEARTH_FLAG_BYTES("memory-budget", "SIZE",                                \
+                      "memory at most, paid in time; --weights mapped "       \
+                      "leaves the file out",                                  \
                       &(f).memory_budget)
 /* clang-format on */
 

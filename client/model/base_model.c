@@ -443,6 +443,13 @@ void hearth_model_forget_pages(const hearth_model *m) {
             hearth_file_forget(f.bytes, f.n);
 }
 
+void hearth_model_expect(const hearth_model *m, bool scattered) {
+    hearth_model_file f;
+    for (size_t i = 0; i < hearth_model_n_files(m); i++)
+        if (hearth_model_file_at(m, i, &f) == HEARTH_OK)
+            hearth_file_expect(f.bytes, f.n, scattered);
+}
+
 uint32_t hearth_model_targets(const hearth_model *m) {
     uint32_t mask = 0;
     for (uint32_t t = 0; t < HEARTH_TARGET_COUNT; t++)

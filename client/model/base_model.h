@@ -95,6 +95,9 @@ HEARTH_MUST_CHECK hearth_status hearth_model_file_at(const hearth_model *m,
 /* Give all pages of the files back to the system (hearth_file_forget). */
 void hearth_model_forget_pages(const hearth_model *m);
 
+/* The same for hearth_file_expect. */
+void hearth_model_expect(const hearth_model *m, bool scattered);
+
 /* SHA-256 [32] over the config and all tensors in canonical order.  Computed
  * at the first call (about 0.5 GB/s), then kept.  Borrowed from m.  NULL only
  * when hashing itself fails, which open has tried. */

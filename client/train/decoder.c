@@ -177,12 +177,18 @@ static void leave_layer(hearth_decoder *d) {
     if (d->shape.stream) hearth_weight_stream_release(d->shape.stream);
 }
 
-/* What rows the pass will look up, for the system to read ahead. */
-static void want_rows(const hearth_decoder *d, const hearth_pass *p,
-                      const int32_t *token) {
-    for (size_t i = 0; i < p->n; i++)
-        hearth_weight_stream_row_want(d->shape.stream, HEARTH_TENSOR_EMBED,
-                                      (size_t)token[i]);
+/* The rows of all tokens; streamed, the system reads some of them ahead. */
+static void embed_rows(hearth_decoder *d, const hearth_pass *p,
+                       const int32_t *token) {
+    size_t wanted = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        for (; d->shape.stream && wanted < p->n &&
+               wanted < i + HEARTH_WEIGHT_STREAM_ROWS;
+             wanted++)
+            hearth_weight_stream_row_want(d->shape.stream, HEARTH_TENSOR_EMBED,
+                                          (size_t)token[wanted]);
+        embed_row(d, p, token[i], i);
+    }
 }
 
 /* Embedding and all layers: input[L] is the result.  back: the last layer
@@ -193,11 +199,8 @@ static hearth_status forward(hearth_decoder *d, const hearth_pass *p,
     size_t n = d->c->n_layers;
     hearth_status st = HEARTH_OK;
     if (d->norm_final.own) refresh_norms(d);
-    if (d->shape.stream) {
-        hearth_weight_stream_begin(d->shape.stream);
-        want_rows(d, p, token);
-    }
-    for (size_t i = 0; i < p->n; i++) embed_row(d, p, token[i], i);
+    if (d->shape.stream) hearth_weight_stream_begin(d->shape.stream);
+    embed_rows(d, p, token);
     for (size_t l = 0; st == HEARTH_OK && l < n; l++) {
         size_t next = l + 1 < n ? l + 1 : back && l ? l - 1 : 0;
         st = enter_layer(d, l, next, err);

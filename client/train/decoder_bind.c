@@ -76,9 +76,11 @@ static void bind_matrix(hearth_decoder *d, const hearth_model_tensor *t,
     }
 }
 
-/* Frozen weights: views of the model, and converted vectors. */
+/* Frozen weights: views of the model, and converted vectors.  Of a streamed
+ * model nothing of the file stays in memory. */
 static void bind_frozen(hearth_decoder *d) {
     hearth_real *next = d->vectors;
+    if (d->shape.stream) hearth_model_expect(d->model, true);
     for (size_t i = 0; i < hearth_model_n_tensors(d->c); i++) {
         hearth_model_tensor t;
         hearth_model_tensor_at(d->c, i, &t);
@@ -99,6 +101,9 @@ static void bind_frozen(hearth_decoder *d) {
         /* the system maps more than the few bytes that were read */
         if (d->shape.stream) hearth_model_forget_pages(d->model);
     }
+    if (!d->shape.stream) return;
+    hearth_model_expect(d->model, false);
+    hearth_weight_stream_forget(d->shape.stream);
 }
 
 /* Full mode: trained copies and their gradients.  Where one is added to a norm

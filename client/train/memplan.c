@@ -29,35 +29,49 @@ const char *hearth_memplan_format(size_t bytes, char *text, size_t cap) {
     return text;
 }
 
+size_t hearth_memplan_bounded(const hearth_memplan *p) {
+    size_t sum = p->private_bytes;
+    if (p->file_counts) (void)hearth_size_add(sum, p->file_bytes, &sum);
+    return sum;
+}
+
+/* What is bounded beside private memory. */
+static const char *and_what(const hearth_memplan *p) {
+    if (!p->file_counts) return "";
+    return p->choice.streamed ? " and a window of the streamed file"
+                              : " and the model's file";
+}
+
 hearth_status hearth_memplan_check(const hearth_memplan *p, size_t budget,
                                    hearth_error *err) {
     char need[32], have[32], most[32];
     const hearth_memplan_item *top = NULL;
-    if (budget == 0 && p->private_bytes != SIZE_MAX) return HEARTH_OK;
-    if (p->private_bytes <= budget) return HEARTH_OK;
+    size_t sum = hearth_memplan_bounded(p);
+    if (sum != SIZE_MAX && (budget == 0 || sum <= budget)) return HEARTH_OK;
     for (size_t i = 0; i < p->n; i++)
-        if (p->item[i].kind == HEARTH_MEM_PRIVATE &&
+        if ((p->file_counts || p->item[i].kind == HEARTH_MEM_PRIVATE) &&
             (!top || p->item[i].bytes > top->bytes))
             top = &p->item[i];
-    if (p->private_bytes == SIZE_MAX)
+    if (sum == SIZE_MAX)
         return hearth_error_set(err, HEARTH_ETOOBIG,
                                 "the plan is larger than this machine can "
                                 "address; use a shorter --seq or a smaller "
                                 "--batch");
-    size_t mib = (p->private_bytes - 1) / ((size_t)1 << 20) + 1;
-    hearth_memplan_format(p->private_bytes, need, sizeof(need));
+    size_t mib = (sum - 1) / ((size_t)1 << 20) + 1;
+    hearth_memplan_format(sum, need, sizeof(need));
     hearth_memplan_format(budget, have, sizeof(have));
     hearth_memplan_format(top ? top->bytes : 0, most, sizeof(most));
     if (p->longest_seq)
         return hearth_error_set(
             err, HEARTH_ETOOBIG,
-            "the run needs at least %s of private memory, the budget is %s "
+            "the run needs at least %s of private memory%s, the budget is %s "
             "(most: %s, %s); use --memory-budget %zuM, or --seq %zu at most",
-            need, have, top ? top->name : "?", most, mib, p->longest_seq);
+            need, and_what(p), have, top ? top->name : "?", most, mib,
+            p->longest_seq);
     return hearth_error_set(
         err, HEARTH_ETOOBIG,
-        "the run needs at least %s of private memory, the budget is %s (most: "
-        "%s, %s), too small for records of any length; use --memory-budget "
-        "%zuM",
-        need, have, top ? top->name : "?", most, mib);
+        "the run needs at least %s of private memory%s, the budget is %s "
+        "(most: %s, %s), too small for records of any length; use "
+        "--memory-budget %zuM",
+        need, and_what(p), have, top ? top->name : "?", most, mib);
 }

@@ -3,8 +3,8 @@
  *
  * Items are named and counted first; a plan above the budget is refused with
  * the numbers and nothing has been read or allocated.  "private" is memory
- * that this process alone holds; "file" is pages of mapped files, which the
- * system may drop and read again.
+ * that this process alone holds; "file" is pages of files, mapped or in the
+ * page cache, which the system may drop and read again.
  *
  *     hearth_memplan p = HEARTH_MEMPLAN_INIT;
  *     hearth_memplan_add(&p, "activations", HEARTH_MEM_PRIVATE, n, size);
@@ -16,6 +16,7 @@
 #ifndef HEARTH_TRAIN_MEMPLAN_H
 #define HEARTH_TRAIN_MEMPLAN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "common/status.h"
@@ -38,6 +39,7 @@ typedef struct {
     size_t layers;      /* that are differentiated */
     size_t recompute;   /* of those, run again in the backward pass */
     size_t mlp_rows;    /* tokens that the MLP handles at once; 0: all */
+    bool streamed;      /* two layers of the base at a time, else mapped */
     double work;        /* multiply-adds of one token, an estimate of time */
 } hearth_memplan_choice;
 
@@ -46,6 +48,7 @@ typedef struct {
     size_t n;
     size_t private_bytes; /* sum of the private items; SIZE_MAX: overflow */
     size_t file_bytes;
+    bool file_counts;  /* a budget bounds file_bytes too */
     size_t open_bytes; /* of private_bytes, what opening the run takes */
     hearth_memplan_choice choice;
     size_t longest_seq; /* of a plan that is refused: the longest record that
@@ -60,7 +63,11 @@ typedef struct {
 void hearth_memplan_add(hearth_memplan *p, const char *name,
                         hearth_mem_kind kind, size_t n, size_t size);
 
-/* Compare with a budget of private bytes (0 = no budget).
+/* What a budget bounds: private_bytes and, where they count, file_bytes;
+ * SIZE_MAX: overflow. */
+size_t hearth_memplan_bounded(const hearth_memplan *p);
+
+/* Compare what is bounded with a budget in bytes (0 = no budget).
  * Returns HEARTH_OK, or HEARTH_ETOOBIG with err saying the sum, the budget,
  * the largest item, and what budget or length would do. */
 HEARTH_MUST_CHECK

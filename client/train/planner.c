@@ -68,8 +68,8 @@ static bool fits(const hearth_plan_request *q,
                  const hearth_memplan_choice *choice, hearth_memplan *p) {
     size_t budget = q->cfg->memory_budget;
     return hearth_planner__list(q, choice, p, NULL) == HEARTH_OK &&
-           p->private_bytes != SIZE_MAX &&
-           (!budget || p->private_bytes <= budget);
+           hearth_memplan_bounded(p) != SIZE_MAX &&
+           (!budget || hearth_memplan_bounded(p) <= budget);
 }
 
 /* The fewest layers that must recompute; false: all of them are not enough.
@@ -89,32 +89,50 @@ static bool fewest_layers(const hearth_plan_request *q,
     size_t most = p->choice.recompute;
     if (none.private_bytes <= p->private_bytes) return true; /* not planned */
     size_t each = (none.private_bytes - p->private_bytes) / most;
-    size_t over = none.private_bytes - q->cfg->memory_budget;
+    size_t over = hearth_memplan_bounded(&none) - q->cfg->memory_budget;
     choice.recompute = each ? over / each : most;
     while (choice.recompute < most && !fits(q, &choice, p)) choice.recompute++;
     return choice.recompute < most || fits(q, &choice, p);
 }
 
+/* May the weights be where the settings ask for? */
+static bool may_be(const hearth_plan_request *q, bool streamed) {
+    hearth_train_weights w = q->cfg->weights;
+    if (w != HEARTH_WEIGHTS_AUTO)
+        return streamed == (w == HEARTH_WEIGHTS_STREAMED);
+    return !streamed ||
+           (q->cfg->memory_budget && q->cfg->mode != HEARTH_TRAIN_FULL);
+}
+
 /* What needs the least memory. */
-static hearth_memplan_choice smallest(const hearth_plan_request *q) {
-    return (hearth_memplan_choice){.micro_batch = 1,
-                                   .recompute = config(q)->n_layers,
-                                   .mlp_rows = q->cfg->mode == HEARTH_TRAIN_FULL
-                                                   ? 0
-                                                   : HEARTH_DECODER_ROWS};
+static hearth_memplan_choice smallest(const hearth_plan_request *q,
+                                      bool streamed) {
+    return (hearth_memplan_choice){
+        .micro_batch = 1,
+        .recompute = config(q)->n_layers,
+        .mlp_rows = q->cfg->mode == HEARTH_TRAIN_FULL ? 0 : HEARTH_DECODER_ROWS,
+        .streamed = streamed};
+}
+
+/* Does the smallest plan fit, its weights mapped or streamed? */
+static bool any_fits(const hearth_plan_request *q) {
+    hearth_memplan p;
+    for (int streamed = 0; streamed < 2; streamed++) {
+        hearth_memplan_choice choice = smallest(q, streamed);
+        if (may_be(q, streamed) && fits(q, &choice, &p)) return true;
+    }
+    return false;
 }
 
 size_t hearth_planner__longest(const hearth_plan_request *q) {
     hearth_plan_request cut = *q;
-    hearth_memplan p;
-    hearth_memplan_choice choice = smallest(q);
     size_t lo = LEAST_SEQ, hi = config(q)->max_positions;
     cut.seq = lo;
-    if (hi < lo || !fits(&cut, &choice, &p)) return 0;
+    if (hi < lo || !any_fits(&cut)) return 0;
     while (lo < hi) {
         size_t mid = lo + (hi - lo + 1) / 2;
         cut.seq = mid;
-        if (fits(&cut, &choice, &p))
+        if (any_fits(&cut))
             lo = mid;
         else
             hi = mid - 1;
@@ -137,9 +155,10 @@ static void consider(const hearth_plan_request *q,
 /* The MLP at once, and in ever smaller parts (mode full keeps it whole: its
  * gradients are sums over all tokens). */
 static void consider_parts(const hearth_plan_request *q, size_t micro_batch,
-                           bool *found, hearth_memplan *best) {
+                           bool streamed, bool *found, hearth_memplan *best) {
     hearth_memplan p;
-    hearth_memplan_choice choice = {.micro_batch = micro_batch};
+    hearth_memplan_choice choice = {.micro_batch = micro_batch,
+                                    .streamed = streamed};
     if (hearth_planner__list(q, &choice, &p, NULL) != HEARTH_OK) return;
     choice = p.choice;
     consider(q, &choice, found, best);
@@ -152,24 +171,40 @@ static void consider_parts(const hearth_plan_request *q, size_t micro_batch,
     }
 }
 
+/* None fits: the smallest of all, and why. */
+static hearth_status refuse(const hearth_plan_request *q, hearth_memplan *out,
+                            hearth_error *err) {
+    bool any = false;
+    for (int streamed = 0; streamed < 2; streamed++) {
+        hearth_memplan p;
+        hearth_memplan_choice choice = smallest(q, streamed);
+        if (!may_be(q, streamed)) continue;
+        hearth_status st = hearth_planner__list(q, &choice, &p, err);
+        if (st != HEARTH_OK) return st;
+        if (!any || hearth_memplan_bounded(&p) < hearth_memplan_bounded(out))
+            *out = p;
+        any = true;
+    }
+    out->longest_seq = hearth_planner__longest(q);
+    return hearth_memplan_check(out, q->cfg->memory_budget, err);
+}
+
 hearth_status hearth_planner__search(const hearth_plan_request *q,
                                      hearth_memplan *out, hearth_error *err) {
-    size_t records = q->cfg->pack ? q->cfg->batch : 1,
-           budget = q->cfg->memory_budget;
-    hearth_memplan_choice choice = {.micro_batch = records};
+    size_t most = q->cfg->pack ? q->cfg->batch : 1;
     bool found = false;
-    if (!budget) {
+    if (!q->cfg->memory_budget) {
+        hearth_memplan_choice choice = {.micro_batch = most,
+                                        .streamed = may_be(q, true)};
         hearth_status st = hearth_planner__list(q, &choice, out, err);
         return st == HEARTH_OK ? hearth_memplan_check(out, 0, err) : st;
     }
-    for (;; records = (records + 1) / 2) {
-        consider_parts(q, records, &found, out);
-        if (records == 1) break;
+    for (int streamed = 0; streamed < 2 && !found; streamed++) {
+        if (!may_be(q, streamed)) continue;
+        for (size_t n = most;; n = (n + 1) / 2) {
+            consider_parts(q, n, streamed, &found, out);
+            if (n == 1) break;
+        }
     }
-    if (found) return HEARTH_OK;
-    choice = smallest(q);
-    hearth_status st = hearth_planner__list(q, &choice, out, err);
-    if (st != HEARTH_OK) return st;
-    out->longest_seq = hearth_planner__longest(q);
-    return hearth_memplan_check(out, budget, err);
+    return found ? HEARTH_OK : refuse(q, out, err);
 }

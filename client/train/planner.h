@@ -39,8 +39,11 @@ hearth_status hearth_planner__list(const hearth_plan_request *q,
                                    hearth_memplan *out, hearth_error *err);
 
 /* The fastest plan within q->cfg->memory_budget; without a budget the fastest
- * of all.  HEARTH_ETOOBIG: none fits; *out is then the smallest, with the
- * longest record that the budget has room for. */
+ * of all.  With HEARTH_WEIGHTS_AUTO a mapped plan that fits is taken before any
+ * streamed one: streaming reads the model twice a pass, at a speed of the disk
+ * that nobody knows here, where recomputing adds about a third.
+ * HEARTH_ETOOBIG: none fits; *out is then the smallest, with the longest record
+ * that the budget has room for. */
 HEARTH_MUST_CHECK
 hearth_status hearth_planner__search(const hearth_plan_request *q,
                                      hearth_memplan *out, hearth_error *err);
@@ -49,7 +52,8 @@ hearth_status hearth_planner__search(const hearth_plan_request *q,
 size_t hearth_planner__longest(const hearth_plan_request *q);
 
 /* Multiply-adds of one token under a choice, forward, backward and what is done
- * again; each visit of a weight costs as much as a few tokens. */
+ * again; each visit of a weight costs as much as a few tokens.  Reading ahead of
+ * streamed weights is taken to hide behind them. */
 double hearth_planner__work(const hearth_plan_request *q,
                             const hearth_memplan_choice *choice);
 

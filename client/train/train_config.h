@@ -16,6 +16,16 @@
 
 typedef enum { HEARTH_TRAIN_LORA = 0, HEARTH_TRAIN_FULL = 1 } hearth_train_mode;
 
+/* Where the base's weights are, and what a memory budget bounds. */
+typedef enum {
+    HEARTH_WEIGHTS_MAPPED = 0, /* a mapped file; private memory alone */
+    HEARTH_WEIGHTS_STREAMED,   /* read as they are needed; private memory and
+                                  the window of the file.  Mode lora */
+    HEARTH_WEIGHTS_AUTO,       /* with a budget: mapped when private memory and
+                                  the whole file are within it, else streamed;
+                                  mode full and no budget: mapped */
+} hearth_train_weights;
+
 /* Start from HEARTH_TRAIN_CONFIG_INIT. */
 typedef struct {
     hearth_train_mode mode;
@@ -33,10 +43,10 @@ typedef struct {
     double dropout; /* on the input of LoRA A, in [0, 1) */
     bool shuffle, pack;
     uint64_t seed;
-    size_t memory_budget; /* private bytes; 0 = no limit */
+    size_t memory_budget; /* bytes of what `weights` says; 0 = no limit */
     bool reference_kernels;
-    bool bf16;     /* products of weights in bfloat16, sums in f32 */
-    bool streamed; /* read the base's weights as they are needed; mode lora */
+    bool bf16; /* products of weights in bfloat16, sums in f32 */
+    hearth_train_weights weights;
     size_t eval_tokens; /* room for records of so many tokens, for
                            hearth_trainer_evaluate; 0: never called */
 } hearth_train_config;

@@ -29,7 +29,7 @@ static hearth_status commit_memory(hearth_trainer *t, hearth_error *err) {
     if (t->max_tokens < t->cfg.eval_tokens) t->max_tokens = t->cfg.eval_tokens;
     hearth_decoder_shape shape = hearth_trainer__shape(
         t->model, t->adapter, &t->cfg, &t->plan.choice, t->max_tokens, t->pool);
-    if (t->cfg.streamed) {
+    if (t->plan.choice.streamed) {
         st = hearth_weight_stream_open(&t->stream, t->model,
                                        hearth_pool_size(t->pool), &t->al, err);
         if (st != HEARTH_OK) return st;

@@ -124,7 +124,7 @@ static void list_items(const hearth_plan_request *q, const token_sizes *sz,
     if (!a)
         hearth_memplan_add(p, "trained values", HEARTH_MEM_PRIVATE,
                            d->parameters, 1);
-    if (q->cfg->streamed)
+    if (p->choice.streamed)
         hearth_memplan_add(p, "stream buffer", HEARTH_MEM_PRIVATE,
                            hearth_weight_stream_bytes(q->model, workers), 1);
     p->open_bytes = p->private_bytes;
@@ -137,11 +137,12 @@ static void list_items(const hearth_plan_request *q, const token_sizes *sz,
     hearth_memplan_add(p, "records", HEARTH_MEM_PRIVATE, sz->record_bytes, 1);
     hearth_memplan_add(p, "program and libraries", HEARTH_MEM_PRIVATE,
                        FIXED_BYTES + workers * WORKER_BYTES, 1);
-    hearth_memplan_add(p, "model file", HEARTH_MEM_FILE,
-                       q->cfg->streamed
-                           ? hearth_weight_stream_window(q->model, workers)
-                           : model_file_bytes(q->model),
-                       1);
+    if (p->choice.streamed)
+        hearth_memplan_add(p, "window of the file", HEARTH_MEM_FILE,
+                           hearth_weight_stream_window(q->model, workers), 1);
+    else
+        hearth_memplan_add(p, "model file", HEARTH_MEM_FILE,
+                           model_file_bytes(q->model), 1);
 }
 
 /* The choice with what follows from it. */
@@ -171,6 +172,9 @@ hearth_status hearth_planner__list(const hearth_plan_request *q,
     hearth_status st = hearth_decoder_plan(&shape, &d, err);
     if (st != HEARTH_OK) return st;
     out->choice = settle(q, choice, &sz);
+    out->file_counts =
+        choice->streamed || (q->cfg->weights == HEARTH_WEIGHTS_AUTO &&
+                             q->cfg->mode != HEARTH_TRAIN_FULL);
     list_items(q, &sz, &d, out);
     return HEARTH_OK;
 }
@@ -182,7 +186,8 @@ static hearth_status check_args(const hearth_model *model,
     hearth_status st = hearth_train_config_check(cfg, err);
     if (st != HEARTH_OK) return st;
     if (!model) return hearth_error_set(err, HEARTH_EINVAL, "no model");
-    if (cfg->streamed && cfg->mode == HEARTH_TRAIN_FULL)
+    if (cfg->weights == HEARTH_WEIGHTS_STREAMED &&
+        cfg->mode == HEARTH_TRAIN_FULL)
         return hearth_error_set(err, HEARTH_EUNSUPPORTED,
                                 "full fine-tuning holds every weight; use "
                                 "--weights mapped, or train LoRA");

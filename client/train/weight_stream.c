@@ -26,8 +26,9 @@
 #include "common/mem.h"
 
 #define TARGETS     ((size_t)HEARTH_TARGET_COUNT)
-#define PIECE       ((size_t)1 << 20) /* of one pread */
-#define AHEAD       ((size_t)2)       /* pieces that the system reads ahead */
+#define PIECE       ((size_t)1 << 20)   /* of one pread */
+#define AHEAD       ((size_t)2)         /* pieces that the system reads ahead */
+#define WISH        ((size_t)128 << 10) /* asked for at a time */
 #define LINE        ((size_t)64)
 #define STACK_BYTES ((size_t)256 << 10)
 #define TILE_REALS  (HEARTH_WEIGHT_TILE_BYTES / sizeof(hearth_real))
@@ -55,8 +56,7 @@ typedef struct {
 } slot;
 
 typedef struct {
-    int fd;           /* read in order */
-    int rows_fd;      /* rows here and there: no reading ahead */
+    int fd;           /* nothing is read ahead but what is wanted */
     struct stat seen; /* at open */
 } source;
 
@@ -153,8 +153,24 @@ size_t hearth_weight_stream_bytes(const hearth_model *m, size_t n_workers) {
     return sum;
 }
 
+static size_t page_bytes(void) {
+    long n = sysconf(_SC_PAGESIZE);
+    return n > 0 ? (size_t)n : 4096;
+}
+
+static size_t at_most(size_t n, size_t most) {
+    return n < most ? n : most;
+}
+
 size_t hearth_weight_stream_window(const hearth_model *m, size_t n_workers) {
-    return (AHEAD + 1) * PIECE + 2 * n_workers * head_block(m);
+    size_t page = page_bytes(), rows = HEARTH_WEIGHT_STREAM_ROWS;
+    const hearth_weight *head = hearth_model_weight(m, HEARTH_TENSOR_HEAD, 0);
+    const hearth_weight *embed = hearth_model_weight(m, HEARTH_TENSOR_EMBED, 0);
+    /* a part begins and ends within a page */
+    return at_most((AHEAD + 1) * PIECE, largest_layer(m)) + 2 * TARGETS * page +
+           at_most(2 * n_workers * (head_block(m) + page), all_bytes(head)) +
+           at_most(rows * (longest_row(m) + 2 * page), all_bytes(embed)) +
+           2 * page;
 }
 
 /* ---- files ---- */
@@ -197,29 +213,45 @@ static bool is_unchanged(const source *f) {
         ;
 }
 
-/* Ask for pages, or let them go.  Those at the start are dropped whole: the
- * one shared with the bytes before has been used. */
-static void advise(const hearth_weight_stream *s, int fd, uint64_t at, size_t n,
-                   bool want) {
-#if defined(POSIX_FADV_DONTNEED)
-    size_t over = want ? 0 : (size_t)(at % s->page);
-    (void)posix_fadvise(fd, (off_t)(at - over), (off_t)(n + over),
-                        want ? POSIX_FADV_WILLNEED : POSIX_FADV_DONTNEED);
+/* Ask for pages, a little at a time: the system cuts long wishes short. */
+static void want(const source *f, uint64_t at, size_t n) {
+#if defined(POSIX_FADV_WILLNEED)
+    for (size_t done = 0; done < n; done += WISH)
+        (void)posix_fadvise(f->fd, (off_t)(at + done),
+                            (off_t)(n - done < WISH ? n - done : WISH),
+                            POSIX_FADV_WILLNEED);
 #else
-    (void)s;
-    (void)fd;
+    (void)f;
     (void)at;
     (void)n;
-    (void)want;
+#endif
+}
+
+/* Let pages go.  The first is dropped whole: the bytes before have been used.
+ * So is the last when the bytes after it are of no use (alone); the system
+ * keeps pages that are given in part. */
+static void drop(const hearth_weight_stream *s, const source *f, uint64_t at,
+                 size_t n, bool alone) {
+#if defined(POSIX_FADV_DONTNEED)
+    uint64_t from = at - at % s->page, to = at + n;
+    if (alone) to = (to + s->page - 1) / s->page * s->page;
+    (void)posix_fadvise(f->fd, (off_t)from, (off_t)(to - from),
+                        POSIX_FADV_DONTNEED);
+#else
+    (void)s;
+    (void)f;
+    (void)at;
+    (void)n;
+    (void)alone;
 #endif
 }
 
 /* n bytes; false: s has the error and `to` is zeros. */
-static bool read_at(hearth_weight_stream *s, int fd, uint64_t at, size_t n,
-                    unsigned char *to) {
+static bool read_at(hearth_weight_stream *s, const source *f, uint64_t at,
+                    size_t n, unsigned char *to) {
     size_t done = 0;
     while (done < n) {
-        ssize_t got = pread(fd, to + done, n - done, (off_t)(at + done));
+        ssize_t got = pread(f->fd, to + done, n - done, (off_t)(at + done));
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0) {
             fail(s, got < 0 ? FAILED_READ : FAILED_CUT, got < 0 ? errno : 0);
@@ -233,9 +265,9 @@ static bool read_at(hearth_weight_stream *s, int fd, uint64_t at, size_t n,
 }
 
 /* The same and check that the file is still the one that was opened. */
-static bool read_checked(hearth_weight_stream *s, const source *f, int fd,
-                         uint64_t at, size_t n, unsigned char *to) {
-    bool ok = read_at(s, fd, at, n, to);
+static bool read_checked(hearth_weight_stream *s, const source *f, uint64_t at,
+                         size_t n, unsigned char *to) {
+    bool ok = read_at(s, f, at, n, to);
     if (!ok || is_unchanged(f)) return ok;
     memset(to, 0, n);
     fail(s, FAILED_CHANGED, 0);
@@ -279,7 +311,7 @@ static const matrix *next_piece(cursor *c, size_t *at, size_t *n) {
 static void want_next(const hearth_weight_stream *s, cursor *ahead) {
     size_t at, n;
     const matrix *m = next_piece(ahead, &at, &n);
-    if (m) advise(s, s->source[m->from.file].fd, m->from.at + at, n, true);
+    if (m) want(&s->source[m->from.file], m->from.at + at, n);
 }
 
 static bool load_layer(hearth_weight_stream *s, size_t layer,
@@ -292,8 +324,8 @@ static bool load_layer(hearth_weight_stream *s, size_t layer,
     while (ok && (m = next_piece(&c, &at, &n)) != NULL) {
         const source *f = &s->source[m->from.file];
         want_next(s, &ahead);
-        ok = read_at(s, f->fd, m->from.at + at, n, to + m->to + at);
-        advise(s, f->fd, m->from.at + at, n, false);
+        ok = read_at(s, f, m->from.at + at, n, to + m->to + at);
+        drop(s, f, m->from.at + at, n, false);
     }
     for (size_t i = 0; ok && i < s->n_sources; i++)
         if (!is_unchanged(&s->source[i])) {
@@ -359,14 +391,13 @@ static hearth_status open_source(hearth_weight_stream *s, size_t i,
                                  hearth_error *err) {
     hearth_model_file f;
     source *x = &s->source[i];
-    x->fd = x->rows_fd = -1;
+    x->fd = -1;
     s->n_sources = i + 1;
     hearth_status st = hearth_model_file_at(s->model, i, &f);
     if (st != HEARTH_OK)
         return hearth_error_set(err, st, "model path is too long; move it");
     x->fd = open(f.path, O_RDONLY | O_CLOEXEC);
-    x->rows_fd = open(f.path, O_RDONLY | O_CLOEXEC);
-    if (x->fd < 0 || x->rows_fd < 0 || fstat(x->fd, &x->seen)) {
+    if (x->fd < 0 || fstat(x->fd, &x->seen)) {
         int number = errno;
         return hearth_error_set(err, hearth_error_from_errno(number),
                                 "cannot open %.150s: %s; check the file",
@@ -377,8 +408,7 @@ static hearth_status open_source(hearth_weight_stream *s, size_t i,
                                 "%.150s changed while it was opened; try again",
                                 f.path);
 #if defined(POSIX_FADV_RANDOM)
-    (void)posix_fadvise(x->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-    (void)posix_fadvise(x->rows_fd, 0, 0, POSIX_FADV_RANDOM);
+    (void)posix_fadvise(x->fd, 0, 0, POSIX_FADV_RANDOM);
 #endif
     return HEARTH_OK;
 }
@@ -460,8 +490,7 @@ hearth_status hearth_weight_stream_open(hearth_weight_stream **out,
     s->c = hearth_model_get_config(m);
     s->n_workers = n_workers ? n_workers : 1;
     s->taken = -1;
-    long page = sysconf(_SC_PAGESIZE);
-    s->page = page > 0 ? (uint64_t)page : 4096;
+    s->page = page_bytes();
     (void)pthread_cond_init(&s->work, NULL);
     (void)pthread_cond_init(&s->done, NULL);
     (void)pthread_mutex_init(&s->lock, NULL);
@@ -482,10 +511,8 @@ void hearth_weight_stream_close(hearth_weight_stream *s) {
     (void)pthread_cond_broadcast(&s->work);
     (void)pthread_mutex_unlock(&s->lock);
     if (s->has_thread) (void)pthread_join(s->thread, NULL);
-    for (size_t i = 0; i < s->n_sources; i++) {
+    for (size_t i = 0; i < s->n_sources; i++)
         if (s->source[i].fd >= 0) (void)close(s->source[i].fd);
-        if (s->source[i].rows_fd >= 0) (void)close(s->source[i].rows_fd);
-    }
     (void)pthread_cond_destroy(&s->work);
     (void)pthread_cond_destroy(&s->done);
     (void)pthread_mutex_destroy(&s->lock);
@@ -500,6 +527,15 @@ const hearth_weight *hearth_weight_stream_view(const hearth_weight_stream *s,
                                                uint32_t target, size_t layer) {
     size_t i = layer * TARGETS + target;
     return s->matrix[i].from.n ? &s->view[i] : NULL;
+}
+
+void hearth_weight_stream_forget(const hearth_weight_stream *s) {
+#if defined(POSIX_FADV_DONTNEED)
+    for (size_t i = 0; i < s->n_sources; i++)
+        (void)posix_fadvise(s->source[i].fd, 0, 0, POSIX_FADV_DONTNEED);
+#else
+    (void)s;
+#endif
 }
 
 void hearth_weight_stream_begin(hearth_weight_stream *s) {
@@ -581,7 +617,7 @@ static extent row_at(const hearth_weight_stream *s, hearth_tensor_role role,
 void hearth_weight_stream_row_want(hearth_weight_stream *s,
                                    hearth_tensor_role role, size_t i) {
     extent e = row_at(s, role, i);
-    advise(s, s->source[e.file].rows_fd, e.at, e.n, true);
+    want(&s->source[e.file], e.at, e.n);
 }
 
 void hearth_weight_stream_row(hearth_weight_stream *s, hearth_tensor_role role,
@@ -591,8 +627,9 @@ void hearth_weight_stream_row(hearth_weight_stream *s, hearth_tensor_role role,
     hearth_weight one = *hearth_model_weight(s->model, role, 0);
     one.rows = 1;
     one.data = s->row;
-    (void)read_checked(s, f, f->rows_fd, e.at, e.n, s->row);
-    advise(s, f->rows_fd, e.at, e.n, false);
+    (void)read_checked(s, f, e.at, e.n, s->row);
+    /* positions are read in order: the rest of the page is next */
+    drop(s, f, e.at, e.n, role != HEARTH_TENSOR_POSITION);
     hearth_weight_row(&one, 0, out);
 }
 
@@ -604,11 +641,9 @@ const unsigned char *hearth_weight_stream_head(hearth_weight_stream *s,
     size_t bytes = n * e.n, left = s->c->vocab_size - first - n;
     unsigned char *to =
         s->head + worker * s->head_bytes + (size_t)(e.at % LINE);
-    int fd = n > 1 ? f->fd : f->rows_fd;
-    if (n > 1 && left)
-        advise(s, fd, e.at + bytes, (left < n ? left : n) * e.n, true);
-    (void)read_checked(s, f, fd, e.at, bytes, to);
-    advise(s, fd, e.at, bytes, false);
+    if (n > 1 && left) want(f, e.at + bytes, (left < n ? left : n) * e.n);
+    (void)read_checked(s, f, e.at, bytes, to);
+    drop(s, f, e.at, bytes, n == 1);
     return to;
 }
 

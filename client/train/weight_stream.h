@@ -9,7 +9,8 @@
  * thread reads the next.  Rows of the embedding are read for the tokens of the
  * stream only, the head block by block, by whoever asks.  The file is read with
  * pread and the page cache is dropped behind, so what a run holds is what
- * hearth_weight_stream_bytes says and a window of the file.
+ * hearth_weight_stream_bytes says (private) and a window of the file
+ * (hearth_weight_stream_window).
  *
  * Views are those of the model but for where their bytes are, so results are
  * the same bytes as with mapped weights.
@@ -38,13 +39,19 @@
 typedef struct hearth_weight_stream hearth_weight_stream;
 
 #define HEARTH_WEIGHT_STREAM_NONE SIZE_MAX /* no such layer */
+#define HEARTH_WEIGHT_STREAM_ROWS                                              \
+    ((size_t)64) /* rows that are wanted before the first of them is read */
 
 /* Bytes of the buffers: two layers, a block of the head a worker, a row of the
  * embedding; from shapes and stored types, nothing is read.  SIZE_MAX on
  * overflow. */
 size_t hearth_weight_stream_bytes(const hearth_model *m, size_t n_workers);
 
-/* Bytes of the file that the page cache holds for us at most. */
+/* Bytes of the file that are in memory for us at most beside the buffers: what
+ * the thread asked the system to read ahead and has not copied yet, a block of
+ * the head a worker and the next one, and HEARTH_WEIGHT_STREAM_ROWS rows.  They
+ * are clean pages of the page cache: a memory limit of a control group counts
+ * them, the process's resident set does not. */
 size_t hearth_weight_stream_window(const hearth_model *m, size_t n_workers);
 
 /* Open the files of m, which is borrowed, and start the thread.
@@ -54,6 +61,9 @@ HEARTH_MUST_CHECK hearth_status hearth_weight_stream_open(
     hearth_weight_stream **out, const hearth_model *m, size_t n_workers,
     const hearth_alloc *al, hearth_error *err);
 void hearth_weight_stream_close(hearth_weight_stream *s); /* NULL: no-op */
+
+/* Let go what the page cache has of the files. */
+void hearth_weight_stream_forget(const hearth_weight_stream *s);
 
 /* The matrix of a target in a layer, NULL when the family has none: its bytes
  * are there between _acquire and _release only. */
@@ -73,7 +83,7 @@ void hearth_weight_stream_release(hearth_weight_stream *s); /* none: no-op */
 
 /* Row i of the embedding (HEARTH_TENSOR_EMBED) or of the positions
  * (HEARTH_TENSOR_POSITION) to out[cols]; zeros after an error.  _want asks the
- * system for it ahead. */
+ * system for it ahead, at most HEARTH_WEIGHT_STREAM_ROWS rows. */
 void hearth_weight_stream_row_want(hearth_weight_stream *s,
                                    hearth_tensor_role role, size_t i);
 void hearth_weight_stream_row(hearth_weight_stream *s, hearth_tensor_role role,

@@ -235,6 +235,9 @@ class MemoryLimit(unittest.TestCase):
         plan, done = limited[0], limited[-1]
         self.assertEqual((plan["event"], done["event"]), ("plan", "done"))
         self.assertLess(done["private_peak"], self.shape["limit"])
+        # beside the plan: pages of the program and its libraries
+        self.assertLess(done["rss_peak"], plan["rss_peak"] + 12 * MIB)
+        self.assertLess(plan["file_resident_peak"], self.model.stat().st_size / 4)
         rate, per_step = read_rate(self.model), done["bytes_read"] / int(STEPS)
         print(f"limit {self.shape['limit'] / MIB:.0f} MiB, file "
               f"{self.model.stat().st_size / MIB:.0f} MiB, plan {plan['private_bytes'] / MIB:.1f}, "

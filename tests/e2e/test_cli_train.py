@@ -348,6 +348,48 @@ class Cli(unittest.TestCase):
         self.assertFalse((self.dir / "no").exists())
         self.call(*self.train_args("yes", "--memory-budget", least))
 
+    def test_a_budget_streams_the_weights_before_it_refuses(self):
+        (self.dir / "deep.json").write_text(json.dumps(dict(
+            CONFIG, hidden_size=64, head_dim=16, intermediate_size=256,
+            num_hidden_layers=24)))
+        deep = self.dir / "deep"
+        self.call("model", "create", "--config", self.dir / "deep.json",
+                  "--tokenizer", self.dir / "tokenizer.json", "--out", deep)
+        size = (deep / "model.safetensors").stat().st_size
+        args = ("--model", deep, "--data", self.train, "--seq", 64)
+
+        def plan(*more):
+            return self.events("plan", *args, *more)[0]
+
+        def mib(n):
+            return f"{-(-n // 2**20)}M"
+
+        free = plan()
+        self.assertEqual((free["weights"], free["file_bytes"]), ("mapped", size))
+        whole = mib(free["private_bytes"] + size)
+        self.assertEqual(plan("--memory-budget", whole)["weights"], "mapped")
+        alone = plan("--weights", "mapped", "--memory-budget",
+                     mib(free["private_bytes"]))
+        self.assertEqual((alone["weights"], alone["recomputed_layers"]), ("mapped", 0))
+        self.assertEqual(alone["bounded_bytes"], alone["private_bytes"])
+        text = self.fails(1, "of private memory and a window of the streamed file, "
+                          "the budget is 1.0 MiB", "train", *args, "--out",
+                          self.dir / "no-deep", "--memory-budget", "1M")
+        least = re.search(r"use --memory-budget ([0-9]+)M", text)[1]
+        self.assertLess(int(least) << 20, free["private_bytes"] + size)
+        e = self.events("train", *args, "--out", self.dir / "yes-deep", "--steps", 2,
+                        "--memory-budget", least + "M")
+        p, done = e[0], e[-1]
+        window = [i for i in p["items"] if i["name"] == "window of the file"]
+        self.assertEqual([i["kind"] for i in window], ["file"])
+        self.assertEqual(p["weights"], "streamed")
+        self.assertEqual(p["file_resident_peak"], window[0]["bytes"])
+        self.assertEqual(p["bounded_bytes"], p["private_bytes"] + window[0]["bytes"])
+        self.assertLessEqual(p["bounded_bytes"], p["memory_budget"])
+        self.assertGreater(done["bytes_read"], size)
+        self.assertLessEqual(done["file_resident_peak"], window[0]["bytes"])
+        self.assertLess(window[0]["bytes"], size / 4)
+
     def test_plan_says_what_fits(self):
         e = self.events("plan", "--model", self.model, "--seq", 64,
                         "--memory-budget", "64M")

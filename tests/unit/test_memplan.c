@@ -33,6 +33,32 @@ static void memplan_refuses_with_the_numbers(void **state) {
     assert_non_null(strstr(err.text, "--seq 77 at most"));
 }
 
+static void memplan_bounds_the_file_where_it_counts(void **state) {
+    (void)state;
+    hearth_memplan p = HEARTH_MEMPLAN_INIT;
+    hearth_error err;
+    hearth_memplan_add(&p, "activations", HEARTH_MEM_PRIVATE, 3u << 20, 1);
+    hearth_memplan_add(&p, "model file", HEARTH_MEM_FILE, 9u << 20, 1);
+    assert_int_equal(hearth_memplan_bounded(&p), 3u << 20);
+    assert_ok(hearth_memplan_check(&p, 3u << 20, NULL));
+    p.file_counts = true;
+    assert_int_equal(hearth_memplan_bounded(&p), 12u << 20);
+    assert_ok(hearth_memplan_check(&p, 12u << 20, NULL));
+    assert_int_equal(hearth_memplan_check(&p, (12u << 20) - 1, &err),
+                     HEARTH_ETOOBIG);
+    assert_non_null(strstr(err.text, "private memory and the model's file"));
+    assert_non_null(strstr(err.text, "model file, 9.0 MiB"));
+    assert_non_null(strstr(err.text, "--memory-budget 12M"));
+    p.choice.streamed = true;
+    assert_int_equal(hearth_memplan_check(&p, 1, &err), HEARTH_ETOOBIG);
+    assert_non_null(strstr(err.text, "and a window of the streamed file"));
+    hearth_memplan_add(&p, "records", HEARTH_MEM_PRIVATE, SIZE_MAX - (4u << 20),
+                       1);
+    assert_int_equal(hearth_memplan_bounded(&p), SIZE_MAX);
+    assert_int_equal(hearth_memplan_check(&p, 0, &err), HEARTH_ETOOBIG);
+    assert_non_null(strstr(err.text, "can address"));
+}
+
 static void memplan_overflow_is_never_allowed(void **state) {
     (void)state;
     hearth_memplan p = HEARTH_MEMPLAN_INIT;
@@ -60,6 +86,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memplan_sums_by_kind),
         cmocka_unit_test(memplan_refuses_with_the_numbers),
+        cmocka_unit_test(memplan_bounds_the_file_where_it_counts),
         cmocka_unit_test(memplan_overflow_is_never_allowed),
         cmocka_unit_test(memplan_format_picks_a_unit),
     };

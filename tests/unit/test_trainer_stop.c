@@ -58,7 +58,7 @@ static void rig_open(rig *r, bool streamed, size_t threads) {
     c.accum = 2;
     c.lr = 2e-2;
     c.dropout = 0.2;
-    c.streamed = streamed;
+    c.weights = streamed ? HEARTH_WEIGHTS_STREAMED : HEARTH_WEIGHTS_MAPPED;
     r->ds = make_dataset();
     r->adapter = tiny_adapter(model, &spec, 4);
     r->pool = NULL;
@@ -241,14 +241,14 @@ static void plan_names_the_buffer_and_the_window(void **state) {
     (void)state;
     c.seq = 16;
     assert_ok(hearth_trainer_plan_sizes(&mapped, model, a, 5, &c, NULL, NULL));
-    c.streamed = true;
+    c.weights = HEARTH_WEIGHTS_STREAMED;
     assert_ok(
         hearth_trainer_plan_sizes(&streamed, model, a, 5, &c, NULL, NULL));
     size_t buffer = item_bytes(&streamed, "stream buffer");
     assert_int_equal(buffer, hearth_weight_stream_bytes(model, 1));
     assert_int_equal(streamed.private_bytes - mapped.private_bytes, buffer);
     assert_int_equal(item_bytes(&mapped, "stream buffer"), 0);
-    assert_int_equal(item_bytes(&streamed, "model file"),
+    assert_int_equal(item_bytes(&streamed, "window of the file"),
                      hearth_weight_stream_window(model, 1));
     c.mode = HEARTH_TRAIN_FULL;
     assert_int_equal(

@@ -3,6 +3,7 @@
  * gradients as mapped weights, and what happens when the file fails. */
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -349,9 +350,90 @@ static void stream_plans_what_it_takes_and_leaks_nothing(void **state) {
     size_t one = hearth_weight_stream_bytes(m, 1);
     size_t two = hearth_weight_stream_bytes(m, 2);
     assert_true(two > one && one > 2 * 4 * (24 * 24 + 3 * 24 * 40));
-    assert_true(hearth_weight_stream_window(m, 2) >
-                hearth_weight_stream_window(m, 1));
     tiny_drop(m, dir);
+}
+
+/* ---- the window ---- */
+
+/* The model's file by way of a mapping of our own. */
+typedef struct {
+    int fd;
+    void *map;
+    size_t n;
+    size_t most; /* bytes seen in the page cache */
+} cached_file;
+
+static size_t cached_bytes(const cached_file *f) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), n = 0;
+    size_t pages = (f->n + page - 1) / page;
+    unsigned char *seen = malloc(pages);
+    assert_non_null(seen);
+    assert_int_equal(mincore(f->map, f->n, (void *)seen), 0);
+    for (size_t i = 0; i < pages; i++) n += (seen[i] & 1) * page;
+    free(seen);
+    return n;
+}
+
+/* Between layers, while the thread reads ahead. */
+static bool look(void *ud) {
+    cached_file *f = ud;
+    size_t n = cached_bytes(f);
+    if (n > f->most) f->most = n;
+    return true;
+}
+
+static void cached_file_open(cached_file *f, const char *path) {
+    struct stat sb;
+    *f = (cached_file){.fd = open(path, O_RDONLY)};
+    assert_true(f->fd >= 0);
+    assert_int_equal(fstat(f->fd, &sb), 0);
+    f->n = (size_t)sb.st_size;
+    f->map = mmap(NULL, f->n, PROT_READ, MAP_PRIVATE, f->fd, 0);
+    assert_true(f->map != MAP_FAILED);
+    assert_int_equal(fsync(f->fd), 0);
+    (void)posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
+static void stream_holds_no_more_of_the_file_than_its_window(void **state) {
+    char dir[64], path[128];
+    tiny_spec spec = {8000, 64, 512, 12, 4, 2, 16, false, 0.3};
+    cached_file f;
+    tiny_stream ts;
+    tiny_engine e;
+    hearth_weight_stream *ws = NULL;
+    hearth_loss loss;
+    (void)state;
+    hearth_model *m = tiny_model(&spec, 5, dir);
+    hearth_adapter *a = adapter_for(m, 0);
+    (void)snprintf(path, sizeof(path), "%.63s/model.safetensors", dir);
+    size_t window = hearth_weight_stream_window(m, 1);
+    assert_true(hearth_weight_stream_window(m, 2) > window);
+    hearth_model_forget_pages(m);
+    cached_file_open(&f, path);
+    assert_true(window < f.n / 4);
+    bool can_drop = cached_bytes(&f) == 0;
+    assert_ok(hearth_weight_stream_open(&ws, m, 1, NULL, NULL));
+    hearth_decoder_shape shape = {
+        .model = m, .adapter = a, .mode = HEARTH_DECODER_LORA, .stream = ws};
+    tiny_engine_open(&e, shape, NULL, hearth_kernels_default());
+    if (can_drop) (void)look(&f);
+    assert_true(f.most <= 8 * (size_t)sysconf(_SC_PAGESIZE));
+    tiny_stream_make(&ts, lengths, N_DOCS, spec.vocab, 2);
+    hearth_decoder_set_gate(e.dec, look, &f);
+    for (int pass = 0; can_drop && pass < 2; pass++) {
+        hearth_decoder_zero_grad(e.dec);
+        assert_ok(hearth_decoder_grad(e.dec, &ts.stream, NULL, &loss, NULL));
+        (void)look(&f);
+    }
+    assert_true(f.most <= window);
+    assert_true(f.most > 0 || !can_drop);
+    (void)munmap(f.map, f.n);
+    (void)close(f.fd);
+    tiny_engine_close(&e);
+    hearth_weight_stream_close(ws);
+    hearth_adapter_free(a);
+    tiny_drop(m, dir);
+    if (!can_drop) skip(); /* a file system in memory */
 }
 
 static void stream_is_for_frozen_weights_and_no_generation(void **state) {
@@ -421,6 +503,7 @@ int main(void) {
         cmocka_unit_test(stream_says_that_reading_failed),
         cmocka_unit_test(stream_opens_only_the_file_that_was_mapped),
         cmocka_unit_test(stream_plans_what_it_takes_and_leaks_nothing),
+        cmocka_unit_test(stream_holds_no_more_of_the_file_than_its_window),
         cmocka_unit_test(stream_is_for_frozen_weights_and_no_generation),
         cmocka_unit_test(gate_stops_a_pass_at_any_layer),
     };
