@@ -12,6 +12,7 @@
 #define N_DOCS  2
 #define LONGEST 100
 #define VOCAB   600
+#define STEPS   2
 #ifdef NDEBUG
 #define N_COUNTS 4
 #else /* a checked build runs fewer */
@@ -65,7 +66,7 @@ typedef struct {
 
 static hearth_train_config settings(const way *w) {
     hearth_train_config c = HEARTH_TRAIN_CONFIG_INIT;
-    c.steps = 2;
+    c.steps = STEPS;
     c.lr = 1e-2;
     c.dropout = 0.1;
     c.reference_kernels = w->reference;
@@ -95,8 +96,9 @@ static void check_choice(const hearth_trainer *t, const way *w) {
     assert_int_equal(c->mlp_rows, w->again ? 64 : 0);
 }
 
-/* A whole run; its last checkpoint goes to out. */
-static void train(const way *w, hearth_buf *out) {
+/* From the checkpoint, if there is one, to the end of step `last`; then what
+ * the run is goes to the checkpoint, and to out. */
+static void train_to(const way *w, uint64_t last, hearth_buf *out) {
     char path[128];
     hearth_lora_spec spec = {3, 6.0f, HEARTH_TARGETS_LINEAR, 0, false, false};
     hearth_train_config c = settings(w);
@@ -105,22 +107,28 @@ static void train(const way *w, hearth_buf *out) {
     hearth_trainer *t = NULL;
     hearth_error err = {HEARTH_OK, ""};
     hearth_adapter *a = tiny_adapter(w->model, &spec, 4);
+    (void)snprintf(path, sizeof(path), "%.63s/checkpoint.bin", dir);
     assert_ok(hearth_pool_open(&pool, w->threads, NULL, NULL));
     if (w->again) c.memory_budget = least_budget(a, pool, w, c);
     if (hearth_trainer_open(&t, w->model, a, records, &c, pool, NULL, &err) !=
         HEARTH_OK)
         fail_msg("%s", err.text);
     check_choice(t, w);
-    do assert_ok(hearth_trainer_tick(t, &ev, NULL));
-    while (ev.kind != HEARTH_TRAIN_DONE);
+    if (hearth_file_exists(path))
+        assert_ok(hearth_checkpoint_load(t, path, NULL));
+    while (ev.step < last) assert_ok(hearth_trainer_tick(t, &ev, NULL));
     assert_true((hearth_trainer_bytes_read(t) > 0) == w->streamed);
-    (void)snprintf(path, sizeof(path), "%.63s/checkpoint.bin", dir);
     assert_ok(hearth_checkpoint_save(t, path, NULL));
     hearth_buf_clear(out);
     assert_ok(hearth_file_read(out, path, 1 << 24, NULL));
+    if (last == STEPS) assert_ok(hearth_file_remove(path, NULL));
     hearth_trainer_close(t);
     hearth_pool_close(pool);
     hearth_adapter_free(a);
+}
+
+static void train(const way *w, hearth_buf *out) {
+    train_to(w, STEPS, out);
 }
 
 static bool equal(const hearth_buf *a, const hearth_buf *b) {
@@ -192,13 +200,36 @@ static void bytes_are_the_same_in_bf16(void **state) {
     tiny_drop(m, folder);
 }
 
-/* Slow loops: a model that is small. */
-static void bytes_are_the_same_with_reference_kernels(void **state) {
+/* For loops that are slow. */
+static hearth_model *make_small(char folder[64]) {
     tiny_spec s = {VOCAB, 32, 40, 2, 4, 2, 8, false, 0.1};
+    return tiny_model(&s, 3, folder);
+}
+
+static void bytes_are_the_same_with_reference_kernels(void **state) {
     char folder[64];
     (void)state;
-    hearth_model *m = tiny_model(&s, 3, folder);
+    hearth_model *m = make_small(folder);
     compare("reference", (way){.model = m, .reference = true});
+    tiny_drop(m, folder);
+}
+
+/* Stopped between its steps, and gone on with in another way. */
+static void bytes_are_the_same_after_a_change_of_plan(void **state) {
+    hearth_buf want = HEARTH_BUF_INIT(NULL), got = HEARTH_BUF_INIT(NULL);
+    char folder[64];
+    (void)state;
+    hearth_model *m = make_model(folder);
+    way keep = {.model = m, .threads = 1};
+    way other = {.model = m, .threads = 3, .streamed = true, .again = true};
+    train(&keep, &want);
+    for (int k = 0; k < 2; k++) {
+        train_to(k ? &other : &keep, 1, &got);
+        train(k ? &keep : &other, &got);
+        assert_true(equal(&want, &got));
+    }
+    hearth_buf_free(&want);
+    hearth_buf_free(&got);
     tiny_drop(m, folder);
 }
 
@@ -207,7 +238,7 @@ static void bytes_differ_between_kernel_sets(void **state) {
     hearth_buf run[3] = {HEARTH_BUF_INIT(NULL), HEARTH_BUF_INIT(NULL),
                          HEARTH_BUF_INIT(NULL)};
     char folder[64];
-    hearth_model *m = make_model(folder);
+    hearth_model *m = make_small(folder);
     (void)state;
     train(&(way){.model = m, .threads = 1}, &run[0]);
     train(&(way){.model = m, .threads = 1, .reference = true}, &run[1]);
@@ -225,6 +256,7 @@ int main(void) {
         cmocka_unit_test(bytes_are_the_same_in_f32),
         cmocka_unit_test(bytes_are_the_same_in_bf16),
         cmocka_unit_test(bytes_are_the_same_with_reference_kernels),
+        cmocka_unit_test(bytes_are_the_same_after_a_change_of_plan),
         cmocka_unit_test(bytes_differ_between_kernel_sets),
     };
     return cmocka_run_group_tests_name("client/train/trainer bytes", tests,
