@@ -62,7 +62,7 @@ def of_golden(source, family):
 def of_shapes(source, family):
     """Those that oracle_real_shapes.py runs without being asked by name."""
     table = re.search(r"^SHAPES = {.*?^}", source, re.M | re.S)
-    row = re.search(rf'"{family}": \(.*"([a-z0-9 ]+)"\),', table[0]) if table else None
+    row = re.search(rf'"{family}": \(.*"([a-z0-9_ ]+)"\),', table[0]) if table else None
     return set(row[1].split()) if row else set()
 
 

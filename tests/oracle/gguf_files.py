@@ -162,7 +162,7 @@ def dequantized(path, family, model):
             v = v.reshape(heads, v.shape[0] // heads // 2, 2, -1).swapaxes(1, 2).reshape(v.shape)
         if family == "gemma3" and name.endswith("norm.weight"):
             v = v - 1
-        state[name] = torch.tensor(numpy.array(v, numpy.float32)).reshape(p.shape)
+        state[name] = torch.from_numpy(numpy.array(v, numpy.float32)).reshape(p.shape)
     model.load_state_dict(state, strict=False)
     return model
 
