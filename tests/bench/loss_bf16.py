@@ -15,6 +15,7 @@ medical questions and answers, once for each --keep folder.
 """
 import argparse
 import collections
+import concurrent.futures
 import hashlib
 import json
 import math
@@ -61,6 +62,7 @@ class Comparison:
         if not self.stories.exists() or not (self.data / ROLES).exists():
             raise SystemExit(f"loss_bf16.py: no test data at {self.data}")
         self.build = hashlib.sha256(pathlib.Path(self.program).read_bytes()).hexdigest()[:16]
+        self.pool = concurrent.futures.ThreadPoolExecutor(options.jobs)
         self.memory = folder / "results.jsonl"
         self.known = {r["key"]: r["value"] for r in lines(self.memory)} \
             if self.memory.exists() else {}
@@ -84,12 +86,12 @@ class Comparison:
         return self.known[key]
 
     def shakespeare(self):
-        """A record a role; of the roles held out, the beginnings."""
+        """A record a role; of the roles held out, the first --letters."""
         roles = [(r["role"], "\n\n".join(r["speeches"])) for r in lines(self.data / ROLES)]
         write_records(self.folder / "train.jsonl",
                       [t for role, t in roles if not held_out(role, 5)])
         write_records(self.folder / "valid.jsonl",
-                      [t[:300] for role, t in roles if held_out(role, 5)])
+                      [t[:self.o.letters] for role, t in roles if held_out(role, 5)])
 
     def loss(self, model, records, *more):
         """Mean nats a token; f32 products, whatever the training had."""
@@ -106,8 +108,13 @@ class Comparison:
         texts = [[t for focus, t in rows if held_out(focus, 20) == valid]
                  for valid in (False, True)]
         write_records(self.folder / "pretrain_train.jsonl", texts[0])
+        texts[1] = [t[200:200 + 2 * self.o.letters] for t in texts[1]]  # after the question
         write_records(self.folder / "pretrain_valid.jsonl", texts[1])
         return texts
+
+    @staticmethod
+    def identity(model):
+        return hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
 
     def unigram(self, model, train, valid):
         """Nats a held-out token that the frequencies of the tokens explain."""
@@ -135,8 +142,10 @@ class Comparison:
                         self.folder / "pretrain_train.jsonl", "--out", base, "--steps",
                         self.o.pretrain_steps, "--batch", 4, "--seq", 128, "--lr", "1e-3",
                         "--schedule", "cosine", "--warmup", 20, "--loss-on", "all", "--threads",
-                        self.o.threads, "--seed", 1, "--checkpoint-every", 100, "--resume")
-        loss = self.loss(base, "pretrain_valid.jsonl")
+                        self.o.jobs * self.o.threads, "--seed", 1, "--checkpoint-every", 100,
+                        "--resume", "--max-seconds", self.o.pretrain_seconds)
+        loss = self.remembered((self.identity(base), "its own kind", self.o.letters),
+                               lambda: self.loss(base, "pretrain_valid.jsonl"))
         entropy = self.unigram(base, *texts)
         print(f"base 10m: {loss:.3f} nats a held-out token of its own kind; frequencies alone "
               f"{entropy:.3f}, no knowledge {math.log(512):.3f}", flush=True)
@@ -157,7 +166,7 @@ class Comparison:
 
     def after(self, base, compute, seed):
         """Held-out loss after training; seconds of the training."""
-        out = self.folder / "adapter"
+        out = self.folder / f"adapter-{base.stem}-{compute}-{seed}"
         done = self.hearth(
             "train", "--model", base, "--data", self.folder / "train.jsonl", "--out", out,
             "--steps", self.o.steps, "--rank", 8, "--targets", self.o.targets, "--batch",
@@ -169,13 +178,18 @@ class Comparison:
     def rows(self, name, folder, kind):
         """One dictionary a seed."""
         base, o = self.of_type(name, folder, kind), self.o
-        which = (name, o.pretrain_steps if name == "10m" else 0, kind, o.seq)
+        which = (self.identity(folder), kind, o.seq, o.letters)
+
+        def after(seed, compute):
+            return self.remembered((*which, o.steps, o.targets, o.batch, o.lr, seed, compute),
+                                   lambda: self.after(base, compute, seed))
+
         before = self.remembered(which, lambda: self.loss(base, "valid.jsonl"))
+        runs = {(seed, c): self.pool.submit(after, seed, c)
+                for seed in o.seeds.split(",") for c in ("f32", "bf16")}
         rows = []
         for seed in o.seeds.split(","):
-            end = {c: self.remembered((*which, o.steps, o.targets, o.batch, o.lr, seed, c),
-                                      lambda c=c, seed=seed: self.after(base, c, seed))
-                   for c in ("f32", "bf16")}
+            end = {c: runs[seed, c].result() for c in ("f32", "bf16")}
             fall = {c: before - end[c]["loss"] for c in end}
             rows.append({"base": name, "weights": kind, "seed": int(seed), "before": before,
                          **end, "fall": fall, "share": fall["bf16"] / fall["f32"],
@@ -202,8 +216,11 @@ def main():
     p.add_argument("--batch", type=int, default=2)
     p.add_argument("--seq", type=int, default=64)
     p.add_argument("--lr", default="2e-3")
-    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--letters", type=int, default=300, help="of a record held out")
+    p.add_argument("--jobs", type=int, default=2, help="runs at a time")
+    p.add_argument("--threads", type=int, default=1, help="of each run")
     p.add_argument("--pretrain-steps", type=int, default=320)
+    p.add_argument("--pretrain-seconds", type=int, default=3600, help="at most")
     p.add_argument("--keep", help="a folder for the base and the results; else a temporary one")
     p.add_argument("--out", help="every number as JSON")
     options = p.parse_args()
@@ -211,11 +228,15 @@ def main():
         folder = pathlib.Path(options.keep or folder)
         folder.mkdir(parents=True, exist_ok=True)
         c = Comparison(folder, options)
-        folders = {b: c.pretrain() if b == "10m" else c.stories for b in options.bases.split(",")}
-        print("| base | weights | seed | loss before | after f32 | after bf16 | f32's fall |"
-              " bf16's fall | share |\n" + "| --- " * 9 + "|", flush=True)
-        rows = [r for b in folders for kind in options.types.split(",")
-                for r in c.rows(b, folders[b], kind)]
+        try:
+            bases = {b: c.pretrain() if b == "10m" else c.stories
+                     for b in options.bases.split(",")}
+            print("| base | weights | seed | loss before | after f32 | after bf16 | f32's fall |"
+                  " bf16's fall | share |\n" + "| --- " * 9 + "|", flush=True)
+            rows = [r for b in bases for kind in options.types.split(",")
+                    for r in c.rows(b, bases[b], kind)]
+        finally:
+            c.pool.shutdown(cancel_futures=True)
     missed = [r for r in rows if not r["ok"]]
     print(f"\n{len(rows) - len(missed)} of {len(rows)} pairs reach {100 * SHARE:.0f} % of f32's "
           f"reduction; the least {100 * min(r['share'] for r in rows):.2f} %.")
