@@ -71,7 +71,7 @@ static hearth_train_config settings(const way *w) {
     c.dropout = 0.1;
     c.reference_kernels = w->reference;
     c.bf16 = w->bf16;
-    c.streamed = w->streamed;
+    c.weights = w->streamed ? HEARTH_WEIGHTS_STREAMED : HEARTH_WEIGHTS_MAPPED;
     return c;
 }
 
@@ -83,7 +83,7 @@ static size_t least_budget(const hearth_adapter *a, hearth_pool *pool,
     assert_int_equal(
         hearth_trainer_plan(&plan, w->model, a, records, &c, pool, NULL),
         HEARTH_ETOOBIG);
-    return plan.private_bytes;
+    return hearth_memplan_bounded(&plan);
 }
 
 /* The plan is the one that was asked for, whatever the threads. */
