@@ -39,8 +39,10 @@ BLOCK = {F32: (1, 4), Q4_0: (32, 18), Q8_0: (32, 34)}  # elements, bytes
 
 SHAPES = {  # hidden, feed-forward, layers, heads, key-value heads, vocabulary
     "small": dict(arch="qwen2", size=(256, 4096, 14, 4, 2, 49152), limit=24 * MIB, seq=16),
-    "qwen": dict(arch="qwen2", size=(896, 4864, 24, 14, 2, 151936), limit=160 * MIB, seq=256),
-    "llama": dict(arch="llama", size=(2048, 8192, 16, 32, 8, 128256), limit=400 * MIB, seq=256),
+    "qwen": dict(arch="qwen2", size=(896, 4864, 24, 14, 2, 151936), limit=160 * MIB, seq=256,
+                 budget="100M"),
+    "llama": dict(arch="llama", size=(2048, 8192, 16, 32, 8, 128256), limit=400 * MIB, seq=256,
+                  budget="250M"),
 }
 
 
@@ -213,7 +215,8 @@ class MemoryLimit(unittest.TestCase):
         done = subprocess.run(
             [HEARTH, "train", "--model", self.model, "--data", self.data, "--out", out,
              "--weights", "streamed", "--seq", str(self.shape["seq"]), "--loss-on", "all", "--rank",
-             "8", "--targets", "attn", "--steps", STEPS, "--threads", "2", "--json"],
+             "8", "--targets", "attn", "--steps", STEPS, "--threads", "2", "--json",
+             *(("--memory-budget", self.shape["budget"]) if "budget" in self.shape else ())],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False, timeout=1200,
             preexec_fn=self.group.enter if limited else None)
         self.assertEqual(done.returncode, 0, f"{done.returncode}: {done.stderr} {done.stdout}")
