@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* common/half_float.h - IEEE binary16 to binary32, for loops that compilers
+/* common/half_float.h - numbers of 16 bits to binary32, for loops that compilers
  * turn into vectors.
  *
  * Threads: pure function.
@@ -25,6 +25,14 @@ static inline float hearth_half_to_f32(uint16_t h) {
     y = exponent == 0 ? tiny : y;
     y |= sign;
     memcpy(&f, &y, sizeof(f));
+    return f;
+}
+
+/* The same of a bfloat16, which is the upper half of a binary32. */
+static inline float hearth_bf16_to_f32(uint16_t h) {
+    uint32_t bits = (uint32_t)h << 16;
+    float f;
+    memcpy(&f, &bits, sizeof(f));
     return f;
 }
 

@@ -505,15 +505,14 @@ static void from_f16(const uint8_t *bytes, size_t n, float *out) {
 
 static void from_bf16(const uint8_t *bytes, size_t n, float *out) {
     uint16_t half[PART];
-    uint32_t part[PART];
     size_t i = 0;
     for (; i + PART <= n; i += PART) {
         load_halves(bytes + 2 * i, half);
-        for (size_t j = 0; j < PART; j++) part[j] = (uint32_t)half[j] << 16;
-        memcpy(out + i, part, sizeof(part));
+        for (size_t j = 0; j < PART; j++)
+            out[i + j] = hearth_bf16_to_f32(half[j]);
     }
     for (; i < n; i++)
-        out[i] = bits_to_float((uint32_t)hearth_load_le16(bytes + 2 * i) << 16);
+        out[i] = hearth_bf16_to_f32(hearth_load_le16(bytes + 2 * i));
 }
 
 void hearth_dtype_to_f32(hearth_dtype dtype, const uint8_t *bytes, size_t n,

@@ -171,6 +171,7 @@ void hearth_train_flags_show_plan(hearth_cli *cli, const hearth_memplan *p,
     hearth_event_u64(cli, "trained_layers", p->choice.layers);
     hearth_event_u64(cli, "recomputed_layers", p->choice.recompute);
     hearth_event_u64(cli, "mlp_rows", mlp_rows);
+    hearth_event_str(cli, "activations", p->choice.store_bf16 ? "bf16" : "f32");
     hearth_event_raw(cli, "items", n ? items : "[]");
     hearth_event_end(cli);
     for (size_t i = 0; table && i < p->n; i++)
@@ -180,8 +181,10 @@ void hearth_train_flags_show_plan(hearth_cli *cli, const hearth_memplan *p,
             p->item[i].kind == HEARTH_MEM_FILE ? "  (file)" : "");
     hearth_cli_say(cli,
                    "plan: %s private, weights %s; %zu records of %zu tokens a "
-                   "pass, %zu of %zu layers done again, MLP by %zu tokens",
+                   "pass, %zu of %zu layers done again, %sMLP by %zu tokens",
                    hearth_memplan_format(p->private_bytes, text, sizeof(text)),
                    weights, p->choice.micro_batch, p->choice.max_tokens,
-                   p->choice.recompute, p->choice.layers, mlp_rows);
+                   p->choice.recompute, p->choice.layers,
+                   p->choice.store_bf16 ? "activations in bf16, " : "",
+                   mlp_rows);
 }

@@ -22,6 +22,10 @@ hearth_status hearth_decoder_new(hearth_decoder **out,
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "the pool has more threads than were planned; "
                                 "fix the call");
+    if (s->store_bf16 && !kernels->round_rows)
+        return hearth_error_set(err, HEARTH_EINVAL,
+                                "activations are stored in bfloat16 by kernels "
+                                "that compute in it only; fix the call");
     size_t mark = arena->used;
     hearth_decoder *d = hearth_arena_take(arena, 1, sizeof(*d));
     if (d) {
@@ -191,18 +195,17 @@ static void embed_rows(hearth_decoder *d, const hearth_pass *p,
     }
 }
 
-/* Embedding and all layers: input[L] is the result.  back: the last layer
+/* Embedding and all layers: input[L] is the result.  Going back, the last layer
  * comes again, then those before it. */
 static hearth_status forward(hearth_decoder *d, const hearth_pass *p,
-                             const int32_t *token, bool back,
-                             hearth_error *err) {
+                             const int32_t *token, hearth_error *err) {
     size_t n = d->c->n_layers;
     hearth_status st = HEARTH_OK;
     if (d->norm_final.own) refresh_norms(d);
     if (d->shape.stream) hearth_weight_stream_begin(d->shape.stream);
     embed_rows(d, p, token);
     for (size_t l = 0; st == HEARTH_OK && l < n; l++) {
-        size_t next = l + 1 < n ? l + 1 : back && l ? l - 1 : 0;
+        size_t next = l + 1 < n ? l + 1 : p->back && l ? l - 1 : 0;
         st = enter_layer(d, l, next, err);
         if (st == HEARTH_OK) hearth_layer__forward(d, p, l);
         leave_layer(d);
@@ -264,7 +267,7 @@ hearth_status hearth_decoder_loss(hearth_decoder *dec, const hearth_stream *s,
     hearth_status st = check_stream(dec, s, true, err);
     if (st != HEARTH_OK) return st;
     hearth_pass p = pass_of(s);
-    st = forward(dec, &p, s->token, false, err);
+    st = forward(dec, &p, s->token, err);
     if (st != HEARTH_OK) return st;
     size_t n = gather_supervised(dec, s);
     st = run_head(dec, s, n, false, err);
@@ -333,7 +336,8 @@ hearth_status hearth_decoder_grad(hearth_decoder *dec, const hearth_stream *s,
     hearth_pass p = pass_of(s);
     /* Full mode has no adapter, hence nothing to drop. */
     p.dropout = drops && dec->shape.adapter ? dropout : NULL;
-    st = forward(dec, &p, s->token, true, err);
+    p.back = true;
+    st = forward(dec, &p, s->token, err);
     if (st != HEARTH_OK) return st;
     size_t n = gather_supervised(dec, s);
     st = run_head(dec, s, n, true, err);
@@ -355,7 +359,7 @@ hearth_status hearth_decoder_logits(hearth_decoder *dec, const hearth_stream *s,
     if (st != HEARTH_OK) return st;
     if (dec->shape.stream) return streamed(err);
     hearth_pass p = pass_of(s);
-    st = forward(dec, &p, s->token, false, err);
+    st = forward(dec, &p, s->token, err);
     if (st != HEARTH_OK) return st;
     hearth_norm__forward(dec, &dec->norm_final, s->n, dec->c->hidden_size,
                          dec->input[dec->c->n_layers], dec->h);
@@ -388,7 +392,7 @@ hearth_status hearth_decoder_extend(hearth_decoder *dec, const int32_t *token,
                      .doc_start = dec->one_doc,
                      .past = dec->context,
                      .cached = true};
-    st = forward(dec, &p, token, false, err);
+    st = forward(dec, &p, token, err);
     if (st != HEARTH_OK) return st;
     dec->context += n;
     hearth_norm__row(dec, &dec->norm_final, width,

@@ -61,13 +61,17 @@ typedef struct {
     bool dropout;       /* hearth_decoder_grad may be given dropout */
     bool round_inputs;  /* room to round a product's input once, for kernels
                            that compute in bfloat16 */
-    /* Less memory for more time; the gradients are the same bytes. */
+    /* Less memory for more time; the gradients are the same bytes, but with
+     * store_bf16. */
     size_t recompute; /* layers, from the lowest that is differentiated, that
                          keep only their input and run again in the backward
                          pass.  Never the last one: nothing overwrites what it
                          shares before it is differentiated */
     size_t mlp_rows;  /* tokens that the MLP handles at once, a multiple of
                          HEARTH_DECODER_ROWS; 0: all */
+    bool store_bf16;  /* keep in bfloat16 what is not made again (but the last
+                         layer, whose arrays are not overwritten): about half
+                         the memory.  Wants kernels that compute in bfloat16 */
     hearth_weight_stream *stream; /* borrowed: read the layers' weights as they
                                      are needed, for as many workers; NULL: use
                                      the mapped ones */

@@ -286,12 +286,16 @@ static void mlp_forward(hearth_decoder *d, const hearth_pass *p, size_t l,
         add_block(d, &part, l, HEARTH_TARGET_DOWN, d->m,
                   &d->layer[l].norm[POST_MLP], of.down_out, of.mid,
                   d->input[l + 1] + part.first * d->c->hidden_size);
+        if (hearth_decoder__is_stored(d, p, l))
+            hearth_store__put_mlp(d, &part, &of);
     }
 }
 
 void hearth_layer__forward(hearth_decoder *d, const hearth_pass *p, size_t l) {
     hearth_slot s = use_slot(d, p, l);
     attention_forward(d, p, l, &s);
+    if (hearth_decoder__is_stored(d, p, l))
+        hearth_store__put_attention(d, p, &s);
     mlp_forward(d, p, l, &s);
 }
 
@@ -381,10 +385,12 @@ static void part_backward(hearth_decoder *d, const hearth_pass *part, size_t l,
 /* dx: gradient of the output -> of mid.  below: is that wanted at all? */
 static void mlp_backward(hearth_decoder *d, const hearth_pass *p, size_t l,
                          const hearth_slot *s, bool below) {
-    bool again = s->part || hearth_decoder__is_recomputed(d, l);
+    bool stored = hearth_decoder__is_stored(d, p, l);
+    bool again = hearth_decoder__is_recomputed(d, l) || (s->part && !stored);
     hearth_pass part = next_part(d, p, 0);
     for (; part.n; part = next_part(d, p, part.first + part.n)) {
         hearth_slot of = slot_of_part(d, s, &part);
+        if (stored) hearth_store__get_mlp(d, &part, &of);
         part_backward(d, &part, l, &of, again, below,
                       d->dx + part.first * d->c->hidden_size);
     }
@@ -437,6 +443,8 @@ void hearth_layer__backward(hearth_decoder *d, const hearth_pass *p, size_t l) {
     bool attention = below || any_adapted(&d->layer[l], HEARTH_TARGETS_ATTN);
     const hearth_slot *s = hearth_decoder__slot(d, l);
     if (hearth_decoder__is_recomputed(d, l)) attention_forward(d, p, l, s);
+    if (hearth_decoder__is_stored(d, p, l))
+        hearth_store__get_attention(d, p, s);
     mlp_backward(d, p, l, s, attention);
     if (attention) attention_backward(d, p, l, s, below);
 }

@@ -218,21 +218,15 @@ static size_t mlp_capacity(const hearth_decoder *d) {
     return min_size(d->mlp_rows + HEARTH_MLP_TAIL, d->shape.max_tokens);
 }
 
-/* shared: by layers that recompute, so the MLP's rows are not kept. */
-static void layout_slot(hearth_decoder *d, layout *b, bool shared,
-                        hearth_slot *s) {
+/* Arrays of a slot that layers may share.  shared: by layers that recompute or
+ * store, so the MLP's rows are not kept. */
+static void layout_shared(hearth_decoder *d, layout *b, bool shared,
+                          hearth_slot *s) {
     const hearth_model_config *c = d->c;
     size_t n = d->shape.max_tokens, q = (size_t)c->n_heads * c->head_dim;
     size_t kv = (size_t)c->n_kv_heads * c->head_dim;
     size_t rows = shared ? mlp_capacity(d) : n;
-    s->q = reals(b, n, q);
-    s->k = reals(b, n, kv);
-    s->v = reals(b, n, kv);
     s->o = reals(b, n, q);
-    if (d->shape.mode != HEARTH_DECODER_INFER) {
-        s->top = reals(b, n, c->n_heads);
-        s->inverse = reals(b, n, c->n_heads);
-    }
     if (c->qk_norm && d->shape.mode != HEARTH_DECODER_INFER) {
         s->q_in = reals(b, n, q);
         s->k_in = reals(b, n, kv);
@@ -245,6 +239,19 @@ static void layout_slot(hearth_decoder *d, layout *b, bool shared,
     s->part = rows < n;
     if (c->mlp_kind != HEARTH_MLP_GELU) s->g = reals(b, rows, c->ffn_size);
     s->u = reals(b, rows, c->ffn_size);
+}
+
+/* Arrays of a slot that are its own: see decoder_store.c. */
+static void layout_own(hearth_decoder *d, layout *b, hearth_slot *s) {
+    const hearth_model_config *c = d->c;
+    size_t n = d->shape.max_tokens, kv = (size_t)c->n_kv_heads * c->head_dim;
+    s->q = reals(b, n, (size_t)c->n_heads * c->head_dim);
+    s->k = reals(b, n, kv);
+    s->v = reals(b, n, kv);
+    if (d->shape.mode != HEARTH_DECODER_INFER) {
+        s->top = reals(b, n, c->n_heads);
+        s->inverse = reals(b, n, c->n_heads);
+    }
     for (uint32_t t = 0; t < HEARTH_TARGET_COUNT; t++) {
         size_t rank = largest_rank(d, t);
         s->t[t] = rank ? reals(b, n, rank) : NULL;
@@ -257,9 +264,16 @@ static void layout_activations(hearth_decoder *d, layout *b) {
     size_t n = d->shape.max_tokens, width = d->c->hidden_size;
     size_t n_layers = d->c->n_layers;
     hearth_real *turn = NULL;
+    hearth_slot of_all = {0};
+    bool store = d->shape.store_bf16 && d->shape.mode != HEARTH_DECODER_INFER;
+    if (store) layout_shared(d, b, true, &of_all);
     for (size_t i = 0; i < d->n_slots; i++) {
-        hearth_slot s = {0};
-        layout_slot(d, b, i + 1 == d->n_slots, &s);
+        hearth_slot s = of_all;
+        if (!store) layout_shared(d, b, i + 1 == d->n_slots, &s);
+        layout_own(d, b, &s);
+        if (store && i)
+            s.store =
+                take(b, hearth_decoder__store_halves(d), sizeof(*s.store));
         if (d->slot) d->slot[i] = s;
     }
     if (d->lowest) turn = reals(b, n, width);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client/train/decoder_private.h - inside of a decoder: for the files that
- * make one up (decoder, decoder_plan, decoder_bind, decoder_layer, norms,
- * lora_layer, attention, cross_entropy), nobody else.
+ * make one up (decoder, decoder_plan, decoder_bind, decoder_layer, decoder_store,
+ * norms, lora_layer, attention, cross_entropy), nobody else.
  *
  * Letters: T tokens of the pass, D hidden size, F feed-forward size, Q = heads
  * * head_dim, KV = key-value heads * head_dim, H heads, L layers, V vocabulary.
@@ -61,6 +61,8 @@ typedef struct {
     hearth_real *u;                /* [T, F] up */
     bool part;                     /* g, u hold one part of the tokens only */
     hearth_real *t[HEARTH_TARGET_COUNT]; /* [T, rank] x A^T of adapters */
+    uint16_t *store; /* bfloat16 of all that decoder_store.c names, which lies
+                        in arrays that all layers share; NULL: in its own */
 } hearth_slot;
 
 /* Where the pass is: the documents, and where they lie in the key-value
@@ -76,6 +78,7 @@ typedef struct {
     size_t past;                   /* cached positions before this pass */
     bool cached;                   /* keys and values live in the cache */
     const hearth_dropout *dropout; /* NULL: none */
+    bool back;                     /* a backward pass follows */
 } hearth_pass;
 
 struct hearth_decoder {
@@ -174,6 +177,23 @@ void hearth_layer__backward(hearth_decoder *d, const hearth_pass *p, size_t l);
 /* The slot of a layer; and was it overwritten since the forward pass? */
 hearth_slot *hearth_decoder__slot(const hearth_decoder *d, size_t l);
 bool hearth_decoder__is_recomputed(const hearth_decoder *d, size_t l);
+
+/* decoder_store.c: halves that a slot's store takes; SIZE_MAX: too many. */
+size_t hearth_decoder__store_halves(const hearth_decoder *d);
+/* Does the pass, if it goes back, keep layer l in its slot's store? */
+bool hearth_decoder__is_stored(const hearth_decoder *d, const hearth_pass *p,
+                               size_t l);
+/* What attention leaves, into the store of s and back. */
+void hearth_store__put_attention(const hearth_decoder *d, const hearth_pass *p,
+                                 const hearth_slot *s);
+void hearth_store__get_attention(const hearth_decoder *d, const hearth_pass *p,
+                                 const hearth_slot *s);
+/* What the MLP leaves of a part of the tokens; s is seen from its first row
+ * on. */
+void hearth_store__put_mlp(const hearth_decoder *d, const hearth_pass *part,
+                           const hearth_slot *s);
+void hearth_store__get_mlp(const hearth_decoder *d, const hearth_pass *part,
+                           const hearth_slot *s);
 
 /* lora_layer.c: y[T, out] = x[T, in] W^T (+ y when add) + adapter. */
 void hearth_linear__forward(hearth_decoder *d, const hearth_pass *p, size_t l,

@@ -32,13 +32,14 @@ typedef struct {
 } hearth_memplan_item;
 
 /* How the steps are run: what can be traded for time.  Losses and steps do not
- * depend on it. */
+ * depend on it, but for store_bf16. */
 typedef struct {
     size_t micro_batch; /* records of one pass */
     size_t max_tokens;  /* of them */
     size_t layers;      /* that are differentiated */
     size_t recompute;   /* of those, run again in the backward pass */
     size_t mlp_rows;    /* tokens that the MLP handles at once; 0: all */
+    bool store_bf16;    /* what is kept is kept in bfloat16 */
     bool streamed;      /* two layers of the base at a time, else mapped */
     double work;        /* multiply-adds of one token, an estimate of time */
 } hearth_memplan_choice;

@@ -16,6 +16,9 @@
 #define VISIT_TOKENS 16.0
 #define LEAST_SEQ    ((size_t)8)
 
+/* Multiply-adds in the time that a number takes into a store and back. */
+#define STORE_WORK 128.0
+
 static const hearth_model_config *config(const hearth_plan_request *q) {
     return hearth_model_get_config(q->model);
 }
@@ -38,6 +41,17 @@ static token_work work_of(const hearth_model_config *c, double tokens) {
                         .head = width * c->vocab_size};
 }
 
+/* Multiply-adds of one token for storing a layer in bfloat16. */
+static double store_work(const hearth_model_config *c) {
+    double q = (double)c->n_heads * c->head_dim, width = c->hidden_size;
+    double kv = (double)c->n_kv_heads * c->head_dim;
+    double numbers = (c->mlp_kind == HEARTH_MLP_GELU ? 1.0 : 2.0) * c->ffn_size;
+    numbers += q + width;
+    if (c->qk_norm) numbers += q + kv;
+    if (c->sandwich) numbers += 2 * width;
+    return STORE_WORK * numbers;
+}
+
 double hearth_planner__work(const hearth_plan_request *q,
                             const hearth_memplan_choice *choice) {
     const hearth_model_config *c = config(q);
@@ -57,6 +71,7 @@ double hearth_planner__work(const hearth_plan_request *q,
     double sum = (layers + trained) * (w.attention + w.gate_up + w.down);
     sum += 2 * w.head;
     sum += again * (w.attention + w.gate_up);
+    if (choice->store_bf16) sum += (trained - again - 1) * store_work(c);
     if (choice->mlp_rows) sum += w.gate_up; /* of what shares a slot */
     if (q->cfg->mode == HEARTH_TRAIN_FULL)
         sum += layers * (w.attention + w.gate_up + w.down) + 2 * w.head;
@@ -154,13 +169,12 @@ static void consider(const hearth_plan_request *q,
 
 /* The MLP at once, and in ever smaller parts (mode full keeps it whole: its
  * gradients are sums over all tokens). */
-static void consider_parts(const hearth_plan_request *q, size_t micro_batch,
-                           bool streamed, bool *found, hearth_memplan *best) {
+static void consider_parts(const hearth_plan_request *q,
+                           const hearth_memplan_choice *asked, bool *found,
+                           hearth_memplan *best) {
     hearth_memplan p;
-    hearth_memplan_choice choice = {.micro_batch = micro_batch,
-                                    .streamed = streamed};
-    if (hearth_planner__list(q, &choice, &p, NULL) != HEARTH_OK) return;
-    choice = p.choice;
+    if (hearth_planner__list(q, asked, &p, NULL) != HEARTH_OK) return;
+    hearth_memplan_choice choice = p.choice;
     consider(q, &choice, found, best);
     if (q->cfg->mode == HEARTH_TRAIN_FULL) return;
     size_t rows = HEARTH_DECODER_ROWS;
@@ -169,6 +183,17 @@ static void consider_parts(const hearth_plan_request *q, size_t micro_batch,
         choice.mlp_rows = rows;
         if (rows < choice.max_tokens) consider(q, &choice, found, best);
     }
+}
+
+/* With everything kept in float; then, where products round to bfloat16 in any
+ * case, in that. */
+static void consider_stores(const hearth_plan_request *q, size_t micro_batch,
+                            bool streamed, bool *found, hearth_memplan *best) {
+    hearth_memplan_choice choice = {.micro_batch = micro_batch,
+                                    .streamed = streamed};
+    consider_parts(q, &choice, found, best);
+    choice.store_bf16 = q->cfg->bf16 && q->cfg->mode == HEARTH_TRAIN_LORA;
+    if (choice.store_bf16) consider_parts(q, &choice, found, best);
 }
 
 /* None fits: the smallest of all, and why. */
@@ -202,7 +227,7 @@ hearth_status hearth_planner__search(const hearth_plan_request *q,
     for (int streamed = 0; streamed < 2 && !found; streamed++) {
         if (!may_be(q, streamed)) continue;
         for (size_t n = most;; n = (n + 1) / 2) {
-            consider_parts(q, n, streamed, &found, out);
+            consider_stores(q, n, streamed, &found, out);
             if (n == 1) break;
         }
     }

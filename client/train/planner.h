@@ -4,7 +4,8 @@
  *   request -> [list the items of one choice] -> [search the choices] -> plan
  *
  * Every choice gives the same losses; what differs is what is kept from forward
- * to backward and what is done again.  Only trainer_plan.c and planner.c are
+ * to backward and what is done again.  Gradients are the same too, but where
+ * --compute bf16 keeps activations in bfloat16.  Only trainer_plan.c and planner.c are
  * behind this; everybody else uses trainer.h.
  *
  * Threads: no shared state.   Memory: allocates nothing, reads no weight.

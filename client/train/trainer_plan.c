@@ -40,6 +40,7 @@ hearth_decoder_shape hearth_trainer__shape(const hearth_model *model,
                                   .dropout = cfg->dropout > 0.0,
                                   .round_inputs = cfg->bf16,
                                   .recompute = choice->recompute,
+                                  .store_bf16 = choice->store_bf16,
                                   .mlp_rows = choice->mlp_rows,
                                   .n_workers = hearth_pool_size(pool)};
 }

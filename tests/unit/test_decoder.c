@@ -515,6 +515,38 @@ static void memory_that_is_too_small_is_refused(void **state) {
     hearth_pool_close(pool);
 }
 
+static void a_store_in_bf16_needs_less_and_its_kernels(void **state) {
+    hearth_decoder_sizes kept, stored, again, both;
+    hearth_decoder *dec;
+    hearth_arena arena;
+    (void)state;
+    hearth_adapter *a = adapter(HEARTH_TARGETS_QV, 0, false);
+    hearth_decoder_shape s = shape(a);
+    s.max_tokens = 64;
+    s.n_workers = 1;
+    assert_ok(hearth_decoder_plan(&s, &kept, NULL));
+    s.store_bf16 = true;
+    assert_ok(hearth_decoder_plan(&s, &stored, NULL));
+    s.recompute = SIZE_MAX; /* nothing is stored */
+    assert_ok(hearth_decoder_plan(&s, &both, NULL));
+    s.store_bf16 = false;
+    assert_ok(hearth_decoder_plan(&s, &again, NULL));
+    assert_memory_equal(&both, &again, sizeof(again));
+    /* two of three layers are stored, in somewhat more than half */
+    double saved = (double)(kept.activations - stored.activations);
+    double all = (double)(kept.activations - again.activations);
+    assert_true(saved > 0.3 * all && saved < 0.5 * all);
+    s.store_bf16 = true;
+    assert_ok(hearth_arena_init(&arena, NULL, hearth_decoder_bytes(&s)));
+    assert_int_equal(hearth_decoder_new(&dec, &s, NULL,
+                                        hearth_kernels_reference(), &arena,
+                                        NULL),
+                     HEARTH_EINVAL);
+    assert_null(dec);
+    hearth_arena_free(&arena);
+    hearth_adapter_free(a);
+}
+
 static void recompute_and_inference_need_less(void **state) {
     hearth_decoder_sizes kept, one, again, same, whole, parts, infer;
     (void)state;
@@ -568,6 +600,7 @@ int main(void) {
         cmocka_unit_test(plans_that_make_no_sense_are_refused),
         cmocka_unit_test(memory_that_is_too_small_is_refused),
         cmocka_unit_test(recompute_and_inference_need_less),
+        cmocka_unit_test(a_store_in_bf16_needs_less_and_its_kernels),
     };
     return cmocka_run_group_tests_name("client/train/decoder", tests, set_up,
                                        tear_down);

@@ -58,20 +58,18 @@ typedef struct {
     hearth_loss loss;
 } result;
 
-/* LoRA (with dropout where given), or full mode without an adapter. */
-static result gradient_of(const family *f, bool full, size_t recompute,
-                          size_t mlp_rows, hearth_pool *pool,
+/* LoRA (with dropout where given), or full mode without an adapter; kept as the
+ * shape says. */
+static result gradient_of(const family *f, bool full,
+                          hearth_decoder_shape shape, hearth_pool *pool,
                           const hearth_kernels *k, const hearth_stream *s,
                           const hearth_dropout *drop) {
     tiny_engine e;
     result r;
-    hearth_decoder_shape shape = {.model = f->model,
-                                  .adapter = full ? NULL : f->adapter,
-                                  .mode = full ? HEARTH_DECODER_FULL
-                                               : HEARTH_DECODER_LORA,
-                                  .recompute = recompute,
-                                  .mlp_rows = mlp_rows,
-                                  .dropout = drop != NULL};
+    shape.model = f->model;
+    shape.adapter = full ? NULL : f->adapter;
+    shape.mode = full ? HEARTH_DECODER_FULL : HEARTH_DECODER_LORA;
+    shape.dropout = drop != NULL;
     tiny_engine_open(&e, shape, pool, k);
     disturb(e.dec);
     hearth_decoder_zero_grad(e.dec);
@@ -88,7 +86,7 @@ static result gradient_of(const family *f, bool full, size_t recompute,
 static result gradient(const family *f, bool full, hearth_pool *pool,
                        const hearth_kernels *k, const hearth_stream *s,
                        const hearth_dropout *drop) {
-    return gradient_of(f, full, 0, 0, pool, k, s, drop);
+    return gradient_of(f, full, (hearth_decoder_shape){0}, pool, k, s, drop);
 }
 
 static double distance(const float *a, const float *b, size_t n) {
@@ -153,9 +151,11 @@ static void gradient_is_the_same_for_threads_and_plans(void **state) {
         for (size_t run = 0; run < 12; run++) {
             hearth_pool *pool = NULL;
             assert_ok(hearth_pool_open(&pool, threads[run % 4], NULL, NULL));
-            result r = gradient_of(
-                &f, i % 2, recompute[run / 4], run % 2 ? 64 : 0, pool,
-                hearth_kernels_default(), &f.ts.stream, &drop);
+            hearth_decoder_shape shape = {.recompute = recompute[run / 4],
+                                          .mlp_rows = run % 2 ? 64 : 0};
+            result r =
+                gradient_of(&f, i % 2, shape, pool, hearth_kernels_default(),
+                            &f.ts.stream, &drop);
             if (first) {
                 assert_memory_equal(r.grad, first, r.n * sizeof(*first));
                 free(r.grad);
@@ -165,6 +165,56 @@ static void gradient_is_the_same_for_threads_and_plans(void **state) {
             hearth_pool_close(pool);
         }
         free(first);
+        close_family(&f);
+    }
+}
+
+/* One family's gradient with the store, `again` layers made again, against the
+ * exact one; the same bytes for threads and parts. */
+static void check_store(const family *f, const char *name, size_t again,
+                        const result *exact) {
+    static const size_t threads[] = {1, 2, 3, 7};
+    hearth_dropout drop = {0.25f, 3, 1, 40};
+    float *first = NULL;
+    for (size_t run = 0; run < 4; run++) {
+        hearth_pool *pool = NULL;
+        hearth_decoder_shape shape = {.recompute = again,
+                                      .mlp_rows = run % 2 ? 64 : 0,
+                                      .store_bf16 = true};
+        assert_ok(hearth_pool_open(&pool, threads[run], NULL, NULL));
+        result r = gradient_of(f, false, shape, pool, hearth_kernels_bf16(),
+                               &f->ts.stream, &drop);
+        hearth_pool_close(pool);
+        assert_true(r.loss.loss_sum >= exact->loss.loss_sum &&
+                    r.loss.loss_sum <= exact->loss.loss_sum);
+        if (first) {
+            assert_memory_equal(r.grad, first, r.n * sizeof(*first));
+            free(r.grad);
+        } else {
+            first = r.grad;
+        }
+    }
+    double apart = distance(first, exact->grad, exact->n);
+    /* seen: 4e-3 to 7e-3; bf16 products are 2e-2 and more from f32 */
+    expect_near("the stored gradient", name, apart, 1e-2);
+    /* all but the last layer made again: nothing is left to store */
+    assert_true(again == SIZE_MAX ? apart <= 0 : apart > 1e-5);
+    free(first);
+}
+
+static void stored_in_bf16_the_gradient_is_near(void **state) {
+    static const size_t again[] = {0, 1, SIZE_MAX};
+    hearth_dropout drop = {0.25f, 3, 1, 40};
+    (void)state;
+    if (!hearth_kernels_bf16()) skip();
+    for (size_t i = 0; i < TINY_FAMILIES; i++) {
+        family f;
+        open_family(&f, tiny_family[i].config);
+        result exact = gradient(&f, false, NULL, hearth_kernels_bf16(),
+                                &f.ts.stream, &drop);
+        for (size_t j = 0; j < 3; j++)
+            check_store(&f, tiny_family[i].name, again[j], &exact);
+        free(exact.grad);
         close_family(&f);
     }
 }
@@ -349,6 +399,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(packed_is_the_sum_of_documents),
         cmocka_unit_test(gradient_is_the_same_for_threads_and_plans),
+        cmocka_unit_test(stored_in_bf16_the_gradient_is_near),
         cmocka_unit_test(reference_and_default_kernels_agree),
         cmocka_unit_test(extend_equals_logits),
         cmocka_unit_test(a_token_reaches_as_far_as_the_windows),

@@ -378,6 +378,40 @@ static void check_least(deep *d) {
     assert_true(p.longest_seq >= 8 && p.longest_seq < N_TOKENS);
 }
 
+/* At this width storing costs less than making again, and only where products
+ * round does it come into question. */
+static void bf16_stores_before_it_makes_again(void **state) {
+    tiny_spec s = {67, 256, 512, 2, 4, 2, 64, true, 0.1};
+    hearth_lora_spec spec = {2, 4.0f, HEARTH_TARGETS_QV, 0, false, false};
+    hearth_train_config c = settings();
+    hearth_memplan all, p;
+    char folder[64];
+    (void)state;
+    if (!hearth_kernels_bf16()) skip();
+    hearth_model *m = tiny_model(&s, 3, folder);
+    hearth_adapter *a = tiny_adapter(m, &spec, 9);
+    c.bf16 = true;
+    c.batch = 1;
+    c.weights = HEARTH_WEIGHTS_MAPPED;
+    assert_ok(hearth_trainer_plan(&all, m, a, ds, &c, NULL, NULL));
+    assert_false(all.choice.store_bf16);
+    c.memory_budget = all.private_bytes - 1;
+    assert_ok(hearth_trainer_plan(&p, m, a, ds, &c, NULL, NULL));
+    assert_true(p.choice.store_bf16);
+    assert_int_equal(p.choice.recompute, 0);
+    assert_true(p.choice.work > all.choice.work);
+    size_t stored = p.private_bytes;
+    c.memory_budget = stored - 1;
+    assert_ok(hearth_trainer_plan(&p, m, a, ds, &c, NULL, NULL));
+    assert_int_equal(p.choice.recompute, 1);
+    c.bf16 = false;
+    c.memory_budget = stored;
+    assert_ok(hearth_trainer_plan(&p, m, a, ds, &c, NULL, NULL));
+    assert_false(p.choice.store_bf16);
+    hearth_adapter_free(a);
+    tiny_drop(m, folder);
+}
+
 static void
 the_least_budget_is_that_of_streaming_with_its_window(void **state) {
     (void)state;
@@ -461,6 +495,7 @@ int main(void) {
         cmocka_unit_test(
             a_budget_below_the_least_is_refused_with_what_would_do),
         cmocka_unit_test(the_longest_record_fits_and_one_more_token_does_not),
+        cmocka_unit_test(bf16_stores_before_it_makes_again),
         cmocka_unit_test(full_mode_recomputes_but_keeps_the_mlp_whole),
         cmocka_unit_test(every_plan_trains_the_same_values),
         cmocka_unit_test(auto_is_mapped_while_the_file_is_within_the_budget),
