@@ -15,8 +15,11 @@ ratios are medians over turns, with the smallest and the largest beside.  A
 turn's first step is not counted either: the system may have taken the file's
 pages meanwhile.  Times are wall-clock: use a quiet machine, and look at the spread.
 
-Several --tokens make one table each and one of their rates; --budgets adds a
-row to each of --only for every budget.  A model takes minutes to draw: with
+Without --only a shape runs the rows of its targets (ROWS); a row with a size
+behind its name runs within that budget, which bounds private memory and the
+file; the process's resident set has some MiB of libraries besides.  Several
+--tokens make one table each and one of their rates; --budgets adds a row to
+each of --only for every budget.  A model takes minutes to draw: with
 --keep it is drawn once.
 """
 import argparse
@@ -50,6 +53,23 @@ OURS = {
     "f32 Q4_0": ("q4_0", []),
     "f32 Q4_0 streamed": ("q4_0", ["--weights", "streamed", "--memory-budget", "100M"]),
 }
+# What the targets of a shape are measured on.
+ROWS = {
+    "gpt2": ["f32 Q8_0 240M", "bf16 Q8_0 240M"],
+    "gemma3": ["f32 Q8_0 370M", "bf16 Q8_0 370M"],
+    "qwen2": ["f32 Q8_0", "f32 Q8_0 100M", "bf16 Q8_0 780M", "bf16 Q8_0 635M",
+              "f32 Q8_0 streamed", "f32 Q4_0 410M"],
+    "llama": ["f32 Q4_0 890M", "f32 Q4_0 streamed"],
+}
+
+
+def row(name):
+    """(base, flags) of a row, which may name its budget."""
+    if name in OURS:
+        return OURS[name]
+    plain, budget = name.rsplit(" ", 1)
+    base, flags = OURS[plain]
+    return base, [*flags, "--memory-budget", budget]
 
 
 def words(text):
@@ -241,9 +261,9 @@ def table(bench, rows, ours, peers):
     return "\n".join(lines)
 
 
-def contestants(options):
+def contestants(shape, options):
     """{name: (base, flags)} of ours."""
-    chosen = {n: OURS[n] for n in options.only.split(",")} if options.only else dict(OURS)
+    chosen = {n: row(n) for n in (options.only.split(",") if options.only else ROWS[shape])}
     for budget in options.budgets.split(",") if options.budgets else ():
         chosen |= {f"{n} {budget}": (base, [*flags, "--memory-budget", budget])
                    for n, (base, flags) in chosen.items() if "--memory-budget" not in flags}
@@ -266,7 +286,7 @@ def opponents(options):
 def start(bench, options):
     """{name: run} of all that can."""
     runs = {}
-    for name, (base, flags) in contestants(options).items():
+    for name, (base, flags) in contestants(bench.shape, options).items():
         try:
             runs[name] = Ours(bench, name, base, flags, options.pairs * (1 + options.steps))
             print(f"{bench.shape}: {name}: loss {runs[name].loss:.4f}", file=sys.stderr, flush=True)
