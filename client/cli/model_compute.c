@@ -16,6 +16,7 @@
 /* The ids of one or more documents, and everything that one pass holds. */
 typedef struct {
     hearth_ids ids, start; /* start: where documents begin, then the end */
+    bool store_bf16;       /* as hearth_decoder_shape */
     hearth_arena arena;
     hearth_decoder *dec;
     uint32_t *position, *doc_start;
@@ -92,6 +93,7 @@ static hearth_status open_pass(pass *p, hearth_workbench *wb,
                                   .adapter = wb->adapter,
                                   .mode = mode,
                                   .max_tokens = p->ids.n,
+                                  .store_bf16 = p->store_bf16,
                                   .n_workers = hearth_pool_size(wb->pool)};
     hearth_status st = check_ids(wb, &p->ids, err);
     if (st == HEARTH_OK) st = make_stream(p, err);
@@ -200,8 +202,8 @@ static int compute(hearth_cli *cli, hearth_workbench *wb, pass *p,
 }
 
 static int run(hearth_cli *cli, hearth_workbench *wb, const char *list,
-               hearth_decoder_mode mode, const char *out) {
-    pass p = {.dec = NULL};
+               hearth_decoder_mode mode, bool store_bf16, const char *out) {
+    pass p = {.store_bf16 = store_bf16};
     hearth_ids_init(&p.ids, NULL);
     hearth_ids_init(&p.start, NULL);
     int rc = parse_ids(list, &p)
@@ -233,12 +235,13 @@ int hearth_model_word_logits(hearth_cli *cli, int argc, char **argv) {
         .required = "model ids out"};
     int rc;
     if (!hearth_cli_parse(cli, &u, argc, argv, &rc)) return rc;
-    return run(cli, &wb, list, HEARTH_DECODER_INFER, out);
+    return run(cli, &wb, list, HEARTH_DECODER_INFER, false, out);
 }
 
 int hearth_model_word_gradients(hearth_cli *cli, int argc, char **argv) {
     hearth_workbench wb = HEARTH_WORKBENCH_INIT;
     const char *list = NULL, *out = NULL;
+    bool store_bf16 = false;
     const hearth_flag flags[] = {
         HEARTH_WORKBENCH_FLAGS(wb),
         HEARTH_FLAG_LIST("adapter", "DIR[:weight]",
@@ -246,6 +249,9 @@ int hearth_model_word_gradients(hearth_cli *cli, int argc, char **argv) {
                          &wb.adapters),
         HEARTH_FLAG_STR("ids", "1,2/3,4", "token ids; / parts documents",
                         &list),
+        HEARTH_FLAG_BOOL("store-bf16",
+                         "keep activations in bfloat16 (kernels bf16)",
+                         &store_bf16),
         HEARTH_FLAG_STR("out", "FILE", "a safetensors file", &out)};
     const hearth_usage u = {
         .command = "model gradients",
@@ -259,5 +265,6 @@ int hearth_model_word_gradients(hearth_cli *cli, int argc, char **argv) {
     int rc;
     if (!hearth_cli_parse(cli, &u, argc, argv, &rc)) return rc;
     return run(cli, &wb, list,
-               wb.adapters.n ? HEARTH_DECODER_LORA : HEARTH_DECODER_FULL, out);
+               wb.adapters.n ? HEARTH_DECODER_LORA : HEARTH_DECODER_FULL,
+               store_bf16, out);
 }

@@ -24,8 +24,9 @@ hearth_status hearth_decoder_new(hearth_decoder **out,
                                 "fix the call");
     if (s->store_bf16 && !kernels->round_rows)
         return hearth_error_set(err, HEARTH_EINVAL,
-                                "activations are stored in bfloat16 by kernels "
-                                "that compute in it only; fix the call");
+                                "activations are stored in bfloat16 only by "
+                                "kernels that compute in it; use kernels "
+                                "bf16");
     size_t mark = arena->used;
     hearth_decoder *d = hearth_arena_take(arena, 1, sizeof(*d));
     if (d) {

@@ -3,7 +3,7 @@
 """Hearth's training against PyTorch's on the same model folder, in turn.
 
   train_bench.py [--shapes gpt2,gemma3,qwen2] [--pairs 5] [--steps 2]
-                 [--tokens 256[,N..]] [--only NAME,..] [--peers NAME,..]
+                 [--tokens 256[,2048,6x40,..]] [--only NAME,..] [--peers NAME,..]
                  [--budgets 80M[,..]] [--keep FOLDER] [--out FILE.json]
 
 $HEARTH is the program, $BENCH_PEAK the program of that name, $PEERS the
@@ -17,9 +17,10 @@ pages meanwhile.  Times are wall-clock: use a quiet machine, and look at the spr
 
 Without --only a shape runs the rows of its targets (ROWS); a row with a size
 behind its name runs within that budget, which bounds private memory and the
-file; the process's resident set has some MiB of libraries besides.  Several
---tokens make one table each and one of their rates; --budgets adds a row to
-each of --only for every budget.  A model takes minutes to draw: with
+file; the process's resident set has some MiB of libraries besides.  With several
+--tokens every row runs at each of them, in the same turns, and a second table
+compares their rates; 6x40 is six records of 40 tokens in one pass.  --budgets
+adds a row to each of --only for every budget.  A model takes minutes to draw: with
 --keep it is drawn once.
 """
 import argparse
@@ -44,6 +45,8 @@ MIB = 1 << 20
 OURS = {
     "f32": ("f32", []),
     "f32 Q8_0": ("q8_0", []),
+    "f32 Q8_0 mapped": ("q8_0", ["--weights", "mapped"]),
+    "bf16 Q8_0 mapped": ("q8_0", ["--compute", "bf16", "--weights", "mapped"]),
     "f32 Q8_0 100M": ("q8_0", ["--weights", "mapped", "--memory-budget", "100M"]),
     "bf16": ("bf16", ["--compute", "bf16"]),
     "bf16 Q8_0": ("q8_0", ["--compute", "bf16"]),
@@ -79,12 +82,13 @@ def words(text):
 
 
 class Bench:
-    def __init__(self, work, shape, tokens, steps):
-        self.work, self.shape, self.tokens, self.steps = work, shape, tokens, steps
+    """A shape: its weights in every type."""
+
+    def __init__(self, work, shape):
+        self.work, self.shape = work, shape
         self.config = train_shapes.SHAPES[shape]
         (work / "config.json").write_text(json.dumps(self.config))
         self.bases = {}
-        self.ids = self.record(tokens)
 
     def hearth(self, *args):
         run = subprocess.run([os.environ["HEARTH"], *map(str, args)], capture_output=True,
@@ -108,41 +112,59 @@ class Bench:
             self.bases[kind] = path
         return self.bases[kind]
 
+
+class Load:
+    """What a step trains on: "256" is one record of so many tokens, "6x40" six
+    of 40, packed."""
+
+    def __init__(self, bench, spec):
+        self.bench, self.spec = bench, spec
+        count, each = spec.split("x") if "x" in spec else (1, spec)
+        self.records, self.each = int(count), int(each)
+        self.tokens = self.records * self.each
+        self.data = bench.work / f"data-{spec}.jsonl"
+        self.ids = bench.work / f"ids-{spec}.json"
+        self.write()
+
     def encode(self, text):
-        run = subprocess.run([os.environ["HEARTH"], "tokenize", "--model", self.base("f32"),
+        run = subprocess.run([os.environ["HEARTH"], "tokenize", "--model", self.bench.base("f32"),
                               "--json"], input=text + "\n", capture_output=True, text=True,
                              check=True)
-        return json.loads(run.stdout.splitlines()[0])["ids"] + [self.config["eos_token_id"]]
+        end = self.bench.config["eos_token_id"]
+        return json.loads(run.stdout.splitlines()[0])["ids"] + [end]
 
-    def record(self, tokens):
-        """One record of exactly so many tokens; writes it, returns its ids."""
-        low, high = 1, tokens
+    def write(self):
+        """One record of exactly so many tokens, as often as wanted."""
+        low, high = 1, self.each
         while low < high:
             middle = (low + high + 1) // 2
-            low, high = (middle, high) if len(self.encode(words(middle))) <= tokens \
+            low, high = (middle, high) if len(self.encode(words(middle))) <= self.each \
                 else (low, middle - 1)
         text = words(low)
-        for tail in range(tokens):
+        for tail in range(self.each):
             ids = self.encode(text + "?" * tail)
-            if len(ids) == tokens:
-                (self.work / "data.jsonl").write_text(json.dumps({"text": text + "?" * tail}))
-                (self.work / "ids.json").write_text(json.dumps(ids))
-                return ids
-        raise RuntimeError(f"no record of {tokens} tokens")
+            if len(ids) == self.each:
+                record = json.dumps({"text": text + "?" * tail}) + "\n"
+                self.data.write_text(record * self.records)
+                self.ids.write_text(json.dumps(ids))
+                return
+        raise RuntimeError(f"no record of {self.each} tokens")
 
 
 class Ours:
     """One `hearth train` that is stopped between its turns."""
 
-    def __init__(self, bench, name, kind, flags, steps):
+    def __init__(self, load, name, kind, flags, steps):
         """Runs the first step, which nobody counts; steps: all others."""
+        self.load, bench = load, load.bench
         steps += 1
         self.run = subprocess.Popen(
             [os.environ["HEARTH"], "train", "--model", bench.base(kind), "--data",
-             bench.work / "data.jsonl", "--out", bench.work / f"out {name}", "--steps", str(steps),
-             "--epochs", str(steps), "--seq", str(bench.tokens), "--loss-on", "all", "--template",
-             "plain", "--targets", "attn", "--threads", str(THREADS), "--schedule", "constant",
-             *flags, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+             load.data, "--out", bench.work / f"out {name} {load.spec}", "--steps", str(steps),
+             "--epochs", str(steps), "--seq", str(load.each), "--batch", str(load.records),
+             "--loss-on", "all", "--template", "plain", "--targets", "attn", "--threads",
+             str(THREADS), "--schedule", "constant", *flags, "--json"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.loss = self.until("step")["loss"]
         self.pause()
 
@@ -183,13 +205,14 @@ class Ours:
 class Peer:
     """A PyTorch process that waits for its turn."""
 
-    def __init__(self, name, bench, dtype, keep):
+    def __init__(self, load, name, dtype, keep):
+        self.load = load
         spec = dict(p.split("=", 1) for p in os.environ.get("PEERS", "").split())[name]
         python, library, path = (spec + "::").split(":")[:3]
         env = {**os.environ, "OMP_NUM_THREADS": str(THREADS), "OMP_PROC_BIND": "true"}
         env.update({k: v for k, v in (("LD_LIBRARY_PATH", library), ("PYTHONPATH", path)) if v})
         self.run = subprocess.Popen(
-            [python, HERE / "train_peer.py", bench.base("f32"), bench.work / "ids.json",
+            [python, HERE / "train_peer.py", load.bench.base("f32"), load.ids,
              dtype, keep, str(THREADS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             text=True, env=env)
         self.version = json.loads(self.run.stdout.readline())["torch"]
@@ -216,14 +239,20 @@ def peak():
 
 
 def turns(shape, runs, options):
-    """[{name: result}], one dictionary a turn, with the peaks beside."""
+    """[{name: result}], one dictionary a turn; each result has the machine's
+    peaks, the mean of before and after it."""
     rows = []
+    before = peak()
     for i in range(options.pairs):
-        row = {"peak": peak()} | {n: r.turn(options.steps) for n, r in runs.items()}
+        row = {}
+        for name, run in runs.items():
+            row[name] = run.turn(options.steps)
+            after = peak()
+            row[name] |= {k: (before[k] + after[k]) / 2 for k in ("sgemm_gflops", "bf16_gflops")}
+            before = after
         rows.append(row)
         print(f"{shape}: turn {i + 1} of {options.pairs}: " + ", ".join(
-            f"{n} {r['seconds']:.2f} s" for n, r in row.items() if n != "peak"),
-            file=sys.stderr, flush=True)
+            f"{n} {r['seconds']:.2f} s" for n, r in row.items()), file=sys.stderr, flush=True)
     for name, run in runs.items():
         rows[-1][name] |= run.close()
     return rows
@@ -233,29 +262,31 @@ def median(rows, value):
     return statistics.median(value(r) for r in rows)
 
 
-def table(bench, rows, ours, peers):
+def table(bench, rows, runs):
     """The rows of one shape, as Markdown."""
-    layers, head = train_shapes.products_per_token(train_shapes.SHAPES[bench.shape])
-    giga = 4e-9 * (layers + head) * bench.tokens
+    layers, head = train_shapes.products_per_token(bench.config)
+    peers = [n for n in runs if isinstance(runs[n], Peer)]
     rivals = [n for n in peers if "f32" in n and "recompute" not in n]
     best = min(rivals, key=lambda n: median(rows, lambda r: r[n]["seconds"]), default=None)
     best16 = next((n for n in peers if "bf16" in n), None)
-    lines = [f"### {bench.shape}, {bench.tokens} tokens; best PyTorch f32: {best}", "",
+    lines = [f"### {bench.shape}; best PyTorch f32: {best}", "",
              "| what | s a step | tokens/s | against best f32 | against bf16 | of sgemm peak"
              " | rss MiB | private | file |", "| --- " * 9 + "|"]
-    for name in [*peers, *ours]:
+    for name in [*peers, *(n for n in runs if n not in peers)]:
         def ratio(to):
             each = sorted(r[to]["seconds"] / r[name]["seconds"] for r in rows) if to else ()
             return f"{statistics.median(each):.2f} ({each[0]:.2f} to {each[-1]:.2f})" \
-                if to and to != name else ""
+                if to and to != name and runs[to].load is runs[name].load else ""
+        tokens = runs[name].load.tokens
+        giga = 4e-9 * (layers + head) * tokens
         seconds = median(rows, lambda r: r[name]["seconds"])
-        share = median(rows, lambda r: giga / r[name]["seconds"] / r["peak"]["sgemm_gflops"])
+        share = median(rows, lambda r: giga / r[name]["seconds"] / r[name]["sgemm_gflops"])
         last = rows[-1][name]
         lines.append(
-            f"| {name} | {seconds:.3f} | {bench.tokens / seconds:.1f} | {ratio(best)} |"
+            f"| {name} | {seconds:.3f} | {tokens / seconds:.1f} | {ratio(best)} |"
             f" {ratio(best16)} | {100 * share:.0f} % | {last['rss_mib']:.0f} |"
             f" {last.get('private_mib', 0):.0f} | {last.get('file_mib', 0):.0f} |")
-    peaks = [r["peak"] for r in rows]
+    peaks = [result for r in rows for result in r.values()]
     lines += ["", f"Peaks: sgemm {median(peaks, lambda p: p['sgemm_gflops']):.0f} GFLOP/s, bf16 "
               f"{median(peaks, lambda p: p['bf16_gflops']):.0f}; medians of {len(rows)} turns.", ""]
     return "\n".join(lines)
@@ -283,48 +314,54 @@ def opponents(options):
                 yield label, name, dtype, keep
 
 
-def start(bench, options):
-    """{name: run} of all that can."""
+def start(bench, loads, options):
+    """{name: run} of all that can; a name says its load when there are several."""
     runs = {}
-    for name, (base, flags) in contestants(bench.shape, options).items():
-        try:
-            runs[name] = Ours(bench, name, base, flags, options.pairs * (1 + options.steps))
-            print(f"{bench.shape}: {name}: loss {runs[name].loss:.4f}", file=sys.stderr, flush=True)
-        except RuntimeError as refusal:
-            print(f"{bench.shape}: {name}: {refusal}", file=sys.stderr)
-    for label, *what in opponents(options):
-        runs[label] = Peer(what[0], bench, *what[1:])
-        print(f"{bench.shape}: {label}: {runs[label].version}, loss {runs[label].loss:.4f}",
-              file=sys.stderr, flush=True)
+    for load in loads:
+        at = f" at {load.spec}" if len(loads) > 1 else ""
+        for name, (base, flags) in contestants(bench.shape, options).items():
+            try:
+                runs[name + at] = Ours(load, name, base, flags,
+                                       options.pairs * (1 + options.steps))
+                said = f"loss {runs[name + at].loss:.4f}"
+            except RuntimeError as refusal:
+                said = refusal
+            print(f"{bench.shape}: {name}{at}: {said}", file=sys.stderr, flush=True)
+        for label, *what in opponents(options) if load.records == 1 else ():
+            run = runs[label + at] = Peer(load, *what)
+            print(f"{bench.shape}: {label}{at}: {run.version}, loss {run.loss:.4f}",
+                  file=sys.stderr, flush=True)
     return runs
 
 
+def rates(rows, runs):
+    """Tokens/s of a row at each load, and what part that is of the rate at the
+    first, turn by turn: the median and the range."""
+    first = next(iter(runs.values())).load
+    lines = [f"| what | tokens/s | against {first.spec} tokens |", "| --- " * 3 + "|"]
+    for name, run in runs.items():
+        speed = lambda r, n: runs[n].load.tokens / r[n]["seconds"]
+        base = f"{name.rsplit(' at ', 1)[0]} at {first.spec}"
+        each = sorted(speed(r, name) / speed(r, base) for r in rows)
+        lines.append(f"| {name} | {median(rows, lambda r: speed(r, name)):.1f} |"
+                     f" {statistics.median(each):.2f} ({each[0]:.2f} to {each[-1]:.2f}) |")
+    return "\n".join(lines) + "\n"
+
+
 def compare(bench, options):
-    """The turns of one shape at one length, and its table."""
+    """The turns of one shape, and its table."""
+    loads = [Load(bench, spec) for spec in options.tokens.split(",")]
     runs = {}
     try:
-        runs = start(bench, options)
+        runs = start(bench, loads, options)
         rows = turns(bench.shape, runs, options)
     finally:
         for run in runs.values():
             run.end()
-    print(table(bench, rows, [n for n in runs if isinstance(runs[n], Ours)],
-                [n for n in runs if isinstance(runs[n], Peer)]), flush=True)
+    print(table(bench, rows, runs), flush=True)
+    if len(loads) > 1:
+        print(rates(rows, runs), flush=True)
     return rows
-
-
-def rates(rows_at):
-    """Tokens/s by length, and in brackets the share of the rate at 256."""
-    names = [n for n in next(iter(rows_at.values()))[0] if n != "peak"]
-    lines = ["| tokens | " + " | ".join(names) + " |", "| --- " * (len(names) + 1) + "|"]
-    rate = {(n, t): t / median(rows, lambda r, n=n: r[n]["seconds"])
-            for t, rows in rows_at.items() for n in names if n in rows[0]}
-    for t in rows_at:
-        cells = [f"{rate[n, t]:.1f}" + (f" ({rate[n, t] / rate[n, 256]:.2f})"
-                                        if (n, 256) in rate else "")
-                 if (n, t) in rate else "" for n in names]
-        lines.append(f"| {t} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
 
 
 def one_shape(shape, options):
@@ -334,11 +371,7 @@ def one_shape(shape, options):
             folder.mkdir(parents=True, exist_ok=True)
         else:
             folder = stack.enter_context(tempfile.TemporaryDirectory(dir=options.scratch))
-        rows_at = {int(n): compare(Bench(pathlib.Path(folder), shape, int(n), options.steps),
-                                   options) for n in options.tokens.split(",")}
-        if len(rows_at) > 1:
-            print(rates(rows_at), flush=True)
-        return rows_at
+        return compare(Bench(pathlib.Path(folder), shape), options)
 
 
 def main():
@@ -346,7 +379,7 @@ def main():
     p.add_argument("--shapes", default="gpt2,gemma3,qwen2")
     p.add_argument("--pairs", type=int, default=5)
     p.add_argument("--steps", type=int, default=2)
-    p.add_argument("--tokens", default="256", help="lengths")
+    p.add_argument("--tokens", default="256", help="tokens of a step, 6x40 packed")
     p.add_argument("--only", default="", help="our rows, by name")
     p.add_argument("--peers", default="", help="theirs, by name, \"torch NAME f32 recompute\" too")
     p.add_argument("--budgets", default="", help="each of our rows once more with each")

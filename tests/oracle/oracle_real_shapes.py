@@ -3,8 +3,8 @@
 """The shapes of published models, with random weights, against transformers
 and PEFT: logits within 1e-4, gradients within 1e-3, on 32 tokens; LoRA
 gradients on the Q8_0 file within 1e-3 of PEFT on the weights that it stands
-for; gradients of products in bfloat16 against ours in f32: a cosine of 0.999
-for each tensor; training on a streamed base against a mapped one: bytes.
+for; gradients of products in bfloat16, with and without activations stored in
+it, against ours in f32: a cosine of 0.999 for each tensor; training on a streamed base against a mapped one: bytes.
 
   oracle_real_shapes.py [NAME..]          (all but those of MORE)
   oracle_real_shapes.py --all [NAME..]    every check of each shape
@@ -102,10 +102,14 @@ def same_direction(what, exact, rough):
 
 
 def check_bf16(name, work, model, ids):
-    """The same adapter (check_lora's) with --kernels bf16."""
+    """The same adapter (check_lora's) with --kernels bf16, and activations kept
+    in bfloat16 too."""
     exact = safetensors.numpy.load_file(work / "exact.safetensors")
-    _, rough = our_gradients(work, work / "m", [ids], "--adapter", work / "a", "--kernels", "bf16")
+    flags = ("--adapter", work / "a", "--kernels", "bf16")
+    _, rough = our_gradients(work, work / "m", [ids], *flags)
     same_direction(f"{name}: bfloat16", exact, rough)
+    _, stored = our_gradients(work, work / "m", [ids], *flags, "--store-bf16")
+    same_direction(f"{name}: bfloat16, stored too", exact, stored)
     return model
 
 
@@ -120,8 +124,8 @@ def check_q8_0(name, work, model, ids):
     got, ours = our_gradients(work, file, [ids], *flags)
     close("loss", got, loss.item(), 1e-5)
     all_close(f"{name}: LoRA gradients, Q8_0", ours, peft_gradients(model), 1e-3)
-    _, rough = our_gradients(work, file, [ids], *flags, "--kernels", "bf16")
-    same_direction(f"{name}: bfloat16, Q8_0", ours, rough)
+    _, rough = our_gradients(work, file, [ids], *flags, "--kernels", "bf16", "--store-bf16")
+    same_direction(f"{name}: bfloat16, stored too, Q8_0", ours, rough)
     return model
 
 
