@@ -34,7 +34,7 @@ struct hearth_auth {
     char etag[HEARTH_SHA256_BYTES * 2 + 3];
     const hearth_sign_keypair *ca;
     char ca_pem[HEARTH_X509_PEM_MAX];
-    uint8_t cookie_key[HEARTH_AUTH_COOKIE_BYTES];
+    hearth_secret cookie_key;
     int64_t cookie_ttl_ms;
     unsigned days;
     hearth_clock clock;
@@ -313,31 +313,48 @@ hearth_coord_hook hearth_auth_hook(hearth_auth *a) {
 
 /* ---- cookies ----------------------------------------------------------- */
 
+static hearth_status mac_of(hearth_secret *mac, const hearth_auth *a,
+                            const char *text, size_t n) {
+    return hearth_hmac_sha256(mac->bytes, a->cookie_key.bytes,
+                              sizeof(a->cookie_key.bytes), text, n);
+}
+
+/* Is hex, all of it, the HMAC of text [n]? */
+static bool is_mac(const hearth_auth *a, const char *hex, const char *text,
+                   size_t n) {
+    hearth_secret mac, given;
+    bool is = hearth_hex_decode(given.bytes, sizeof(given.bytes), hex,
+                                strlen(hex)) == HEARTH_OK &&
+              mac_of(&mac, a, text, n) == HEARTH_OK &&
+              hearth_secret_equal(&mac, &given);
+    hearth_secret_wipe(&mac); /* of a text that a stranger chose */
+    hearth_secret_wipe(&given);
+    return is;
+}
+
 hearth_status hearth_auth_cookie_new(const hearth_auth *a, const char *id,
                                      int64_t now_ms,
                                      char out[HEARTH_PROTO_COOKIE_CAP]) {
-    uint8_t mac[HEARTH_SHA256_BYTES];
+    hearth_secret mac;
     out[0] = '\0';
     if (!id[0] || strlen(id) > HEARTH_X509_ID_MAX || strchr(id, '.'))
         return HEARTH_EINVAL;
     int n = snprintf(out, HEARTH_PROTO_COOKIE_CAP, "1.%s.%lld", id,
                      (long long)(now_ms + a->cookie_ttl_ms));
-    hearth_status st = hearth_hmac_sha256(
-        mac, a->cookie_key, sizeof(a->cookie_key), out, (size_t)n);
+    hearth_status st = mac_of(&mac, a, out, (size_t)n);
     if (st != HEARTH_OK) {
         out[0] = '\0';
         return st;
     }
     out[n] = '.';
-    hearth_hex_encode(out + n + 1, mac, sizeof(mac));
-    hearth_zeroize(mac, sizeof(mac));
+    hearth_hex_encode(out + n + 1, mac.bytes, sizeof(mac.bytes));
+    hearth_secret_wipe(&mac);
     return HEARTH_OK;
 }
 
 hearth_status hearth_auth_cookie_check(const hearth_auth *a, const char *cookie,
                                        int64_t now_ms,
                                        char id[HEARTH_PROTO_DEVICE_CAP]) {
-    uint8_t mac[HEARTH_SHA256_BYTES], given[HEARTH_SHA256_BYTES];
     int64_t expires = 0;
     id[0] = '\0';
     const char *last = cookie ? strrchr(cookie, '.') : NULL;
@@ -345,15 +362,8 @@ hearth_status hearth_auth_cookie_check(const hearth_auth *a, const char *cookie,
     const char *from = cookie + 2, *dot = strchr(from, '.');
     size_t n_id = dot ? (size_t)(dot - from) : 0;
     if (dot == last || n_id == 0 || n_id >= HEARTH_PROTO_DEVICE_CAP ||
-        hearth_hex_decode(given, sizeof(given), last + 1, strlen(last + 1)) !=
-            HEARTH_OK)
+        !is_mac(a, last + 1, cookie, (size_t)(last - cookie)))
         return HEARTH_EAUTH;
-    bool ours =
-        hearth_hmac_sha256(mac, a->cookie_key, sizeof(a->cookie_key), cookie,
-                           (size_t)(last - cookie)) == HEARTH_OK &&
-        hearth_bytes_equal_ct(mac, given, sizeof(mac));
-    hearth_zeroize(mac, sizeof(mac)); /* of a text that a stranger chose */
-    if (!ours) return HEARTH_EAUTH;
     char digits[24] = {0};
     size_t n_digits = (size_t)(last - dot) - 1;
     if (n_digits >= sizeof(digits)) return HEARTH_EAUTH;
@@ -399,7 +409,7 @@ hearth_status hearth_auth_open(hearth_auth **out, const hearth_auth_config *cfg,
     a->al = *al;
     a->ca = cfg->ca;
     (void)snprintf(a->ca_pem, sizeof(a->ca_pem), "%s", cfg->ca_pem);
-    memcpy(a->cookie_key, cfg->cookie_key, sizeof(a->cookie_key));
+    a->cookie_key = cfg->cookie_key;
     a->cookie_ttl_ms = cfg->cookie_ttl_ms ? cfg->cookie_ttl_ms : 3600000;
     a->days =
         cfg->certificate_days ? cfg->certificate_days : HEARTH_X509_DEVICE_DAYS;

@@ -22,11 +22,11 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/secret.h"
 #include "common/sign.h"
 #include "coordinator/coordinator.h"
 
-#define HEARTH_AUTH_MAX_JOBS     64
-#define HEARTH_AUTH_COOKIE_BYTES 32 /* of the HMAC key */
+#define HEARTH_AUTH_MAX_JOBS 64
 
 typedef struct hearth_auth hearth_auth;
 
@@ -36,9 +36,9 @@ typedef struct {
     size_t keyset_n;
     const hearth_sign_keypair *ca; /* borrowed till close */
     const char *ca_pem;            /* copied */
-    uint8_t cookie_key[HEARTH_AUTH_COOKIE_BYTES];
-    int64_t cookie_ttl_ms;     /* 0: one hour */
-    unsigned certificate_days; /* 0: HEARTH_X509_DEVICE_DAYS */
+    hearth_secret cookie_key;      /* copied; the caller wipes this one */
+    int64_t cookie_ttl_ms;         /* 0: one hour */
+    unsigned certificate_days;     /* 0: HEARTH_X509_DEVICE_DAYS */
     hearth_clock clock;
     hearth_coord_io io;    /* submit NULL: inline */
     const hearth_log *log; /* borrowed; may be NULL */

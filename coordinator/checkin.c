@@ -18,7 +18,7 @@
 #include "proto/negotiate.h"
 
 static void fill_offer(const hearth_coord *c, const hearth_coord_task *t,
-                       uint32_t cohort, const uint8_t token[32],
+                       uint32_t cohort, const hearth_secret *token,
                        hearth_offer *o) {
     const hearth_task *k = &t->task;
     const hearth_stage_window *w = &k->round.stage[t->round.stage];
@@ -39,7 +39,7 @@ static void fill_offer(const hearth_coord *c, const hearth_coord_task *t,
     o->min_examples = k->min_examples;
     o->spacing_ms = k->spacing_ms;
     o->deadline_ms = hearth_round_deadline(&k->round, &t->round);
-    memcpy(o->upload_token, token, 32);
+    o->upload_token = *token;
     o->not_private = c->cfg.not_private;
 }
 
@@ -52,7 +52,7 @@ static hearth_status spaced(hearth_coord *c, hearth_coord_task *t,
     hearth_status st;
     *ready = true;
     if (t->task.spacing_ms == 0) return HEARTH_OK;
-    st = hearth_place_spacing(tag, t->row.cooldown_key, device);
+    st = hearth_place_spacing(tag, &t->cooldown_key, device);
     if (st != HEARTH_OK) return st;
     return hearth_coord_store_cooldown(c->store, t->task.name, tag, now,
                                        (int64_t)t->task.spacing_ms, remember,
@@ -81,7 +81,7 @@ static hearth_status invite_new(hearth_coord *c, hearth_coord_task *t,
     row.round = t->round_number;
     row.cohort = act.cohort;
     row.stage = t->round.stage;
-    st = hearth_place_tag(tag, t->round_key, device);
+    st = hearth_place_tag(tag, &t->round_key, device);
     if (st == HEARTH_OK) st = spaced(c, t, device, true, &ready);
     if (st == HEARTH_OK && ready)
         st = hearth_coord_store_invite(c->store, &row, tag, NULL);
@@ -100,15 +100,17 @@ static hearth_status invite_new(hearth_coord *c, hearth_coord_task *t,
 static hearth_status offer_one(hearth_coord *c, hearth_coord_task *t,
                                const char *device, hearth_offer *offer,
                                bool *granted) {
-    uint8_t token[32], token_hash[32];
+    hearth_secret token;
+    uint8_t token_hash[32];
     hearth_contrib_row row;
     uint32_t cohort = 0;
     hearth_status st;
 
     *granted = false;
     if (t->round.phase != HEARTH_ROUND_OPEN || t->must_fail) return HEARTH_OK;
-    st = hearth_place_token(token, t->round_key, device);
-    if (st == HEARTH_OK) st = hearth_sha256(token_hash, token, 32);
+    st = hearth_place_token(&token, &t->round_key, device);
+    if (st == HEARTH_OK)
+        st = hearth_sha256(token_hash, token.bytes, sizeof(token.bytes));
     if (st == HEARTH_OK)
         st = hearth_coord_store_contrib(c->store, token_hash, &row, NULL);
     if (st == HEARTH_OK) { /* it was invited before */
@@ -118,8 +120,8 @@ static hearth_status offer_one(hearth_coord *c, hearth_coord_task *t,
     } else if (st == HEARTH_ENOTFOUND) {
         st = invite_new(c, t, device, token_hash, &cohort, granted);
     }
-    if (st == HEARTH_OK && *granted) fill_offer(c, t, cohort, token, offer);
-    hearth_zeroize(token, sizeof(token));
+    if (st == HEARTH_OK && *granted) fill_offer(c, t, cohort, &token, offer);
+    hearth_secret_wipe(&token);
     return st;
 }
 

@@ -36,11 +36,12 @@
 typedef struct {
     hearth_task task;
     hearth_task_row row;
-    hearth_release_row newest; /* release */
-    uint64_t released, failed; /* rounds so far */
-    uint64_t round_number;     /* 0: none yet */
-    uint64_t start_sequence;   /* of that round */
-    uint8_t round_key[32];     /* while it is open */
+    hearth_release_row newest;  /* release */
+    uint64_t released, failed;  /* rounds so far */
+    uint64_t round_number;      /* 0: none yet */
+    uint64_t start_sequence;    /* of that round */
+    hearth_secret round_key;    /* while it is open; else zeros */
+    hearth_secret cooldown_key; /* of the spacing tags */
     hearth_round round;
     bool must_fail;         /* a FAIL job is due */
     bool fixed;             /* survivors are recorded */
@@ -171,18 +172,18 @@ bool hearth_coord__allowed(const hearth_coord *c, const hearth_peer *peer);
 void hearth_coord__checkin(hearth_coord *c, const hearth_http_request *rq,
                            hearth_reply_fn reply, void *ud);
 void hearth_coord__begin(hearth_coord *c, const hearth_http_request *rq,
-                         const uint8_t token[32], hearth_reply_fn reply,
+                         const hearth_secret *token, hearth_reply_fn reply,
                          void *ud);
-void hearth_coord__offset(hearth_coord *c, const uint8_t token[32],
+void hearth_coord__offset(hearth_coord *c, const hearth_secret *token,
                           hearth_reply_fn reply, void *ud);
 void hearth_coord__append(hearth_coord *c, const hearth_http_request *rq,
-                          const uint8_t token[32], hearth_reply_fn reply,
+                          const hearth_secret *token, hearth_reply_fn reply,
                           void *ud);
 void hearth_coord__commit(hearth_coord *c, const hearth_http_request *rq,
-                          const uint8_t token[32], hearth_reply_fn reply,
+                          const hearth_secret *token, hearth_reply_fn reply,
                           void *ud);
 void hearth_coord__abort(hearth_coord *c, const hearth_http_request *rq,
-                         const uint8_t token[32], hearth_reply_fn reply,
+                         const hearth_secret *token, hearth_reply_fn reply,
                          void *ud);
 void hearth_coord__download(hearth_coord *c, const hearth_http_request *rq,
                             const char *task, uint64_t sequence, bool payload,

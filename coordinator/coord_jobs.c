@@ -296,11 +296,9 @@ static void drop_round(hearth_coord *c, hearth_coord_task *t) {
 static bool closed_as(hearth_coord *c, const hearth_coord_task *t,
                       uint32_t phase) {
     hearth_round_row row;
-    bool is = hearth_coord_store_last_round(c->durable, t->task.name, &row,
-                                            NULL) == HEARTH_OK &&
-              row.round == t->round_number && row.phase == phase;
-    hearth_zeroize(&row, sizeof(row));
-    return is;
+    return hearth_coord_store_last_round(c->durable, t->task.name, &row,
+                                         NULL) == HEARTH_OK &&
+           row.round == t->round_number && row.phase == phase;
 }
 
 static void work_fail(hearth_coord *c) {

@@ -136,15 +136,11 @@ hearth_status hearth_store__end(hearth_coord_store *s, hearth_status st,
 
 static hearth_status read_task(hearth_stmt *q, hearth_task_row *row,
                                hearth_error *err) {
-    hearth_status st;
     memset(row, 0, sizeof(*row));
     hearth_store__text(row->name, sizeof(row->name), q, 0);
     row->state = (uint32_t)hearth_stmt_i64(q, 1);
     row->created_ms = hearth_stmt_i64(q, 2);
-    st = hearth_store__blob(row->a_seed, 32, q, 3, err);
-    if (st == HEARTH_OK)
-        st = hearth_store__blob(row->cooldown_key, 32, q, 4, err);
-    return st;
+    return hearth_store__blob(row->a_seed, 32, q, 3, err);
 }
 
 hearth_status hearth_coord_store_tasks(hearth_coord_store *s,
@@ -153,11 +149,11 @@ hearth_status hearth_coord_store_tasks(hearth_coord_store *s,
     hearth_stmt *q = NULL;
     hearth_task_row row;
     bool more = false;
-    hearth_status st = hearth_db_prepare(
-        s->db, &q,
-        "SELECT name, state, created_ms, a_seed, cooldown_key FROM tasks"
-        " ORDER BY name",
-        err);
+    hearth_status st =
+        hearth_db_prepare(s->db, &q,
+                          "SELECT name, state, created_ms, a_seed FROM tasks"
+                          " ORDER BY name",
+                          err);
     while (st == HEARTH_OK) {
         st = hearth_stmt_step(q, &more, err);
         if (st != HEARTH_OK || !more) break;
@@ -174,7 +170,7 @@ hearth_status hearth_coord_store_task(hearth_coord_store *s, const char *name,
     hearth_stmt *q = NULL;
     hearth_status st = hearth_db_prepare(
         s->db, &q,
-        "SELECT name, state, created_ms, a_seed, cooldown_key, ini FROM tasks"
+        "SELECT name, state, created_ms, a_seed, ini FROM tasks"
         " WHERE name = ?1",
         err);
     memset(row, 0, sizeof(*row));
@@ -182,9 +178,33 @@ hearth_status hearth_coord_store_task(hearth_coord_store *s, const char *name,
     hearth_stmt_bind_str(q, 1, name);
     st = hearth_store__one(q, "task", err);
     if (st == HEARTH_OK) st = read_task(q, row, err);
-    if (st == HEARTH_OK && text) st = hearth_store__append(text, q, 5);
+    if (st == HEARTH_OK && text) st = hearth_store__append(text, q, 4);
     hearth_stmt_free(q);
     return st;
+}
+
+/* Column 0 of the one row of q, which is freed; zeros when it fails. */
+static hearth_status take_secret(hearth_stmt *q, const char *what,
+                                 hearth_secret *key, hearth_error *err) {
+    hearth_status st = hearth_store__one(q, what, err);
+    memset(key, 0, sizeof(*key));
+    if (st == HEARTH_OK)
+        st = hearth_store__blob(key->bytes, sizeof(key->bytes), q, 0, err);
+    hearth_stmt_free(q);
+    return st;
+}
+
+hearth_status hearth_coord_store_cooldown_key(hearth_coord_store *s,
+                                              const char *task,
+                                              hearth_secret *key,
+                                              hearth_error *err) {
+    hearth_stmt *q = NULL;
+    hearth_status st = hearth_db_prepare(
+        s->db, &q, "SELECT cooldown_key FROM tasks WHERE name = ?1", err);
+    memset(key, 0, sizeof(*key));
+    if (st != HEARTH_OK) return st;
+    hearth_stmt_bind_str(q, 1, task);
+    return take_secret(q, "task", key, err);
 }
 
 hearth_status hearth_coord_store_set_task_state(hearth_coord_store *s,
@@ -208,10 +228,9 @@ hearth_status hearth_coord_store_set_task_state(hearth_coord_store *s,
 
 #define ROUND_COLUMNS                                                          \
     "task, round, phase, stage, opened_ms, stage_opened_ms, closed_ms,"        \
-    " start_sequence, counted, sequence, key"
+    " start_sequence, counted, sequence"
 
-static hearth_status read_round(hearth_stmt *q, hearth_round_row *row,
-                                hearth_error *err) {
+static void read_round(hearth_stmt *q, hearth_round_row *row) {
     memset(row, 0, sizeof(*row));
     hearth_store__text(row->task, sizeof(row->task), q, 0);
     row->round = (uint64_t)hearth_stmt_i64(q, 1);
@@ -223,9 +242,7 @@ static hearth_status read_round(hearth_stmt *q, hearth_round_row *row,
     row->start_sequence = (uint64_t)hearth_stmt_i64(q, 7);
     row->counted = (uint32_t)hearth_stmt_i64(q, 8);
     row->sequence = (uint64_t)hearth_stmt_i64(q, 9);
-    row->has_key = !hearth_stmt_is_null(q, 10);
-    return row->has_key ? hearth_store__blob(row->key, 32, q, 10, err)
-                        : HEARTH_OK;
+    row->has_key = hearth_stmt_i64(q, 10) != 0;
 }
 
 hearth_status hearth_coord_store_rounds(hearth_coord_store *s, const char *task,
@@ -235,15 +252,16 @@ hearth_status hearth_coord_store_rounds(hearth_coord_store *s, const char *task,
     hearth_round_row row;
     bool more = false;
     hearth_status st = hearth_db_prepare(s->db, &q,
-                                         "SELECT " ROUND_COLUMNS " FROM rounds"
+                                         "SELECT " ROUND_COLUMNS
+                                         ", key IS NOT NULL FROM rounds"
                                          " WHERE task = ?1 ORDER BY round",
                                          err);
     if (st == HEARTH_OK) hearth_stmt_bind_str(q, 1, task);
     while (st == HEARTH_OK) {
         st = hearth_stmt_step(q, &more, err);
         if (st != HEARTH_OK || !more) break;
-        st = read_round(q, &row, err);
-        if (st == HEARTH_OK) st = fn(ud, &row);
+        read_round(q, &row);
+        st = fn(ud, &row);
     }
     hearth_stmt_free(q);
     return st;
@@ -254,16 +272,16 @@ hearth_status hearth_coord_store_last_round(hearth_coord_store *s,
                                             hearth_round_row *row,
                                             hearth_error *err) {
     hearth_stmt *q = NULL;
-    hearth_status st =
-        hearth_db_prepare(s->db, &q,
-                          "SELECT " ROUND_COLUMNS " FROM rounds"
-                          " WHERE task = ?1 ORDER BY round DESC LIMIT 1",
-                          err);
+    hearth_status st = hearth_db_prepare(
+        s->db, &q,
+        "SELECT " ROUND_COLUMNS ", key IS NOT NULL FROM rounds"
+        " WHERE task = ?1 ORDER BY round DESC LIMIT 1",
+        err);
     memset(row, 0, sizeof(*row));
     if (st != HEARTH_OK) return st;
     hearth_stmt_bind_str(q, 1, task);
     st = hearth_store__one(q, "round", err);
-    if (st == HEARTH_OK) st = read_round(q, row, err);
+    if (st == HEARTH_OK) read_round(q, row);
     hearth_stmt_free(q);
     return st;
 }
@@ -287,13 +305,14 @@ hearth_status hearth_coord_store_count_rounds(hearth_coord_store *s,
 
 hearth_status hearth_coord_store_open_round(hearth_coord_store *s,
                                             const hearth_round_row *row,
+                                            const hearth_secret *key,
                                             hearth_error *err) {
     hearth_stmt *q = NULL;
-    hearth_status st =
-        hearth_db_prepare(s->db, &q,
-                          "INSERT INTO rounds(" ROUND_COLUMNS
-                          ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, 0, 0, ?8)",
-                          err);
+    hearth_status st = hearth_db_prepare(
+        s->db, &q,
+        "INSERT INTO rounds(" ROUND_COLUMNS
+        ", key) VALUES(?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, 0, 0, ?8)",
+        err);
     if (st != HEARTH_OK) return st;
     hearth_stmt_bind_str(q, 1, row->task);
     hearth_stmt_bind_i64(q, 2, (int64_t)row->round);
@@ -302,8 +321,25 @@ hearth_status hearth_coord_store_open_round(hearth_coord_store *s,
     hearth_stmt_bind_i64(q, 5, row->opened_ms);
     hearth_stmt_bind_i64(q, 6, row->stage_opened_ms);
     hearth_stmt_bind_i64(q, 7, (int64_t)row->start_sequence);
-    hearth_stmt_bind_blob(q, 8, row->key, sizeof(row->key));
+    hearth_stmt_bind_blob(q, 8, key->bytes, sizeof(key->bytes));
     return hearth_store__run(q, err);
+}
+
+hearth_status hearth_coord_store_round_key(hearth_coord_store *s,
+                                           const char *task, uint64_t round,
+                                           hearth_secret *key,
+                                           hearth_error *err) {
+    hearth_stmt *q = NULL;
+    hearth_status st =
+        hearth_db_prepare(s->db, &q,
+                          "SELECT key FROM rounds WHERE task = ?1"
+                          " AND round = ?2 AND key IS NOT NULL",
+                          err);
+    memset(key, 0, sizeof(*key));
+    if (st != HEARTH_OK) return st;
+    hearth_stmt_bind_str(q, 1, task);
+    hearth_stmt_bind_i64(q, 2, (int64_t)round);
+    return take_secret(q, "open round", key, err);
 }
 
 hearth_status hearth_coord_store_fix_round(hearth_coord_store *s,
@@ -460,7 +496,7 @@ static hearth_status insert_task(hearth_coord_store *s,
     hearth_stmt_bind_i64(q, 2, t->state);
     hearth_stmt_bind_i64(q, 3, t->created_ms);
     hearth_stmt_bind_blob(q, 4, t->a_seed, sizeof(t->a_seed));
-    hearth_stmt_bind_blob(q, 5, t->cooldown_key, sizeof(t->cooldown_key));
+    hearth_stmt_bind_blob(q, 5, p->new_key->bytes, sizeof(p->new_key->bytes));
     hearth_stmt_bind_blob(q, 6, p->ini, p->ini_n);
     return hearth_store__run(q, err);
 }

@@ -7,6 +7,9 @@
  * closes.  Uploaded bytes and accumulators are files, not rows
  * (coordinator/intake.h, aggregate.h).
  *
+ * Rows hold no secret: keys have functions of their own, for the few callers
+ * that need them, and those wipe what they get (common/secret.h).
+ *
  * This header is the interface; coord_store.c keeps it in SQLite, and another
  * implementation can take its place.  Every function is one transaction.
  *
@@ -25,6 +28,7 @@
 
 #include "common/alloc.h"
 #include "common/buf.h"
+#include "common/secret.h"
 #include "common/status.h"
 #include "proto/limits.h"
 #include "proto/messages.h"
@@ -57,8 +61,7 @@ typedef struct {
     char name[HEARTH_PROTO_TASK_CAP];
     uint32_t state; /* hearth_task_state */
     int64_t created_ms;
-    uint8_t a_seed[32];
-    uint8_t cooldown_key[32]; /* of the spacing tags */
+    uint8_t a_seed[32]; /* public: devices get it */
 } hearth_task_row;
 
 /* Calls fn for each row, in order of name (of number below); a failure of fn
@@ -74,6 +77,13 @@ HEARTH_MUST_CHECK
 hearth_status hearth_coord_store_task(hearth_coord_store *s, const char *name,
                                       hearth_task_row *row, hearth_buf *text,
                                       hearth_error *err);
+/* The key of a task's spacing tags.  Returns HEARTH_OK, HEARTH_ENOTFOUND (no
+ * such task), or HEARTH_EFORMAT (damaged); *key is zeros then. */
+HEARTH_MUST_CHECK
+hearth_status hearth_coord_store_cooldown_key(hearth_coord_store *s,
+                                              const char *task,
+                                              hearth_secret *key,
+                                              hearth_error *err);
 HEARTH_MUST_CHECK
 hearth_status hearth_coord_store_set_task_state(hearth_coord_store *s,
                                                 const char *name,
@@ -94,7 +104,6 @@ typedef struct {
     uint32_t counted;        /* contributions in the sum, once fixed */
     uint64_t sequence;       /* release it became; 0 = none */
     bool has_key;            /* false once closed */
-    uint8_t key[32];         /* round key: tokens and tags */
 } hearth_round_row;
 
 typedef hearth_status (*hearth_round_row_fn)(void *ud,
@@ -114,10 +123,20 @@ HEARTH_MUST_CHECK
 hearth_status hearth_coord_store_count_rounds(hearth_coord_store *s,
                                               const char *task, uint32_t phase,
                                               uint64_t *n, hearth_error *err);
+/* key: of the round's tokens and tags, until it closes */
 HEARTH_MUST_CHECK
 hearth_status hearth_coord_store_open_round(hearth_coord_store *s,
                                             const hearth_round_row *row,
+                                            const hearth_secret *key,
                                             hearth_error *err);
+/* The key of a round that is not closed.  Returns HEARTH_OK, HEARTH_ENOTFOUND
+ * (no such round, or closed), or HEARTH_EFORMAT (damaged); *key is zeros
+ * then. */
+HEARTH_MUST_CHECK
+hearth_status hearth_coord_store_round_key(hearth_coord_store *s,
+                                           const char *task, uint64_t round,
+                                           hearth_secret *key,
+                                           hearth_error *err);
 /* OPEN -> FIXING with the number of survivors: no commit after this. */
 HEARTH_MUST_CHECK
 hearth_status hearth_coord_store_fix_round(hearth_coord_store *s,
@@ -241,6 +260,7 @@ typedef struct {
         *optimizer; /* state of the server step, part of the version */
     size_t optimizer_n;
     const hearth_task_row *new_task; /* creation: this task too, or NULL */
+    const hearth_secret *new_key;    /* of its spacing tags */
     const char *ini;                 /* its text */
     size_t ini_n;
     uint64_t close_round; /* this round becomes RELEASED, key erased; 0: none */

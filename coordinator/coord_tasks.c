@@ -23,7 +23,7 @@ hearth_coord_task *hearth_coord__find(hearth_coord *c, const char *task) {
 void hearth_coord__close_round(hearth_coord_task *t) {
     for (uint32_t k = 0; k < HEARTH_ROUND_MAX_COHORTS; k++)
         hearth_accumulator_free(&t->acc[k]);
-    hearth_zeroize(t->round_key, sizeof(t->round_key));
+    hearth_secret_wipe(&t->round_key);
     memset(t->unfolded, 0, sizeof(t->unfolded));
     t->must_fail = t->fixed = false;
 }
@@ -73,6 +73,7 @@ hearth_status hearth_coord__open_round(hearth_coord *c, hearth_coord_task *t,
                                        hearth_error *err) {
     hearth_round_row row;
     hearth_round next;
+    hearth_secret key;
     hearth_status st;
 
     if (t->round.phase == HEARTH_ROUND_OPEN ||
@@ -97,12 +98,12 @@ hearth_status hearth_coord__open_round(hearth_coord *c, hearth_coord_task *t,
     st = hearth_registry_task_state(c->store, &t->task, row.start_sequence,
                                     &c->alloc, err);
     if (st == HEARTH_OK)
-        st = hearth_rng_bytes(c->cfg.rng, row.key, sizeof(row.key));
+        st = hearth_rng_bytes(c->cfg.rng, key.bytes, sizeof(key.bytes));
     if (st == HEARTH_OK) st = make_spool(c, t, row.round, err);
     if (st == HEARTH_OK)
-        st = hearth_coord_store_open_round(c->store, &row, err);
+        st = hearth_coord_store_open_round(c->store, &row, &key, err);
     if (st != HEARTH_OK) {
-        hearth_zeroize(&row, sizeof(row));
+        hearth_secret_wipe(&key);
         return st;
     }
     HEARTH_FAILPOINT("round.after_open");
@@ -112,8 +113,8 @@ hearth_status hearth_coord__open_round(hearth_coord *c, hearth_coord_task *t,
     t->round_number = row.round;
     t->start_sequence = row.start_sequence;
     t->late = t->refused = 0;
-    memcpy(t->round_key, row.key, sizeof(t->round_key));
-    hearth_zeroize(row.key, sizeof(row.key));
+    t->round_key = key;
+    hearth_secret_wipe(&key);
     hearth_log_write(c->cfg.log, HEARTH_LOG_INFO, "round",
                      "task=%s round=%llu state=open", t->task.name,
                      (unsigned long long)t->round_number);
@@ -162,11 +163,13 @@ static hearth_status load_round(hearth_coord *c, hearth_coord_task *t,
     if (t->round.stage_opened_ms > now) t->round.stage_opened_ms = now;
     t->round.now_ms = t->round.stage_opened_ms;
     t->fixed = row.phase == HEARTH_ROUND_FIXING;
-    if (row.has_key) memcpy(t->round_key, row.key, sizeof(t->round_key));
-    hearth_zeroize(row.key, sizeof(row.key));
+    if (row.has_key)
+        st = hearth_coord_store_round_key(c->store, t->task.name, row.round,
+                                          &t->round_key, err);
     /* The terms of the round are those of the release it started from. */
-    st = hearth_registry_task_state(c->store, &t->task, row.start_sequence,
-                                    &c->alloc, err);
+    if (st == HEARTH_OK)
+        st = hearth_registry_task_state(c->store, &t->task, row.start_sequence,
+                                        &c->alloc, err);
     if (st == HEARTH_OK &&
         (row.phase == HEARTH_ROUND_OPEN || row.phase == HEARTH_ROUND_FIXING))
         st = make_spool(c, t, row.round, err);
@@ -194,6 +197,9 @@ static hearth_status load_task(hearth_coord *c, const hearth_task_row *row,
     hearth_status st = t ? HEARTH_OK : HEARTH_ENOMEM;
     if (st == HEARTH_OK)
         st = hearth_coord_store_task(c->store, row->name, &t->row, &ini, err);
+    if (st == HEARTH_OK)
+        st = hearth_coord_store_cooldown_key(c->store, row->name,
+                                             &t->cooldown_key, err);
     if (st == HEARTH_OK)
         st = hearth_task_parse(&t->task, row->name, hearth_buf_str(&ini), ini.n,
                                row->a_seed, &c->alloc, err);

@@ -287,11 +287,13 @@ static void not_found(hearth_coord *c, uint32_t kind, hearth_reply_fn reply,
 
 void hearth_coord_handle(hearth_coord *c, const hearth_http_request *rq,
                          hearth_reply_fn reply, void *ud) {
-    hearth_route r = hearth_route_parse(rq->method, rq->path);
+    hearth_route r;
+    hearth_route_parse(&r, rq->method, rq->path);
     c->counters.requests++;
     if (rq->body_n > HEARTH_PROTO_MAX_BODY && r.kind != HEARTH_ROUTE_APPEND) {
         hearth_coord__reply_error(c, reply, ud, HEARTH_REASON_TOO_BIG, 0,
                                   "the message is too large");
+        hearth_secret_wipe(&r.token);
         return;
     }
     switch (r.kind) {
@@ -302,26 +304,26 @@ void hearth_coord_handle(hearth_coord *c, const hearth_http_request *rq,
                                r.kind == HEARTH_ROUTE_PAYLOAD, reply, ud);
         break;
     case HEARTH_ROUTE_BEGIN:
-        hearth_coord__begin(c, rq, r.token, reply, ud);
+        hearth_coord__begin(c, rq, &r.token, reply, ud);
         break;
     case HEARTH_ROUTE_OFFSET:
-        hearth_coord__offset(c, r.token, reply, ud);
+        hearth_coord__offset(c, &r.token, reply, ud);
         break;
     case HEARTH_ROUTE_APPEND:
-        hearth_coord__append(c, rq, r.token, reply, ud);
+        hearth_coord__append(c, rq, &r.token, reply, ud);
         break;
     case HEARTH_ROUTE_COMMIT:
-        hearth_coord__commit(c, rq, r.token, reply, ud);
+        hearth_coord__commit(c, rq, &r.token, reply, ud);
         break;
     case HEARTH_ROUTE_ABORT:
-        hearth_coord__abort(c, rq, r.token, reply, ud);
+        hearth_coord__abort(c, rq, &r.token, reply, ud);
         break;
     default:
         if (!c->cfg.hook.handle ||
             !c->cfg.hook.handle(c->cfg.hook.ud, rq, &c->cfg.retry, reply, ud))
             not_found(c, r.kind, reply, ud);
     }
-    hearth_zeroize(&r, sizeof(r));
+    hearth_secret_wipe(&r.token);
     hearth_coord__pump(c);
 }
 

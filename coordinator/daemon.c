@@ -26,7 +26,7 @@
 typedef struct {
     hearth_sign_keypair *release, *tls, *ca;
     char tls_pem[HEARTH_X509_PEM_MAX], ca_pem[HEARTH_X509_PEM_MAX];
-    uint8_t cookie[HEARTH_AUTH_COOKIE_BYTES];
+    hearth_secret cookie;
     hearth_buf keyset;
 } daemon_keys;
 
@@ -59,16 +59,16 @@ static hearth_status read_pem(char out[HEARTH_X509_PEM_MAX], const char *path,
     return st;
 }
 
-static hearth_status read_cookie_key(uint8_t out[HEARTH_AUTH_COOKIE_BYTES],
-                                     const char *path, hearth_error *err) {
+static hearth_status read_cookie_key(hearth_secret *out, const char *path,
+                                     hearth_error *err) {
     hearth_buf b = HEARTH_BUF_INIT(NULL);
     hearth_status st = hearth_file_read(&b, path, 256, err);
-    if (st == HEARTH_OK && b.n != HEARTH_AUTH_COOKIE_BYTES)
+    if (st == HEARTH_OK && b.n != sizeof(out->bytes))
         st = hearth_error_set(err, HEARTH_EFORMAT,
                               "%s: a cookie key has %d bytes; write new random "
                               "ones (devices will check in again)",
-                              path, HEARTH_AUTH_COOKIE_BYTES);
-    if (st == HEARTH_OK) memcpy(out, b.v, HEARTH_AUTH_COOKIE_BYTES);
+                              path, HEARTH_SECRET_BYTES);
+    if (st == HEARTH_OK) memcpy(out->bytes, b.v, b.n);
     hearth_buf_free(&b);
     return st;
 }
@@ -132,7 +132,7 @@ static hearth_status load_keys(hearth_daemon *d, hearth_error *err) {
         st = hearth_sign_load_pem(&k->ca, c->ca_key, &d->al, err);
     if (st == HEARTH_OK) st = read_pem(k->tls_pem, c->tls_cert, err);
     if (st == HEARTH_OK) st = read_pem(k->ca_pem, c->ca_cert, err);
-    if (st == HEARTH_OK) st = read_cookie_key(k->cookie, c->cookie_key, err);
+    if (st == HEARTH_OK) st = read_cookie_key(&k->cookie, c->cookie_key, err);
     if (st == HEARTH_OK)
         st = hearth_file_read(&k->keyset, c->keyset, KEYSET_MAX, err);
     if (st != HEARTH_OK) return st;
@@ -240,7 +240,7 @@ static hearth_status open_auth(hearth_daemon *d, hearth_error *err) {
     a.keyset_n = d->keys.keyset.n;
     a.ca = d->keys.ca;
     a.ca_pem = d->keys.ca_pem;
-    memcpy(a.cookie_key, d->keys.cookie, sizeof(a.cookie_key));
+    a.cookie_key = d->keys.cookie;
     a.cookie_ttl_ms = d->cfg.cookie_ttl_ms;
     a.certificate_days = d->cfg.certificate_days;
     a.clock = d->clock;
@@ -248,7 +248,7 @@ static hearth_status open_auth(hearth_daemon *d, hearth_error *err) {
     a.log = d->log;
     a.al = &d->al;
     hearth_status st = hearth_auth_open(&d->auth, &a, err);
-    hearth_zeroize(&a, sizeof(a));
+    hearth_secret_wipe(&a.cookie_key);
     return st;
 }
 

@@ -45,7 +45,7 @@ static hearth_status make_key(new_keys *k, hearth_sign_keypair **out,
 
 static hearth_status make_keys(new_keys *k, const char *dir, const char *host,
                                hearth_error *err) {
-    uint8_t cookie[HEARTH_AUTH_COOKIE_BYTES];
+    hearth_secret cookie;
     hearth_status st = hearth_rng_open(&k->rng, NULL, err);
     if (st == HEARTH_OK) st = make_key(k, &k->root, dir, "root.key", err);
     if (st == HEARTH_OK)
@@ -65,11 +65,12 @@ static hearth_status make_keys(new_keys *k, const char *dir, const char *host,
     if (st == HEARTH_OK)
         st = put_file(dir, "keys/tls.pem", k->tls_pem, strlen(k->tls_pem), 0644,
                       err);
-    if (st == HEARTH_OK) st = hearth_rng_bytes(k->rng, cookie, sizeof(cookie));
     if (st == HEARTH_OK)
-        st =
-            put_file(dir, "keys/cookie.key", cookie, sizeof(cookie), 0600, err);
-    hearth_zeroize(cookie, sizeof(cookie));
+        st = hearth_rng_bytes(k->rng, cookie.bytes, sizeof(cookie.bytes));
+    if (st == HEARTH_OK)
+        st = put_file(dir, "keys/cookie.key", cookie.bytes,
+                      sizeof(cookie.bytes), 0600, err);
+    hearth_secret_wipe(&cookie);
     return st;
 }
 

@@ -56,7 +56,7 @@ static void refuse_status(upload *u, hearth_status st, const char *message) {
 }
 
 /* Find the row of a token.  False: the reply was given. */
-static bool find(upload *u, hearth_coord *c, const uint8_t token[32],
+static bool find(upload *u, hearth_coord *c, const hearth_secret *token,
                  hearth_reply_fn reply, void *ud) {
     uint8_t hash[32];
     hearth_status st;
@@ -64,7 +64,7 @@ static bool find(upload *u, hearth_coord *c, const uint8_t token[32],
     u->c = c;
     u->reply = reply;
     u->ud = ud;
-    st = hearth_sha256(hash, token, 32);
+    st = hearth_sha256(hash, token->bytes, sizeof(token->bytes));
     if (st == HEARTH_OK)
         st = hearth_coord_store_contrib(c->store, hash, &u->row, NULL);
     if (st == HEARTH_OK)
@@ -185,7 +185,7 @@ static void begin_again(upload *u) {
 }
 
 void hearth_coord__begin(hearth_coord *c, const hearth_http_request *rq,
-                         const uint8_t token[32], hearth_reply_fn reply,
+                         const hearth_secret *token, hearth_reply_fn reply,
                          void *ud) {
     hearth_begin_request b;
     hearth_error err;
@@ -222,7 +222,7 @@ void hearth_coord__begin(hearth_coord *c, const hearth_http_request *rq,
 
 /* ---- offset and append ---- */
 
-void hearth_coord__offset(hearth_coord *c, const uint8_t token[32],
+void hearth_coord__offset(hearth_coord *c, const hearth_secret *token,
                           hearth_reply_fn reply, void *ud) {
     uint64_t size = 0;
     upload u;
@@ -291,7 +291,7 @@ static void append(upload *u, const hearth_http_request *rq) {
 }
 
 void hearth_coord__append(hearth_coord *c, const hearth_http_request *rq,
-                          const uint8_t token[32], hearth_reply_fn reply,
+                          const hearth_secret *token, hearth_reply_fn reply,
                           void *ud) {
     upload u;
     if (!rq->has_upload_offset) {
@@ -367,7 +367,7 @@ static void commit(upload *u, const hearth_commit_request *cm) {
 }
 
 void hearth_coord__commit(hearth_coord *c, const hearth_http_request *rq,
-                          const uint8_t token[32], hearth_reply_fn reply,
+                          const hearth_secret *token, hearth_reply_fn reply,
                           void *ud) {
     hearth_commit_request cm;
     hearth_error err;
@@ -402,7 +402,7 @@ void hearth_coord__reset_upload(hearth_coord *c,
 /* ---- abort ---- */
 
 void hearth_coord__abort(hearth_coord *c, const hearth_http_request *rq,
-                         const uint8_t token[32], hearth_reply_fn reply,
+                         const hearth_secret *token, hearth_reply_fn reply,
                          void *ud) {
     hearth_abort_request ab;
     hearth_error err;

@@ -4,34 +4,34 @@
 
 #include <string.h>
 
-#include "common/bytes.h"
 #include "common/error.h"
 #include "common/hash.h"
 #include "common/mem.h"
 
 /* HMAC(key, label || device). */
-static hearth_status keyed(uint8_t out[32], const uint8_t key[32],
+static hearth_status keyed(uint8_t out[32], const hearth_secret *key,
                            const char *label, const char *device) {
     char text[32 + HEARTH_PROTO_DEVICE_CAP];
     size_t a = strlen(label), b = strlen(device);
     if (a + b > sizeof(text)) return HEARTH_EINVAL;
     memcpy(text, label, a);
     memcpy(text + a, device, b);
-    return hearth_hmac_sha256(out, key, 32, text, a + b);
+    return hearth_hmac_sha256(out, key->bytes, sizeof(key->bytes), text, a + b);
 }
 
-hearth_status hearth_place_tag(uint8_t out[32], const uint8_t round_key[32],
+hearth_status hearth_place_tag(uint8_t out[32], const hearth_secret *round_key,
                                const char *device) {
     return keyed(out, round_key, "hearth device", device);
 }
 
-hearth_status hearth_place_token(uint8_t out[32], const uint8_t round_key[32],
+hearth_status hearth_place_token(hearth_secret *out,
+                                 const hearth_secret *round_key,
                                  const char *device) {
-    return keyed(out, round_key, "hearth upload", device);
+    return keyed(out->bytes, round_key, "hearth upload", device);
 }
 
 hearth_status hearth_place_spacing(uint8_t out[32],
-                                   const uint8_t cooldown_key[32],
+                                   const hearth_secret *cooldown_key,
                                    const char *device) {
     return keyed(out, cooldown_key, "hearth cooldown", device);
 }
@@ -50,21 +50,25 @@ static hearth_status look(void *ud, const hearth_task_row *task) {
     walk *w = ud;
     hearth_round_row round;
     hearth_contrib_row row;
-    uint8_t token[32], hash[32];
+    hearth_secret key, token;
+    uint8_t hash[32];
     hearth_status st =
         hearth_coord_store_last_round(w->s, task->name, &round, NULL);
     if (st == HEARTH_ENOTFOUND) return HEARTH_OK;
     if (st != HEARTH_OK || !round.has_key || w->n == HEARTH_PROTO_MAX_TASKS)
         return st;
-    st = hearth_place_token(token, round.key, w->device);
-    if (st == HEARTH_OK) st = hearth_sha256(hash, token, 32);
+    st =
+        hearth_coord_store_round_key(w->s, task->name, round.round, &key, NULL);
+    if (st == HEARTH_OK) st = hearth_place_token(&token, &key, w->device);
+    if (st == HEARTH_OK)
+        st = hearth_sha256(hash, token.bytes, sizeof(token.bytes));
     if (st == HEARTH_OK)
         st = hearth_coord_store_contrib(w->s, hash, &row, NULL);
     if (st == HEARTH_OK && (row.state == HEARTH_CONTRIB_INVITED ||
                             row.state == HEARTH_CONTRIB_BEGUN))
         w->drop[w->n++] = row;
-    hearth_zeroize(token, sizeof(token));
-    hearth_zeroize(&round, sizeof(round));
+    hearth_secret_wipe(&token);
+    hearth_secret_wipe(&key);
     return st == HEARTH_ENOTFOUND ? HEARTH_OK : st;
 }
 

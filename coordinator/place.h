@@ -17,17 +17,19 @@
 
 #include "coordinator/coord_store.h"
 
-/* HMAC(key, purpose || device) for participation, uploads and spacing.
+/* HMAC(key, purpose || device) for participation, uploads and spacing.  Tags
+ * are stored; a token is for its device alone, and the caller wipes it.
  * Returns HEARTH_OK, HEARTH_EINVAL (an id that is too long), HEARTH_ENOMEM. */
 HEARTH_MUST_CHECK
-hearth_status hearth_place_tag(uint8_t out[32], const uint8_t round_key[32],
+hearth_status hearth_place_tag(uint8_t out[32], const hearth_secret *round_key,
                                const char *device);
 HEARTH_MUST_CHECK
-hearth_status hearth_place_token(uint8_t out[32], const uint8_t round_key[32],
+hearth_status hearth_place_token(hearth_secret *out,
+                                 const hearth_secret *round_key,
                                  const char *device);
 HEARTH_MUST_CHECK
 hearth_status hearth_place_spacing(uint8_t out[32],
-                                   const uint8_t cooldown_key[32],
+                                   const hearth_secret *cooldown_key,
                                    const char *device);
 
 /* Abort what a device was invited to in open rounds and has not committed: its

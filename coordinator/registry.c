@@ -213,7 +213,6 @@ static hearth_status load(const hearth_task_env *env, const char *task,
         st = hearth_coord_store_release(env->store, task, sequence, row, NULL,
                                         optimizer, err);
     hearth_buf_free(&ini);
-    hearth_zeroize(&tr, sizeof(tr));
     return st;
 }
 
@@ -376,6 +375,7 @@ hearth_status hearth_task_create(const hearth_task_env *env, const char *name,
     hearth_registry_entry e;
     hearth_publication p;
     hearth_task_row row;
+    hearth_secret key;
     hearth_task t;
     hearth_status st;
 
@@ -387,16 +387,18 @@ hearth_status hearth_task_create(const hearth_task_env *env, const char *name,
     memset(&p, 0, sizeof(p));
     st = hearth_rng_bytes(env->rng, row.a_seed, sizeof(row.a_seed));
     if (st == HEARTH_OK)
-        st = hearth_rng_bytes(env->rng, row.cooldown_key,
-                              sizeof(row.cooldown_key));
-    if (st != HEARTH_OK)
+        st = hearth_rng_bytes(env->rng, key.bytes, sizeof(key.bytes));
+    if (st != HEARTH_OK) /* the key is zeros */
         return hearth_error_set(err, st,
                                 "task create: no randomness; nothing was "
                                 "created, try again later");
     if (st == HEARTH_OK)
         st = hearth_task_parse(&t, name, text, n, row.a_seed, env->al, err);
     if (st == HEARTH_OK) st = start_content(env, &t, e.content_sha256, err);
-    if (st != HEARTH_OK) return st;
+    if (st != HEARTH_OK) {
+        hearth_secret_wipe(&key);
+        return st;
+    }
 
     memcpy(row.name, t.name, sizeof(row.name));
     memcpy(row.a_seed, t.space.a_seed, sizeof(row.a_seed)); /* the text's? */
@@ -410,11 +412,12 @@ hearth_status hearth_task_create(const hearth_task_env *env, const char *name,
     e.not_private = env->not_private;
     p.optimizer = opt;
     p.new_task = &row;
+    p.new_key = &key;
     p.ini = text;
     p.ini_n = n;
     st = hearth_registry_publish(env->store, env->release_key, &e, &p, env->al,
                                  err);
-    hearth_zeroize(row.cooldown_key, sizeof(row.cooldown_key));
+    hearth_secret_wipe(&key);
     HEARTH_FAILPOINT("task.after_create");
     if (st == HEARTH_EEXISTS)
         return hearth_error_set(err, st,

@@ -59,7 +59,8 @@ static void parse_release(hearth_route *r, const char *method, const char *s) {
 static void parse_upload(hearth_route *r, const char *method, const char *s) {
     const char *rest;
     size_t n = segment(s, &rest);
-    if (hearth_hex_decode(r->token, sizeof(r->token), s, n) != HEARTH_OK)
+    if (hearth_hex_decode(r->token.bytes, sizeof(r->token.bytes), s, n) !=
+        HEARTH_OK)
         return;
     if (rest && strcmp(rest, "commit") == 0) {
         r->kind = only(method, "POST", HEARTH_ROUTE_COMMIT);
@@ -75,23 +76,21 @@ static void parse_upload(hearth_route *r, const char *method, const char *s) {
     }
 }
 
-hearth_route hearth_route_parse(const char *method, const char *path) {
-    hearth_route r;
-    memset(&r, 0, sizeof(r));
-    if (!method || !path || strlen(path) > MAX_PATH) return r;
+void hearth_route_parse(hearth_route *r, const char *method, const char *path) {
+    memset(r, 0, sizeof(*r));
+    if (!method || !path || strlen(path) > MAX_PATH) return;
     if (strcmp(path, "/v1/keyset") == 0)
-        r.kind = only(method, "GET", HEARTH_ROUTE_KEYSET);
+        r->kind = only(method, "GET", HEARTH_ROUTE_KEYSET);
     else if (strcmp(path, "/v1/enroll") == 0)
-        r.kind = only(method, "POST", HEARTH_ROUTE_ENROLL);
+        r->kind = only(method, "POST", HEARTH_ROUTE_ENROLL);
     else if (strcmp(path, "/v1/renew") == 0)
-        r.kind = only(method, "POST", HEARTH_ROUTE_RENEW);
+        r->kind = only(method, "POST", HEARTH_ROUTE_RENEW);
     else if (strcmp(path, "/v1/checkin") == 0)
-        r.kind = only(method, "POST", HEARTH_ROUTE_CHECKIN);
+        r->kind = only(method, "POST", HEARTH_ROUTE_CHECKIN);
     else if (strncmp(path, "/v1/releases/", 13) == 0)
-        parse_release(&r, method, path + 13);
+        parse_release(r, method, path + 13);
     else if (strncmp(path, "/v1/uploads/", 12) == 0)
-        parse_upload(&r, method, path + 12);
-    return r;
+        parse_upload(r, method, path + 12);
 }
 
 int hearth_route_http_status(uint32_t reason) {

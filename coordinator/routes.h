@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/secret.h"
 #include "common/status.h"
 #include "proto/messages.h"
 
@@ -31,12 +32,13 @@ typedef enum {
 typedef struct {
     uint32_t kind; /* hearth_route_kind */
     char task[HEARTH_PROTO_TASK_CAP];
-    uint64_t sequence;                        /* 0 = "latest" */
-    uint8_t token[HEARTH_UPLOAD_TOKEN_BYTES]; /* decoded from 64 hex digits */
+    uint64_t sequence;   /* 0 = "latest" */
+    hearth_secret token; /* decoded from 64 hex digits */
 } hearth_route;
 
-/* Parse.  Anything that is not exactly one of the paths above is NONE. */
-hearth_route hearth_route_parse(const char *method, const char *path);
+/* Parse.  Anything that is not exactly one of the paths above is NONE.  The
+ * caller wipes r->token, whatever the kind. */
+void hearth_route_parse(hearth_route *r, const char *method, const char *path);
 
 /* The HTTP status that goes with a reason. */
 int hearth_route_http_status(uint32_t reason);

@@ -5,17 +5,18 @@
 
 #include <string.h>
 
-#include "common/bytes.h"
+#include "common/secret.h"
 
 hearth_status hearth_token_new(char text[HEARTH_TOKEN_CHARS], hearth_rng *rng) {
-    uint8_t raw[32];
+    hearth_secret raw;
     if (!text || !rng) return HEARTH_EINVAL;
     text[0] = '\0';
-    hearth_status st = hearth_rng_bytes(rng, raw, sizeof(raw));
+    hearth_status st = hearth_rng_bytes(rng, raw.bytes, sizeof(raw.bytes));
     if (st != HEARTH_OK) return st;
     memcpy(text, HEARTH_TOKEN_PREFIX, sizeof(HEARTH_TOKEN_PREFIX) - 1);
-    hearth_hex_encode(text + sizeof(HEARTH_TOKEN_PREFIX) - 1, raw, sizeof(raw));
-    hearth_zeroize(raw, sizeof(raw));
+    hearth_hex_encode(text + sizeof(HEARTH_TOKEN_PREFIX) - 1, raw.bytes,
+                      sizeof(raw.bytes));
+    hearth_secret_wipe(&raw);
     return HEARTH_OK;
 }
 

@@ -26,11 +26,11 @@
 #include <stdint.h>
 
 #include "common/buf.h"
+#include "common/secret.h"
 #include "common/status.h"
 #include "proto/limits.h"
 
 #define HEARTH_DIGEST_BYTES       32u
-#define HEARTH_UPLOAD_TOKEN_BYTES 32u /* 64 hex characters in the URL */
 #define HEARTH_PROTO_CONTENT_TYPE "application/msgpack"
 
 /* How deltas are averaged (coordinator/lora_rules.h). */
@@ -220,7 +220,7 @@ typedef struct {
     uint32_t min_examples;           /* fewer records: do not take part */
     uint64_t spacing_ms;             /* between two participations */
     uint64_t deadline_ms;            /* absolute; no commit after it */
-    uint8_t upload_token[HEARTH_UPLOAD_TOKEN_BYTES]; /* secret, one use */
+    hearth_secret upload_token;      /* one use; 64 hex digits in the URL */
     bool not_private; /* test seam only: shipped clients refuse it */
 } hearth_offer;
 

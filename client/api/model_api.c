@@ -262,6 +262,7 @@ static hearth_status fill_phase(hearth_client *c, hearth_client_info *out,
         if (st == HEARTH_ENOTFOUND) st = HEARTH_OK;
     }
     hearth_ledger_store_close(ls);
+    hearth_secret_wipe(&o->upload_token);
     hearth_mem_free(&c->alloc, o);
     return st;
 }

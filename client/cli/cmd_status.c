@@ -6,6 +6,7 @@
 #include "client/cli/cli.h"
 #include "client/device/policy_file.h"
 #include "client/net/sync_store.h"
+#include "common/bytes.h"
 #include "common/file.h"
 #include "privacy/accountant_zcdp.h"
 #include "privacy/epsilons.h"
@@ -119,6 +120,7 @@ static hearth_status show(hearth_cli *cli, const char *dir, hearth_error *err) {
         show_info(cli, c, &info, &s);
         st = hearth_sync_round_each(c->db, HISTORY, show_round, cli, err);
     }
+    hearth_zeroize(s.cookie, sizeof(s.cookie));
     hearth_client_close(c);
     return st;
 }

@@ -8,6 +8,7 @@
 #include "client/api/client_private.h"
 #include "client/cli/cli.h"
 #include "client/net/sync_store.h"
+#include "common/bytes.h"
 #include "common/file.h"
 
 typedef struct {
@@ -85,6 +86,7 @@ static void look_at_trouble(visit *v) {
     hearth_error err = {HEARTH_OK, ""};
     char when[21];
     hearth_status st = hearth_sync_session_load(&s, v->c->db, &err);
+    hearth_zeroize(s.cookie, sizeof(s.cookie));
     if (st != HEARTH_OK || !s.note[0]) return;
     hearth_clock_format(when, s.note_ms);
     (void)snprintf(v->text, sizeof(v->text), "%s: %s", when, s.note);

@@ -89,7 +89,7 @@ static hearth_schedule_kind schedule(uint32_t wire) {
 static hearth_status seed_of(const hearth_offer *o, uint64_t *seed) {
     uint8_t d[32];
     hearth_status st =
-        hearth_sha256(d, o->upload_token, HEARTH_UPLOAD_TOKEN_BYTES);
+        hearth_sha256(d, o->upload_token.bytes, sizeof(o->upload_token.bytes));
     *seed = hearth_load_be64(d) >> 1;
     return st;
 }

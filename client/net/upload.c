@@ -14,8 +14,9 @@
 
 /* "/v1/uploads/<64 hex>" and a tail. */
 static void make_path(char out[128], const hearth_upload *u, const char *tail) {
-    char hex[2 * HEARTH_UPLOAD_TOKEN_BYTES + 1];
-    hearth_hex_encode(hex, u->offer->upload_token, HEARTH_UPLOAD_TOKEN_BYTES);
+    const hearth_secret *token = &u->offer->upload_token;
+    char hex[2 * sizeof(token->bytes) + 1];
+    hearth_hex_encode(hex, token->bytes, sizeof(token->bytes));
     (void)snprintf(out, 128, "/v1/uploads/%s%s", hex, tail);
     hearth_zeroize(hex, sizeof(hex));
 }

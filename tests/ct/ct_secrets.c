@@ -201,19 +201,22 @@ static void ct_hmac_and_hkdf_do_not_show(void **state) {
 
 static void ct_tokens_and_places_do_not_show(void **state) {
     (void)state;
-    unsigned char key[32], out[32], hash[32];
+    hearth_secret key, token;
+    unsigned char tag[32], hash[32];
     char text[HEARTH_TOKEN_CHARS];
     hearth_rng *rng = secret_rng();
-    assert_ok(hearth_rng_bytes(rng, key, sizeof(key)));
+    assert_ok(hearth_rng_bytes(rng, key.bytes, sizeof(key.bytes)));
     unsigned long before = reports();
-    hearth_status st = hearth_place_tag(out, key, "d-1");
-    if (st == HEARTH_OK) st = hearth_place_spacing(out, key, "d-1");
-    if (st == HEARTH_OK) st = hearth_place_token(out, key, "d-1");
-    if (st == HEARTH_OK) st = hearth_sha256(hash, out, sizeof(out));
+    hearth_status st = hearth_place_tag(tag, &key, "d-1");
+    if (st == HEARTH_OK) st = hearth_place_spacing(tag, &key, "d-1");
+    if (st == HEARTH_OK) st = hearth_place_token(&token, &key, "d-1");
+    if (st == HEARTH_OK)
+        st = hearth_sha256(hash, token.bytes, sizeof(token.bytes));
     if (st == HEARTH_OK) st = hearth_token_new(text, rng);
     expect_none(before, "tokens and places");
     assert_ok(st);
-    assert_true(hidden(out, sizeof(out)) && hidden(text, sizeof(text) - 1));
+    assert_true(hidden(token.bytes, sizeof(token.bytes)) &&
+                hidden(text, sizeof(text) - 1));
     hearth_rng_close(rng);
 }
 
@@ -274,8 +277,8 @@ static void ct_cookies_do_not_show(void **state) {
     assert_ok(hearth_x509_self_ca(ca_pem, ca, "devices", now, 365, rng, NULL));
     c.db_path = db;
     c.ca = ca;
-    memset(c.cookie_key, 7, sizeof(c.cookie_key));
-    hide(c.cookie_key, sizeof(c.cookie_key));
+    memset(c.cookie_key.bytes, 7, sizeof(c.cookie_key.bytes));
+    hide(c.cookie_key.bytes, sizeof(c.cookie_key.bytes));
     assert_ok(hearth_auth_open(&a, &c, NULL));
 
     unsigned long before = reports();

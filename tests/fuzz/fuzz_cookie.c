@@ -28,7 +28,7 @@ static hearth_auth *auth(void) {
     c.keyset_n = 1;
     c.ca = ca;
     c.ca_pem = "";
-    memset(c.cookie_key, 7, sizeof(c.cookie_key));
+    memset(c.cookie_key.bytes, 7, sizeof(c.cookie_key.bytes));
     c.clock = hearth_clock_virtual(&v);
     if (hearth_auth_open(&a, &c, NULL) != HEARTH_OK) abort();
     return a;

@@ -36,7 +36,7 @@ static const uint8_t *take_line(const uint8_t *p, size_t *n, char out[512]) {
 /* The method and path that lead to r and nowhere else. */
 static const char *spell(const hearth_route *r, char path[512]) {
     static const char *const plain[] = {"keyset", "enroll", "renew", "checkin"};
-    char hex[2 * HEARTH_UPLOAD_TOKEN_BYTES + 1], seq[24] = "latest";
+    char hex[2 * sizeof(r->token.bytes) + 1], seq[24] = "latest";
     const char *tail = r->kind == HEARTH_ROUTE_COMMIT  ? "/commit"
                        : r->kind == HEARTH_ROUTE_ABORT ? "/abort"
                                                        : "";
@@ -54,7 +54,7 @@ static const char *spell(const hearth_route *r, char path[512]) {
                                                         : "payload");
         return "GET";
     }
-    hearth_hex_encode(hex, r->token, sizeof(r->token));
+    hearth_hex_encode(hex, r->token.bytes, sizeof(r->token.bytes));
     (void)snprintf(path, 512, "/v1/uploads/%s%s", hex, tail);
     return r->kind == HEARTH_ROUTE_OFFSET   ? "HEAD"
            : r->kind == HEARTH_ROUTE_APPEND ? "PATCH"
@@ -66,7 +66,8 @@ static void check_route(char *line) {
     char *space = strchr(line, ' ');
     if (!space) return;
     *space = '\0';
-    hearth_route r = hearth_route_parse(line, space + 1);
+    hearth_route r;
+    hearth_route_parse(&r, line, space + 1);
     require(r.kind <= HEARTH_ROUTE_ABORT);
     if (r.kind == HEARTH_ROUTE_NONE || r.kind == HEARTH_ROUTE_METHOD) return;
     require(strcmp(line, spell(&r, path)) == 0);

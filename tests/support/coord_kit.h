@@ -208,7 +208,7 @@ static inline bool kit_offer(kit *k, const char *device, hearth_offer *o) {
 static inline void kit_path(char out[256], const hearth_offer *o,
                             const char *tail) {
     char hex[65];
-    hearth_hex_encode(hex, o->upload_token, 32);
+    hearth_hex_encode(hex, o->upload_token.bytes, 32);
     snprintf(out, 256, "/v1/uploads/%s%s", hex, tail);
 }
 

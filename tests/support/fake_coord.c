@@ -206,7 +206,7 @@ void fake_coord_offer(fake_coord *f, uint64_t round) {
     o->min_examples = 4;
     o->spacing_ms = 86400000;
     o->deadline_ms = (uint64_t)f->time.wall_ms + 3600000;
-    assert_ok(hearth_rng_bytes(f->rng, o->upload_token, 32));
+    assert_ok(hearth_rng_bytes(f->rng, o->upload_token.bytes, 32));
     f->has_begun = f->committed = f->aborted = false;
     free(f->spool);
     f->spool = NULL;
@@ -443,7 +443,7 @@ static bool authentic(const fake_coord *f, const hearth_http_req *rq,
 /* The token of the offer that is out? */
 static bool our_token(const fake_coord *f, const hearth_http_req *rq) {
     char hex[65];
-    hearth_hex_encode(hex, f->offer.upload_token, 32);
+    hearth_hex_encode(hex, f->offer.upload_token.bytes, 32);
     return !strncmp(rq->path + strlen("/v1/uploads/"), hex, 64);
 }
 

@@ -81,7 +81,7 @@ static inline hearth_offer hearth_offer_fixture(void) {
     o.min_examples = 10;
     o.spacing_ms = 86400000;
     o.deadline_ms = 1790000000000u;
-    memset(o.upload_token, 9, sizeof(o.upload_token));
+    memset(o.upload_token.bytes, 9, sizeof(o.upload_token.bytes));
     (void)hearth_offer_fixture_finish(&o);
     return o;
 }

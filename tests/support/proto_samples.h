@@ -83,7 +83,7 @@ static inline void sample_offer(hearth_offer *o) {
     o->min_examples = 4;
     o->spacing_ms = 86400000;
     o->deadline_ms = 1700000600000;
-    sample_digest(o->upload_token, 9);
+    sample_digest(o->upload_token.bytes, 9);
     o->not_private = true;
 }
 

@@ -52,7 +52,7 @@ static int setup(void **state) {
     c.keyset_n = 12;
     c.ca = f->ca;
     c.ca_pem = f->ca_pem;
-    memset(c.cookie_key, 5, sizeof(c.cookie_key));
+    memset(c.cookie_key.bytes, 5, sizeof(c.cookie_key.bytes));
     c.clock = hearth_clock_virtual(&f->clock);
     if (hearth_auth_open(&f->auth, &c, NULL) != HEARTH_OK) return -1;
     f->hook = hearth_auth_hook(f->auth);

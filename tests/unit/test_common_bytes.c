@@ -7,6 +7,7 @@
 #include "common/hash.h"
 #include "common/philox.h"
 #include "common/prg.h"
+#include "common/secret.h"
 
 static void bytes_round_trip_in_both_orders(void **state) {
     (void)state;
@@ -94,6 +95,24 @@ static void compare_and_wipe(void **state) {
     assert_true(hearth_bytes_equal_ct(a, b, 2));
     hearth_zeroize(a, 4);
     assert_memory_equal(a, "\0\0\0\0", 4);
+}
+
+static void secrets_compare_and_are_wiped(void **state) {
+    (void)state;
+    const hearth_secret none = {{0}};
+    hearth_secret a, b;
+    for (size_t i = 0; i < sizeof(a.bytes); i++) a.bytes[i] = (uint8_t)(i + 1);
+    b = a;
+    assert_true(hearth_secret_equal(&a, &b));
+    for (size_t i = 0; i < sizeof(b.bytes); i++) { /* every byte counts */
+        b.bytes[i] ^= 1;
+        assert_false(hearth_secret_equal(&a, &b));
+        b.bytes[i] ^= 1;
+    }
+    hearth_secret_wipe(&a);
+    assert_memory_equal(a.bytes, none.bytes, sizeof(a.bytes));
+    assert_true(hearth_secret_equal(&a, &none));
+    assert_false(hearth_secret_equal(&a, &b)); /* and b is not */
 }
 
 static void check_hex(const uint8_t *p, size_t n, const char *hex) {
@@ -217,6 +236,7 @@ int main(void) {
         cmocka_unit_test(base64_matches_rfc4648),
         cmocka_unit_test(utf8_follows_rfc3629),
         cmocka_unit_test(compare_and_wipe),
+        cmocka_unit_test(secrets_compare_and_are_wiped),
         cmocka_unit_test(sha256_matches_fips180),
         cmocka_unit_test(hmac_and_hkdf_match_rfcs),
         cmocka_unit_test(prg_is_aes_ctr_and_splits_anywhere),

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_coord_store.c - the store refuses what would break the
  * promise, even when the code above it were wrong. */
+#include "common/db.h"
 #include "coordinator/round.h"
 #include "tests/support/coord_kit.h"
 
+static const hearth_secret KEY = {{7, 6, 5}};
 static hearth_coord_store *S;
 static char dir[64];
 
@@ -32,8 +34,7 @@ static void put_round(uint64_t number) {
     row.phase = HEARTH_ROUND_OPEN;
     row.opened_ms = row.stage_opened_ms = 5;
     row.start_sequence = 1;
-    memset(row.key, 7, 32);
-    assert_ok(hearth_coord_store_open_round(S, &row, NULL));
+    assert_ok(hearth_coord_store_open_round(S, &row, &KEY, NULL));
 }
 
 static hearth_contrib_row contrib(uint64_t round, uint8_t name) {
@@ -135,6 +136,7 @@ static void rounds_close_once_and_lose_their_key(void **state) {
     p.manifest = (const uint8_t *)"m";
     p.manifest_n = 1;
     p.new_task = &task;
+    p.new_key = &KEY;
     p.ini = "ini";
     p.ini_n = 3;
     assert_ok(hearth_coord_store_publish(S, &p, NULL));
@@ -188,6 +190,58 @@ static hearth_status stop_at_first(void *ud, const hearth_round_row *row) {
     return HEARTH_ECANCELLED;
 }
 
+/* Exactly the bytes that were put in, or zeros and why. */
+static void keys_are_given_whole_or_not_at_all(void **state) {
+    (void)state;
+    const hearth_secret none = {{0}};
+    hearth_secret key = KEY;
+    hearth_publication p;
+    const hearth_task_row task = {.name = "t", .state = HEARTH_TASK_ACTIVE};
+    char path[96];
+    hearth_db *db = NULL;
+    memset(&p, 0, sizeof(p));
+    snprintf(p.row.task, sizeof(p.row.task), "t");
+    p.row.sequence = 1;
+    p.manifest = (const uint8_t *)"m";
+    p.manifest_n = 1;
+    p.new_task = &task;
+    p.new_key = &KEY;
+    p.ini = "ini";
+    assert_int_equal(hearth_coord_store_cooldown_key(S, "t", &key, NULL),
+                     HEARTH_ENOTFOUND);
+    assert_true(hearth_secret_equal(&key, &none));
+    assert_ok(hearth_coord_store_publish(S, &p, NULL));
+    assert_ok(hearth_coord_store_cooldown_key(S, "t", &key, NULL));
+    assert_true(hearth_secret_equal(&key, &KEY));
+
+    assert_int_equal(hearth_coord_store_round_key(S, "t", 1, &key, NULL),
+                     HEARTH_ENOTFOUND);
+    assert_true(hearth_secret_equal(&key, &none));
+    put_round(1);
+    put_round(2);
+    assert_ok(hearth_coord_store_fail_round(S, "t", 1, 9, NULL));
+    assert_int_equal(hearth_coord_store_round_key(S, "t", 1, &key, NULL),
+                     HEARTH_ENOTFOUND);
+    assert_ok(hearth_coord_store_round_key(S, "t", 2, &key, NULL));
+    assert_true(hearth_secret_equal(&key, &KEY));
+
+    snprintf(path, sizeof(path), "%s/db", dir);
+    assert_ok(hearth_db_open(&db, path, NULL, NULL));
+    assert_ok(hearth_db_exec(db,
+                             "UPDATE tasks SET cooldown_key = zeroblob(31);"
+                             "UPDATE rounds SET key = zeroblob(33)"
+                             " WHERE round = 2",
+                             NULL));
+    hearth_db_close(db);
+    assert_int_equal(hearth_coord_store_cooldown_key(S, "t", &key, NULL),
+                     HEARTH_EFORMAT);
+    assert_true(hearth_secret_equal(&key, &none));
+    key = KEY;
+    assert_int_equal(hearth_coord_store_round_key(S, "t", 2, &key, NULL),
+                     HEARTH_EFORMAT);
+    assert_true(hearth_secret_equal(&key, &none));
+}
+
 static void walks_and_spacing(void **state) {
     (void)state;
     uint64_t sum = 0, calls = 0;
@@ -227,6 +281,7 @@ int main(void) {
         T(commit_needs_an_open_round),
         T(checkpoint_counts_a_row_once),
         T(rounds_close_once_and_lose_their_key),
+        T(keys_are_given_whole_or_not_at_all),
         T(walks_and_spacing),
     };
     return cmocka_run_group_tests_name("coordinator/store", tests, NULL, NULL);

@@ -108,15 +108,18 @@ static void key_of_a_closed_round_is_in_no_file(void **state) {
         kit_open(&k, NULL);
         kit_task(&k, "demo", "1,1", "0s,10m", 9);
         assert_true(kit_offer(&k, "a", &o));
-        hearth_round_row row = last_round(&k);
-        assert_true(row.has_key && store_holds(&k, row.key, 32));
+        hearth_secret key;
+        assert_true(last_round(&k).has_key);
+        assert_ok(hearth_coord_store_round_key(hearth_coord_get_store(k.c),
+                                               "demo", 1, &key, NULL));
+        assert_true(store_holds(&k, key.bytes, sizeof(key.bytes)));
         if (fails)
             kit_advance(&k, 600000);
         else
             assert_int_equal(kit_upload(&k, &o, V), 200);
         assert_int_equal(last_round(&k).phase,
                          fails ? HEARTH_ROUND_FAILED : HEARTH_ROUND_RELEASED);
-        assert_false(store_holds(&k, row.key, 32));
+        assert_false(store_holds(&k, key.bytes, sizeof(key.bytes)));
         kit_close(&k);
     }
 }

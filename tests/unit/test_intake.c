@@ -85,7 +85,7 @@ static void upload_refuses_what_was_not_offered(void **state) {
     assert_true(kit_offer(&k, "a", &o));
     kit_bytes(b, V1);
     other = o;
-    other.upload_token[0] ^= 1;
+    other.upload_token.bytes[0] ^= 1;
     assert_int_equal(kit_begin(&k, &other, b, N, &r), 404);
     expect(&r, 404, HEARTH_REASON_UNKNOWN);
     other = o;
@@ -370,7 +370,7 @@ static void damaged_spool_fails_the_round(void **state) {
     /* An acknowledged upload is damaged on disk before it is added. */
     char path[256], hex[65];
     uint8_t hash[32];
-    assert_ok(hearth_sha256(hash, o.upload_token, 32));
+    assert_ok(hearth_sha256(hash, o.upload_token.bytes, 32));
     hearth_hex_encode(hex, hash, 32);
     snprintf(path, sizeof(path), "%s/spool/demo/1/%s.up", k.state, hex);
     assert_true(hearth_file_exists(path));

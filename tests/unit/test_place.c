@@ -28,20 +28,21 @@ static void open_kit(kit *k, hearth_coord_store **s) {
 
 static void place_names_three_different_things(void **state) {
     (void)state;
-    const uint8_t key[32] = {7};
+    const hearth_secret key = {{7}};
     char longest[HEARTH_PROTO_DEVICE_CAP + 32];
-    uint8_t tag[32], token[32], spacing[32], again[32];
-    assert_ok(hearth_place_tag(tag, key, "d"));
-    assert_ok(hearth_place_token(token, key, "d"));
-    assert_ok(hearth_place_spacing(spacing, key, "d"));
-    assert_memory_not_equal(tag, token, 32);
+    uint8_t tag[32], spacing[32];
+    hearth_secret token, again;
+    assert_ok(hearth_place_tag(tag, &key, "d"));
+    assert_ok(hearth_place_token(&token, &key, "d"));
+    assert_ok(hearth_place_spacing(spacing, &key, "d"));
+    assert_memory_not_equal(tag, token.bytes, 32);
     assert_memory_not_equal(tag, spacing, 32);
-    assert_memory_not_equal(token, spacing, 32);
-    assert_ok(hearth_place_token(again, key, "d"));
-    assert_memory_equal(again, token, 32);
+    assert_memory_not_equal(token.bytes, spacing, 32);
+    assert_ok(hearth_place_token(&again, &key, "d"));
+    assert_true(hearth_secret_equal(&again, &token));
     memset(longest, 'a', sizeof(longest));
     longest[sizeof(longest) - 1] = '\0';
-    assert_int_equal(hearth_place_tag(tag, key, longest), HEARTH_EINVAL);
+    assert_int_equal(hearth_place_tag(tag, &key, longest), HEARTH_EINVAL);
 }
 
 static void revoked_device_loses_its_place(void **state) {

@@ -4,10 +4,15 @@
  * libcurl and mbedTLS hold, and stacks, are out of its sight. */
 #include "tests/support/fake_coord.h"
 
+#include "client/api/client_private.h"
+#include "client/net/sync_store.h"
+#include "common/file.h"
 #include "common/mem.h"
 #include "coordinator/auth.h"
 #include "coordinator/http.h"
+#include "hearth/hearth.h"
 #include "tests/support/coord_kit.h"
+#include "tests/support/offer_fixture.h"
 #include "tests/support/privacy_seam.h"
 
 #define NEEDLE 16   /* bytes of a secret that are looked for */
@@ -147,8 +152,8 @@ static void enrolment_is_wiped(void **state) {
                             .ca_pem = "",
                             .clock = hearth_clock_virtual(&k.vc),
                             .al = &AL};
-    memcpy(c.cookie_key, "thirty-two bytes of a cookie key", 32);
-    look_for(c.cookie_key);
+    memcpy(c.cookie_key.bytes, "thirty-two bytes of a cookie key", 32);
+    look_for(c.cookie_key.bytes);
     look_for(token);
     assert_ok(hearth_auth_open(&a, &c, NULL));
     assert_ok(hearth_auth_cookie_new(a, "d-1", k.vc.wall_ms, cookie));
@@ -176,20 +181,18 @@ static void rounds_are_wiped(void **state) {
     (void)state;
     const hearth_coord_config cfg = {.al = &AL};
     const int32_t v[KIT_D] = {1, 2, 3};
-    hearth_round_row row;
-    hearth_task_row task;
+    hearth_secret key, spacing;
     hearth_offer o;
     kit k;
     kit_open(&k, &cfg);
     kit_task(&k, "demo", "2,3", "0s,10m", 3);
     assert_true(kit_offer(&k, "dev1", &o));
     hearth_coord_store *s = hearth_coord_get_store(k.c);
-    assert_ok(hearth_coord_store_last_round(s, "demo", &row, NULL));
-    assert_ok(hearth_coord_store_task(s, "demo", &task, NULL, NULL));
-    assert_true(row.has_key);
-    look_for(row.key);
-    look_for(task.cooldown_key);
-    look_for(o.upload_token);
+    assert_ok(hearth_coord_store_round_key(s, "demo", 1, &key, NULL));
+    assert_ok(hearth_coord_store_cooldown_key(s, "demo", &spacing, NULL));
+    look_for(key.bytes);
+    look_for(spacing.bytes);
+    look_for(o.upload_token.bytes);
     assert_int_equal(kit_upload(&k, &o, v), 200);
     kit_restart(&k); /* with the round open */
     assert_int_equal(kit_take_part(&k, "dev2", v), 200);
@@ -208,7 +211,7 @@ static void taking_part_is_wiped(void **state) {
     fake_coord_open(&f);
     fake_device_open(&d, &f, 40);
     hearth_sync_close(d.sync);
-    look_for(f.offer.upload_token);
+    look_for(f.offer.upload_token.bytes);
     f.append_cap = 20;
     assert_ok(fake_device_sync_open(&d, &AL, &err));
     assert_true(fake_device_until(&d, HEARTH_SYNC_PREPARED, MANY, &ev));
@@ -221,6 +224,31 @@ static void taking_part_is_wiped(void **state) {
     assert_int_equal(watch.hits, 0);
 }
 
+/* Between two runs of a round, `hearth status` reads the offer. */
+static void status_is_wiped(void **state) {
+    (void)state;
+    char dir[64];
+    hearth_client *c = NULL;
+    hearth_client_config cfg = HEARTH_CLIENT_CONFIG_INIT;
+    hearth_client_info info = HEARTH_CLIENT_INFO_INIT;
+    hearth_offer o = hearth_offer_fixture();
+    hearth_error err;
+    assert_non_null(hearth_test_dir(dir));
+    memcpy(o.upload_token.bytes, "thirty-two bytes of upload token", 32);
+    look_for(o.upload_token.bytes);
+    cfg.state_dir = dir;
+    cfg.threads = 1;
+    cfg.alloc = &AL;
+    assert_ok(hearth_client_open(&c, &cfg, &err));
+    assert_ok(hearth_sync_round_put(c->db, &o, HEARTH_SYNC_ROUND_ACCEPTED, 1,
+                                    NULL, &AL, &err));
+    assert_ok(hearth_client_status(c, &info, &err));
+    assert_int_equal(info.phase, 1);
+    hearth_client_close(c);
+    assert_int_equal(watch.hits, 0);
+    assert_ok(hearth_file_remove_tree(dir, NULL));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(wiping_is_seen_when_it_is_missing, start),
@@ -229,6 +257,7 @@ int main(void) {
         cmocka_unit_test_setup(enrolment_is_wiped, start),
         cmocka_unit_test_setup(rounds_are_wiped, start),
         cmocka_unit_test_setup(taking_part_is_wiped, start),
+        cmocka_unit_test_setup(status_is_wiped, start),
     };
     return cmocka_run_group_tests_name("wiped secrets", tests, NULL, NULL);
 }

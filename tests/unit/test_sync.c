@@ -387,7 +387,7 @@ static void sync_erases_what_was_sent(void **state) {
         assert_ok(hearth_file_read(&b, path, (size_t)1 << 26, NULL));
         for (size_t k = 0; k + 32 <= b.n; k++)
             if (!memcmp(b.v + k, f.spool, 32) ||
-                !memcmp(b.v + k, f.offer.upload_token, 32))
+                !memcmp(b.v + k, f.offer.upload_token.bytes, 32))
                 fail_msg("%s still holds it at %zu", name[i], k);
         hearth_buf_free(&b);
     }
