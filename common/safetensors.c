@@ -442,12 +442,6 @@ const char *hearth_safetensors_metadata(const hearth_safetensors *st,
     return NULL;
 }
 
-static float bits_to_float(uint32_t bits) {
-    float f;
-    memcpy(&f, &bits, sizeof(f));
-    return f;
-}
-
 #define PART ((size_t)64) /* numbers converted at once */
 
 /* PART numbers of 16 bits. */
@@ -463,8 +457,10 @@ static void load_floats(const uint8_t *bytes, size_t n, float *out) {
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
     memcpy(out, bytes, 4 * n);
 #else
-    for (size_t i = 0; i < n; i++)
-        out[i] = bits_to_float(hearth_load_le32(bytes + 4 * i));
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = hearth_load_le32(bytes + 4 * i);
+        memcpy(out + i, &bits, sizeof(bits));
+    }
 #endif
 }
 
