@@ -49,9 +49,11 @@ static hearth_status open_db(hearth_client *c, hearth_error *err) {
     if (st == HEARTH_OK)
         st = hearth_record_store_open(&c->records, c->db, c->state_dir,
                                       c->clock, &c->alloc, err);
-    if (st == HEARTH_OK)
+    if (st == HEARTH_OK) {
+        hearth_record_store_set_counter(c->records, hearth_client__counter(c));
         st = hearth_setting_get(c->db, HEARTH_SETTING_BASE, &c->base, &n,
                                 &c->alloc, err);
+    }
     return st;
 }
 

@@ -91,6 +91,9 @@ HEARTH_MUST_CHECK
 hearth_status hearth_client__personal(hearth_client *c, hearth_personal *p,
                                       hearth_keyset *ks, hearth_error *err);
 
+/* The app's counter as the ledger calls it; raise NULL: the app has none. */
+hearth_ledger_counter hearth_client__counter(hearth_client *c);
+
 /* The dialer over libcurl, whose requests hearth_client_stop can end. */
 hearth_dialer hearth_client__dialer(hearth_client *c);
 

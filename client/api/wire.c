@@ -155,6 +155,10 @@ static hearth_status raise_counter(void *ud, uint64_t at_least,
                                                            : HEARTH_EBUSY;
 }
 
+hearth_ledger_counter hearth_client__counter(hearth_client *c) {
+    return (hearth_ledger_counter){c->counter ? raise_counter : NULL, c};
+}
+
 static hearth_status need_conditions(hearth_client *c) {
     if (c->conditions.read) return HEARTH_OK;
     hearth_status st =
@@ -216,7 +220,7 @@ hearth_status hearth_client__open_sync(hearth_client *c, hearth_error *err) {
                               .n_keyset = c->enrolment.n_keyset,
                               .memory_budget = c->memory_budget,
                               .log = &c->logger,
-                              .counter = {c->counter ? raise_counter : NULL, c},
+                              .counter = hearth_client__counter(c),
                               .reference_kernels = c->reference_kernels};
     st = hearth_sync_open(&c->sync, &cfg, err);
     if (st == HEARTH_OK)

@@ -50,7 +50,8 @@ static void print_report(hearth_cli *cli, const hearth_forget_report *r) {
                             "without them.");
 }
 
-/* What can not be withdrawn, with dates and epsilon. */
+/* What can not be withdrawn, with dates and epsilon.  It only reads, so the
+ * ledger's counter, which is the app's, is not missed. */
 static hearth_status print_sent(hearth_cli *cli, hearth_records_bench *b,
                                 int64_t since_ms, hearth_error *err) {
     contributions c = {since_ms, 0, 0, 0, 0.0};

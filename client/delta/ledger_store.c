@@ -45,7 +45,9 @@ static const char *const STEPS[] = {
     " seq INTEGER PRIMARY KEY REFERENCES ledger_row(seq), task TEXT NOT NULL,"
     " round INTEGER NOT NULL, cohort INTEGER NOT NULL, stage INTEGER NOT NULL,"
     " offer BLOB NOT NULL, state INTEGER NOT NULL, bytes BLOB);"
-    "CREATE INDEX prepared_key ON prepared(task, round, cohort, stage);"};
+    "CREATE INDEX prepared_key ON prepared(task, round, cohort, stage);",
+    /* A row: it was compared with an app's counter. */
+    "CREATE TABLE ledger_counter(one INTEGER PRIMARY KEY CHECK(one = 1))"};
 
 #define ROW_COLUMNS                                                            \
     "seq, kind, voids, time_ms, task, coordinator, round, cohort, stage, rho," \
@@ -392,13 +394,36 @@ static hearth_status end_transaction(hearth_ledger_store *ls, hearth_status st,
 
 /* ---- the app's counter ---- */
 
+/* Was this ledger ever compared with a counter? */
+static hearth_status is_watched(hearth_ledger_store *ls, bool *is,
+                                hearth_error *err) {
+    hearth_stmt *q = NULL;
+    hearth_status st =
+        hearth_db_prepare(ls->db, &q, "SELECT 1 FROM ledger_counter", err);
+    if (st == HEARTH_OK) st = hearth_stmt_step(q, is, err);
+    hearth_stmt_free(q);
+    return st;
+}
+
+static hearth_status check_no_counter(hearth_ledger_store *ls,
+                                      hearth_error *err) {
+    bool watched = false;
+    hearth_status st = is_watched(ls, &watched, err);
+    if (st == HEARTH_OK && watched)
+        st = hearth_error_set(
+            err, HEARTH_ESTATE,
+            "privacy ledger: the app that keeps it compares it with a counter "
+            "of its own; take part from that app, nothing is sent without it");
+    return st;
+}
+
 /* Raised before bytes leave and after their charge is durable: a process that
  * dies between the two leaves a counter that is behind, which is harmless. */
 static hearth_status check_counter(hearth_ledger_store *ls, uint64_t at_least,
                                    hearth_error *err) {
     hearth_ledger_row last;
     uint64_t value = 0;
-    if (!ls->counter.raise) return HEARTH_OK;
+    if (!ls->counter.raise) return check_no_counter(ls, err);
     hearth_status st = last_row(ls, &last, err);
     if (st != HEARTH_OK) return st;
     if (ls->counter.raise(ls->counter.ud, at_least, &value) != HEARTH_OK ||
@@ -418,20 +443,25 @@ static hearth_status check_counter(hearth_ledger_store *ls, uint64_t at_least,
 
 /* A copy that was taken before `sending` and put back after it believes that no
  * byte has left.  The counter, raised at `sending`, knows better; one that
- * cannot be asked may know better. */
+ * cannot be asked, or is not given here, may know better. */
 static bool may_have_left(hearth_ledger_store *ls, uint64_t seq) {
     uint64_t value = 0;
-    return ls->counter.raise &&
-           (ls->counter.raise(ls->counter.ud, 0, &value) != HEARTH_OK ||
-            value >= seq);
+    if (!ls->counter.raise) return check_no_counter(ls, NULL) != HEARTH_OK;
+    return ls->counter.raise(ls->counter.ud, 0, &value) != HEARTH_OK ||
+           value >= seq;
 }
 
 hearth_status hearth_ledger_store_set_counter(hearth_ledger_store *ls,
                                               hearth_ledger_counter counter,
                                               hearth_error *err) {
-    if (!ls || !counter.raise) return HEARTH_EINVAL;
+    if (!ls) return HEARTH_EINVAL;
     ls->counter = counter;
-    return check_counter(ls, 0, err);
+    bool watched = false;
+    hearth_status st = is_watched(ls, &watched, err);
+    if (st == HEARTH_OK && counter.raise && !watched)
+        st = hearth_db_exec(
+            ls->db, "INSERT OR IGNORE INTO ledger_counter VALUES(1)", err);
+    return st == HEARTH_OK ? check_counter(ls, 0, err) : st;
 }
 
 /* ---- prepared bytes ---- */

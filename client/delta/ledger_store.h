@@ -95,10 +95,16 @@ typedef struct {
  * an older copy of the ledger cannot spend again what was spent, nor take back a
  * charge whose bytes left after the copy was taken.
  *
+ * The ledger remembers that it had a counter: from then on whoever opens it
+ * without one (raise NULL, or this function not called) may read it and erase
+ * prepared bytes, but spends nothing and takes no charge back.
+ *
  * Returns HEARTH_OK
- *         HEARTH_EINVAL  a NULL pointer
+ *         HEARTH_EINVAL  ls is NULL
  *         HEARTH_EDIGEST the counter is ahead: an older copy was restored
  *         HEARTH_EBUSY   the counter cannot be reached: come back
+ *         HEARTH_ESTATE  raise is NULL, and the ledger had a counter before
+ *         or as common/db.h; the counter is set also then
  * The same come from hearth_prepare and hearth_prepared_sending. */
 HEARTH_MUST_CHECK
 hearth_status hearth_ledger_store_set_counter(hearth_ledger_store *ls,
@@ -146,8 +152,9 @@ hearth_status hearth_ledger_store_void(hearth_ledger_store *ls,
                                        hearth_error *err);
 
 /* For `forget`: erase the bytes of every preparation.  Unsent ones are voided;
- * for the others the charge stays.  *n_sent, when not NULL, counts the charges
- * that cannot be taken back. */
+ * for the others, and for those that only a missing counter could tell to be
+ * unsent, the charge stays.  *n_sent, when not NULL, counts the charges that
+ * cannot be taken back. */
 HEARTH_MUST_CHECK
 hearth_status hearth_ledger_store_erase_all(hearth_ledger_store *ls,
                                             uint64_t *n_sent,

@@ -299,7 +299,7 @@ static hearth_status open_stores(hearth_sync *s, hearth_error *err) {
     if (st == HEARTH_OK)
         st = hearth_ledger_store_open(&s->ledger, db, &s->cfg.policy->ledger,
                                       s->server, s->cfg.clock, &s->alloc, err);
-    if (st == HEARTH_OK && s->cfg.counter.raise)
+    if (st == HEARTH_OK)
         st = hearth_ledger_store_set_counter(s->ledger, s->cfg.counter, err);
     /* `forget` takes the mark away: that is how the trainer notices. */
     if (st == HEARTH_OK)

@@ -6,6 +6,7 @@
 #include "client/device/policy.h"
 #include "client/personal/personal.h"
 #include "client/personal/personal_store.h"
+#include "common/error.h"
 
 /* One number of a constant query; 0 when the table is not there. */
 static hearth_status ask(hearth_db *db, const char *table, const char *sql,
@@ -28,7 +29,20 @@ static hearth_status ask(hearth_db *db, const char *table, const char *sql,
     return st;
 }
 
+/* The app's counter does not keep bytes from being erased: one that is ahead,
+ * or out of reach, decides only about their charges. */
+static hearth_status heed_counter(hearth_ledger_store *ls,
+                                  hearth_ledger_counter counter,
+                                  hearth_error *err) {
+    if (!counter.raise) return HEARTH_OK;
+    hearth_status st = hearth_ledger_store_set_counter(ls, counter, err);
+    if (st != HEARTH_EDIGEST && st != HEARTH_EBUSY) return st;
+    hearth_error_clear(err);
+    return HEARTH_OK;
+}
+
 static hearth_status erase_prepared(hearth_db *db, hearth_clock clock,
+                                    hearth_ledger_counter counter,
                                     const hearth_alloc *al,
                                     hearth_forget_report *report,
                                     hearth_error *err) {
@@ -43,6 +57,7 @@ static hearth_status erase_prepared(hearth_db *db, hearth_clock clock,
     hearth_policy_defaults(&policy); /* erasing charges nothing: any rules do */
     st =
         hearth_ledger_store_open(&ls, db, &policy.ledger, NULL, clock, al, err);
+    if (st == HEARTH_OK) st = heed_counter(ls, counter, err);
     if (st == HEARTH_OK) st = hearth_ledger_store_erase_all(ls, &n_sent, err);
     hearth_ledger_store_close(ls);
     if (st == HEARTH_EDIGEST || st == HEARTH_EFORMAT || st == HEARTH_EVERSION) {
@@ -58,11 +73,12 @@ static hearth_status erase_prepared(hearth_db *db, hearth_clock clock,
 }
 
 hearth_status hearth_forget_derived(hearth_db *db, hearth_clock clock,
+                                    hearth_ledger_counter counter,
                                     const hearth_alloc *al,
                                     hearth_forget_report *report,
                                     hearth_error *err) {
     int64_t n = 0;
-    hearth_status st = erase_prepared(db, clock, al, report, err);
+    hearth_status st = erase_prepared(db, clock, counter, al, report, err);
     if (st == HEARTH_OK)
         st = ask(db, "personal_own", "SELECT count(*) FROM personal_own", &n,
                  err);

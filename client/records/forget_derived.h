@@ -14,10 +14,12 @@
 
 /* Erase personal adapters (marking them for retraining) and the bytes of every
  * prepared delta; adds to the report.  Unsent charges are voided, others stay.
- * With a ledger that does not verify the bytes are erased all the same and no
- * charge is touched. */
+ * With a ledger that does not verify, or a counter (raise NULL: none) that is
+ * ahead of it, cannot be reached, or is missing, the bytes are erased all the
+ * same, and only charges that the counter knows to be unsent are voided. */
 HEARTH_MUST_CHECK
 hearth_status hearth_forget_derived(hearth_db *db, hearth_clock clock,
+                                    hearth_ledger_counter counter,
                                     const hearth_alloc *al,
                                     hearth_forget_report *report,
                                     hearth_error *err);

@@ -248,7 +248,8 @@ hearth_status hearth_record_store__destroy_derived(hearth_record_store *rs,
     hearth_status st = set_mark(rs, MARK_SCRUB, true, err);
     if (st == HEARTH_OK) st = destroy_files(rs, seq, report, err);
     if (st == HEARTH_OK)
-        st = hearth_forget_derived(rs->db, rs->clock, &rs->al, report, err);
+        st = hearth_forget_derived(rs->db, rs->clock, rs->counter, &rs->al,
+                                   report, err);
     return st;
 }
 
@@ -260,7 +261,8 @@ hearth_status hearth_record_store__end_derived(hearth_record_store *rs,
     if (st != HEARTH_OK) return st;
     st = destroy_rows(rs, report, err);
     if (st == HEARTH_OK)
-        st = hearth_forget_derived(rs->db, rs->clock, &rs->al, report, err);
+        st = hearth_forget_derived(rs->db, rs->clock, rs->counter, &rs->al,
+                                   report, err);
     if (st == HEARTH_OK) st = hearth_record_store_set_retrain(rs, true, err);
     if (st == HEARTH_OK && del)
         st = hearth_record_store__run1(rs, del, value, err);

@@ -65,6 +65,11 @@ no_memory:
                             "out of memory for the record store");
 }
 
+void hearth_record_store_set_counter(hearth_record_store *rs,
+                                     hearth_ledger_counter counter) {
+    rs->counter = counter;
+}
+
 void hearth_record_store_close(hearth_record_store *rs) {
     if (!rs) return;
     hearth_alloc al = rs->al;

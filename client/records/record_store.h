@@ -27,6 +27,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "client/delta/ledger_store.h"
 #include "client/records/record.h"
 #include "common/alloc.h"
 #include "common/clock.h"
@@ -70,7 +71,7 @@ typedef struct {
     uint64_t n_rows;     /* registered rows deleted */
     uint64_t n_adapters; /* personal adapters erased */
     uint64_t n_prepared; /* prepared deltas whose bytes were erased */
-    uint64_t n_sent;     /* of those, begun to be sent: the charge stays */
+    uint64_t n_sent;     /* of those, may have left: the charge stays */
     int64_t since_ms;    /* when the oldest of the records was added */
 } hearth_forget_report;
 
@@ -94,6 +95,13 @@ hearth_status hearth_record_store_open(hearth_record_store **out, hearth_db *db,
                                        hearth_clock clock,
                                        const hearth_alloc *al,
                                        hearth_error *err);
+
+/* The counter of the app that the privacy ledger is compared with, if it has
+ * one (hearth_ledger_store_set_counter).  Forgetting asks it whether bytes of a
+ * prepared delta may have left; without it, in a ledger that had one, every
+ * charge stays.  Copied; its ud must outlive the store. */
+void hearth_record_store_set_counter(hearth_record_store *rs,
+                                     hearth_ledger_counter counter);
 
 /* Close; the database stays open.  NULL is a no-op. */
 void hearth_record_store_close(hearth_record_store *rs);

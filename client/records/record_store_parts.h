@@ -10,7 +10,8 @@ struct hearth_record_store {
     hearth_alloc al;
     hearth_db *db;
     hearth_clock clock;
-    char *state_dir; /* NULL: no files */
+    hearth_ledger_counter counter; /* of the app; raise NULL: none */
+    char *state_dir;               /* NULL: no files */
 };
 
 /* Sequence number and time of a record; HEARTH_ENOTFOUND. */

@@ -1,28 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The runbooks of .github/SECURITY.md, step by step: a coordinator restored from
 a backup, and the device CA and the root key replaced.  (The TLS and the release
-key: e2e_rotate.py.)"""
+key: e2e_rotate.py; devices: e2e_runbook_device.py.)"""
 import shutil
 
 from lab import Lab, expect, run
-
-
-def one_more_round(lab, devices):
-    """Let both sync until a round more is released; fails after ten turns."""
-    count = lambda: len([r for r in lab.rounds() if r["phase"] == "released"])
-    before, said = count(), []
-    for _ in range(10):
-        said += [d.sync().out for d in devices]
-        if count() > before:
-            return
-    raise AssertionError(f"no round was released: {said[-2:]} {lab.rounds()[-1]}")
 
 
 with Lab("runbook") as lab:
     lab.init().start()
     lab.task(count="2,2", rounds=60, over=20).ok()
     both = [d.ready() for d in lab.devices(2)]
-    one_more_round(lab, both)
+    lab.one_more_round(both)
 
     # ---- R5: restore the coordinator from a backup.  A release is lost.
     backup = lab.dir / "backup"
@@ -30,7 +19,7 @@ with Lab("runbook") as lab:
     shutil.copytree(lab.coord / "keys", backup / "keys")
     shutil.copy(lab.ini, backup / "hearthd.ini")
     kept = lab.releases()[-1]["sequence"]
-    one_more_round(lab, both)
+    lab.one_more_round(both)
     lab.stop()
     lost = lab.releases()[-1]["sequence"]
     expect(lost > kept, f"a release after the backup: {lost}")
@@ -44,7 +33,7 @@ with Lab("runbook") as lab:
     while lab.releases()[-1]["sequence"] <= lost:
         lab.ctl("release", "rollback", "diary", kept).ok()
     lab.start()
-    one_more_round(lab, both)
+    lab.one_more_round(both)
     expect(lab.releases()[-1]["sequence"] > lost, "and a higher release")
 
     # ---- R2: the device CA is replaced; devices enrol again, ledgers stay.
@@ -61,7 +50,7 @@ with Lab("runbook") as lab:
     expect("checkin" not in out.kinds(), f"an old certificate is refused: {out.out}")
     for d in both:
         d.join().ok()
-    one_more_round(lab, both)
+    lab.one_more_round(both)
     expect(len(both[0].rows("SELECT seq FROM ledger_row")) >= spent, "the ledger stays")
 
     # ---- R4: the root key is replaced: a state that knows the old one stays out.
@@ -76,4 +65,4 @@ with Lab("runbook") as lab:
     both[0].join().failed("root")
     lab.root = made.of("init")[0]["root"]
     both[0].join().failed("another state folder")
-    one_more_round(lab, [d.ready() for d in lab.devices(2, first=2)])
+    lab.one_more_round([d.ready() for d in lab.devices(2, first=2)])

@@ -259,6 +259,23 @@ class Lab:
     def devices(self, n, first=0):
         return [Device(self, i) for i in range(first, first + n)]
 
+    def one_more_round(self, devices):
+        """Let devices sync until a round more is released; fails after ten turns.
+        Once each has committed its release is waited for: none gives twice."""
+        count = lambda: len([r for r in self.rounds() if r["phase"] == "released"])
+        before, said, committed = count(), [], set()
+        for _ in range(10):
+            for d in devices:
+                out = d.sync()
+                said.append(out.out)
+                if "committed" in out.kinds():
+                    committed.add(d)
+            for _ in range(50 if len(committed) == len(devices) else 1):
+                if count() > before:
+                    return
+                time.sleep(0.1)
+        raise AssertionError(f"no round was released: {said[-2:]} {self.rounds()[-1:]}")
+
     def released(self, n, task="diary"):
         """The first n released rounds, once there are so many."""
         def look():

@@ -400,14 +400,15 @@ static void reopen_with(world *w, hearth_client_config *cfg) {
     say_good_conditions(w);
 }
 
-/* Copy client.db of the closed client to or from beside it. */
-static void copy_state(world *w, hearth_client_config *cfg, bool back) {
+/* Copy client.db of the closed client to or from `name` beside it. */
+static void copy_state(world *w, hearth_client_config *cfg, const char *name,
+                       bool back) {
     char file[128], copy[128], more[160];
     hearth_buf b = HEARTH_BUF_INIT(NULL);
     hearth_client_close(w->c);
     w->c = NULL;
     snprintf(file, sizeof(file), "%s/client.db", w->dir);
-    snprintf(copy, sizeof(copy), "%s/old.copy", w->dir);
+    snprintf(copy, sizeof(copy), "%s/%s.copy", w->dir, name);
     const char *const suffix[] = {"-wal", "-shm"};
     for (int i = 0; back && i < 2; i++) {
         snprintf(more, sizeof(more), "%s%s", file, suffix[i]);
@@ -435,10 +436,11 @@ static void client_refuses_a_restored_ledger(void **state) {
     cfg.threads = 1;
     cfg.counter = app_counter;
     cfg.counter_ud = &kept;
-    copy_state(&w, &cfg, false);
+    copy_state(&w, &cfg, "old", false);
     assert_true(until(&w, HEARTH_TICK_COMMITTED, &t));
     assert_int_equal(kept, 1);
-    copy_state(&w, &cfg, true);
+    copy_state(&w, &cfg, "newest", false);
+    copy_state(&w, &cfg, "old", true);
     uint32_t checkins = w.f.n[FAKE_CHECKIN], begins = w.f.n[FAKE_BEGIN];
     assert_int_equal(hearth_client_sync(w.c, &t, &w.err), HEARTH_EDIGEST);
     assert_non_null(strstr(w.err.text, "older copy was restored"));
@@ -448,7 +450,71 @@ static void client_refuses_a_restored_ledger(void **state) {
     assert_int_equal(hearth_client_sync(w.c, &t, &w.err), HEARTH_EBUSY);
     assert_int_equal(w.f.n[FAKE_CHECKIN], checkins);
     assert_int_equal(w.f.n[FAKE_BEGIN], begins);
+    cfg.counter = app_counter;
+    copy_state(&w, &cfg, "newest", true); /* the way on */
+    assert_ok(hearth_client_sync(w.c, &t, &w.err));
     close_world(&w);
+}
+
+/* An empty folder is an older copy as well, until its counter begins anew. */
+static void client_begins_anew_with_a_new_counter(void **state) {
+    (void)state;
+    world w;
+    uint64_t kept = 1;
+    hearth_client_tick t = HEARTH_CLIENT_TICK_INIT;
+    hearth_client_config cfg = HEARTH_CLIENT_CONFIG_INIT;
+    open_world(&w);
+    assert_ok(join(&w));
+    cfg.state_dir = w.dir;
+    cfg.threads = 1;
+    cfg.counter = app_counter;
+    cfg.counter_ud = &kept;
+    reopen_with(&w, &cfg);
+    assert_int_equal(hearth_client_sync(w.c, &t, &w.err), HEARTH_EDIGEST);
+    kept = 0;
+    assert_ok(hearth_client_sync(w.c, &t, &w.err));
+    close_world(&w);
+}
+
+/* Forgetting erases what was prepared also in an older copy; its charge goes
+ * only when the app's counter knows that no byte has left, and a program that
+ * does not have the counter does nothing but erase. */
+static void client_forgets_and_asks_its_counter(void **state) {
+    (void)state;
+    for (int copied = 0; copied < 2; copied++) {
+        world w;
+        uint64_t kept = 0;
+        hearth_client_tick t = HEARTH_CLIENT_TICK_INIT;
+        hearth_client_info info = HEARTH_CLIENT_INFO_INIT;
+        hearth_client_config cfg = HEARTH_CLIENT_CONFIG_INIT;
+        open_world(&w);
+        assert_ok(join(&w));
+        add_notes(&w, 40);
+        cfg.state_dir = w.dir;
+        cfg.threads = 1;
+        cfg.counter = app_counter;
+        cfg.counter_ud = &kept;
+        reopen_with(&w, &cfg);
+        assert_true(until(&w, HEARTH_TICK_PREPARED, &t));
+        assert_int_equal(kept, 0);
+        if (copied) {
+            copy_state(&w, &cfg, "old", false);
+            assert_true(until(&w, HEARTH_TICK_COMMITTED, &t));
+            assert_int_equal(kept, 1);
+            copy_state(&w, &cfg, "old", true);
+        }
+        assert_ok(hearth_records_forget(w.c, NULL, &w.err));
+        assert_ok(hearth_client_status(w.c, &info, &w.err));
+        assert_int_equal(info.records, 0);
+        assert_int_equal(info.participations, copied);
+        uint32_t checkins = w.f.n[FAKE_CHECKIN];
+        cfg.counter = NULL;
+        reopen_with(&w, &cfg);
+        assert_int_equal(hearth_client_sync(w.c, &t, &w.err), HEARTH_ESTATE);
+        assert_non_null(strstr(w.err.text, "a counter of its own"));
+        assert_int_equal(w.f.n[FAKE_CHECKIN], checkins);
+        close_world(&w);
+    }
 }
 
 static void client_renews_and_takes_new_keysets(void **state) {
@@ -642,6 +708,8 @@ int main(void) {
         cmocka_unit_test(client_lets_one_process_take_part),
         cmocka_unit_test(client_trains_on_while_conditions_are_said),
         cmocka_unit_test(client_refuses_a_restored_ledger),
+        cmocka_unit_test(client_begins_anew_with_a_new_counter),
+        cmocka_unit_test(client_forgets_and_asks_its_counter),
         cmocka_unit_test(client_renews_and_takes_new_keysets),
         cmocka_unit_test(records_are_added_and_forgotten),
         cmocka_unit_test(client_reads_structs_of_other_versions),

@@ -386,6 +386,51 @@ static void forget_erases_prepared_deltas_and_adapters(void **state) {
     }
 }
 
+/* An app's counter: `kept`, or out of reach. */
+static hearth_status tell_counter(void *ud, uint64_t at_least,
+                                  uint64_t *value) {
+    const uint64_t *kept = ud;
+    *value = *kept > at_least ? *kept : at_least;
+    return *kept == UINT64_MAX ? HEARTH_EBUSY : HEARTH_OK;
+}
+
+/* Where only the app's counter knows whether bytes have left, their charge is
+ * taken back when it says that none has, and never without asking it. */
+static void forget_asks_the_counter_about_charges(void **state) {
+    (void)state;
+    static const struct {
+        bool given;
+        uint64_t value; /* past the row that make_derived writes, or before */
+        bool voided;
+    } way[] = {
+        {true, 0, true},           /* nothing has left */
+        {true, 1000, false},       /* an older copy: it may have */
+        {true, UINT64_MAX, false}, /* cannot be asked */
+        {false, 0, false},         /* another program, without the counter */
+    };
+    hearth_forget_report r;
+    for (size_t i = 0; i < 4; i++) {
+        uint64_t kept = way[i].value;
+        now.wall_ms += (int64_t)40 * 86400000;
+        hearth_record_store_set_counter(
+            rs, way[i].given ? (hearth_ledger_counter){tell_counter, &kept}
+                             : (hearth_ledger_counter){NULL, NULL});
+        add("a", CANARY, "federated", 0);
+        if (i)
+            assert_ok(hearth_db_exec(db, "DELETE FROM ledger_counter", NULL));
+        make_derived();
+        assert_ok(hearth_db_exec(
+            db, "INSERT OR IGNORE INTO ledger_counter VALUES(1)", NULL));
+        int64_t rows = ask("SELECT count(*) FROM ledger_row");
+        assert_ok(hearth_record_store_forget(rs, "a", &r, NULL));
+        assert_int_equal(canaries(dir), 0);
+        assert_int_equal(r.n_prepared, 1);
+        assert_int_equal(r.n_sent, !way[i].voided);
+        assert_int_equal(ask("SELECT count(*) FROM ledger_row"),
+                         rows + way[i].voided);
+    }
+}
+
 static void failed_forget_keeps_the_record(void **state) {
     (void)state;
     hearth_forget_report r;
@@ -585,6 +630,7 @@ int main(void) {
         WITH_STORE(expired_records_go_at_the_next_start),
         WITH_STORE(forget_leaves_no_byte),
         WITH_STORE(forget_erases_prepared_deltas_and_adapters),
+        WITH_STORE(forget_asks_the_counter_about_charges),
         WITH_STORE(failed_forget_keeps_the_record),
         WITH_STORE(forget_takes_mark_and_record_at_once),
         WITH_STORE(forget_erases_what_comes_in_between),

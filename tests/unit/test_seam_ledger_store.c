@@ -432,6 +432,8 @@ static void counter_shows_a_restored_copy(void **state) {
     assert_ok(hearth_ledger_store_set_counter(ls, up, NULL));
     assert_int_equal(hearth_ledger_store_set_counter(
                          ls, (hearth_ledger_counter){NULL, NULL}, NULL),
+                     HEARTH_ESTATE); /* it had one */
+    assert_int_equal(hearth_ledger_store_set_counter(NULL, up, NULL),
                      HEARTH_EINVAL);
     hearth_ledger_store_close(ls);
     hearth_db_close(db);
@@ -496,6 +498,95 @@ static void counter_keeps_the_charge_of_what_left(void **state) {
     }
 }
 
+/* Another program opens the folder of an app that has a counter: it may read,
+ * and erase bytes; it spends nothing and takes nothing back. */
+static void ledger_wants_the_counter_it_had(void **state) {
+    (void)state;
+    const hearth_ledger_counter none = {NULL, NULL};
+    hearth_ledger_store *ls = NULL;
+    hearth_error err = {HEARTH_OK, ""};
+    hearth_ledger_sums sums;
+    hearth_round_key k;
+    hearth_prepared_state s;
+    uint64_t n_sent = 0;
+    counter c = {0, false};
+    const hearth_ledger_counter up = {raise_counter, &c};
+    const hearth_offer o = hearth_offer_fixture();
+    assert_ok(hearth_round_key_init(&k, o.task, 1, o.cohort, o.stage));
+    for (int way = 0; way < 2; way++) {
+        remove_files();
+        c = (counter){0, false};
+        hearth_db *db = open_db();
+        assert_ok(open_ledger(&ls, db));
+        assert_ok(hearth_ledger_store_set_counter(ls, none, NULL));
+        assert_ok(hearth_ledger_store_set_counter(ls, up, NULL));
+        assert_ok(one_round(ls, 1, HEARTH_PREPARED_READY));
+        hearth_ledger_store_close(ls);
+
+        assert_ok(open_ledger(&ls, db));
+        assert_int_equal(hearth_ledger_store_set_counter(ls, none, &err),
+                         HEARTH_ESTATE);
+        assert_non_null(strstr(err.text, "take part from that app"));
+        assert_int_equal(one_round(ls, 2, HEARTH_PREPARED_READY),
+                         HEARTH_ESTATE);
+        assert_int_equal(one_round(ls, 1, HEARTH_PREPARED_SENDING),
+                         HEARTH_ESTATE);
+        if (way == 0)
+            assert_int_equal(hearth_ledger_store_void(ls, &k, NULL),
+                             HEARTH_ESTATE);
+        else
+            assert_ok(hearth_ledger_store_erase_all(ls, &n_sent, NULL));
+        assert_int_equal(n_sent, way == 1);
+        assert_ok(hearth_ledger_store_state(ls, &k, &s, NULL));
+        assert_int_equal(s, HEARTH_PREPARED_FINISHED); /* bytes erased */
+        assert_ok(hearth_ledger_store_sums(ls, o.task, &sums, NULL));
+        assert_int_equal(sums.n_lifetime, 1);
+        assert_int_equal(c.value, 0);
+        hearth_ledger_store_close(ls);
+
+        assert_ok(open_ledger(&ls, db)); /* the app itself goes on */
+        assert_ok(hearth_ledger_store_set_counter(ls, up, NULL));
+        assert_ok(one_round(ls, 2, HEARTH_PREPARED_SENDING));
+        assert_int_equal(c.value, 2);
+        hearth_ledger_store_close(ls);
+        hearth_db_close(db);
+    }
+}
+
+/* A ledger of the schema before the counter was remembered: its rows stay, it
+ * goes on without a counter, and remembers one from the next time it has it. */
+static void ledger_takes_the_former_schema_along(void **state) {
+    (void)state;
+    hearth_ledger_store *ls = NULL;
+    hearth_ledger_sums sums;
+    const hearth_ledger_counter none = {NULL, NULL};
+    hearth_db *db = open_db();
+    fill(db);
+    assert_ok(hearth_db_exec(
+        db,
+        "DROP TABLE ledger_counter;"
+        "UPDATE hearth_schema SET version = 1 WHERE module = 'ledger'",
+        NULL));
+    hearth_db_close(db);
+
+    db = open_db();
+    assert_ok(open_ledger(&ls, db));
+    assert_ok(hearth_ledger_store_set_counter(ls, none, NULL));
+    assert_ok(
+        hearth_ledger_store_sums(ls, hearth_offer_fixture().task, &sums, NULL));
+    assert_int_equal(sums.n_lifetime, 2);
+    assert_ok(one_round(ls, 4, HEARTH_PREPARED_SENDING));
+    counter c = {0, false};
+    assert_ok(hearth_ledger_store_set_counter(
+        ls, (hearth_ledger_counter){raise_counter, &c}, NULL));
+    hearth_ledger_store_close(ls);
+    assert_ok(open_ledger(&ls, db));
+    assert_int_equal(hearth_ledger_store_set_counter(ls, none, NULL),
+                     HEARTH_ESTATE);
+    hearth_ledger_store_close(ls);
+    hearth_db_close(db);
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -508,6 +599,8 @@ int main(void) {
         T(ledger_time_never_runs_backwards),
         T(counter_shows_a_restored_copy),
         T(counter_keeps_the_charge_of_what_left),
+        T(ledger_wants_the_counter_it_had),
+        T(ledger_takes_the_former_schema_along),
         T(killed_anywhere_is_charged_exactly_once),
     };
 #undef T

@@ -59,7 +59,10 @@ typedef struct {
      * that starts state_dir anew on purpose starts a new counter with it, and
      * with both the device's privacy budget: what was sent before is then in no
      * ledger.  Without a counter (NULL) an older copy cannot be noticed.
-     * Called from hearth_client_sync, on its thread. */
+     * The ledger remembers that it had a counter: without one hearth_client_sync
+     * then refuses it (HEARTH_ESTATE), and forgetting takes no charge back.
+     * Called from hearth_client_sync and from what forgets records
+     * (hearth_records_forget, _consent), on their thread. */
     int (*counter)(void *ud, uint64_t at_least, uint64_t *value);
     void *counter_ud;
 } hearth_client_config;

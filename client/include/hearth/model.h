@@ -67,7 +67,8 @@ typedef struct {
  *
  * Returns HEARTH_OK         whatever the network or the coordinator did: kind
  *         HEARTH_EINVAL     a NULL, or a bad struct_size
- *         HEARTH_ESTATE     not joined
+ *         HEARTH_ESTATE     not joined; or the ledger had a counter, and the
+ *                           config has none
  *         HEARTH_EBUSY      another process takes part with this state
  *         HEARTH_ENOTFOUND, HEARTH_EFORMAT  the base model is gone or changed
  *         HEARTH_EDIGEST    the ledger was changed, or (counter in the config)
