@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client/train/decoder_private.h - inside of a decoder: for the files that
- * make one up (decoder, decoder_plan, decoder_bind, decoder_layer, decoder_store,
- * norms, lora_layer, attention, cross_entropy), nobody else.
+ * make one up (decoder, decoder_plan, decoder_bind, decoder_layer,
+ * decoder_store, norms, lora_layer, attention, cross_entropy), nobody else.
  *
  * Letters: T tokens of the pass, D hidden size, F feed-forward size, Q = heads
  * * head_dim, KV = key-value heads * head_dim, H heads, L layers, V vocabulary.
