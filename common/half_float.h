@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* common/half_float.h - numbers of 16 bits to binary32, for loops that compilers
- * turn into vectors.
+/* common/half_float.h - numbers of 16 bits to binary32, for loops that
+ * compilers turn into vectors.
  *
  * Threads: pure function.
  */
@@ -10,8 +10,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Exact; a NaN keeps its bits.  Without branches, and without arithmetic on
- * numbers so small that processors stumble over them. */
+/* Of an IEEE binary16, exact; a NaN keeps its bits.  Without branches, and
+ * without arithmetic on numbers so small that processors stumble over them. */
 static inline float hearth_half_to_f32(uint16_t h) {
     uint32_t sign = (h & 0x8000u) * 0x10000u, x = (h & 0x7fffu) * 0x2000u;
     uint32_t exponent = h & 0x7c00u, y;

@@ -5,8 +5,8 @@
  *
  * Every choice gives the same losses; what differs is what is kept from forward
  * to backward and what is done again.  Gradients are the same too, but where
- * --compute bf16 keeps activations in bfloat16.  Only trainer_plan.c and planner.c are
- * behind this; everybody else uses trainer.h.
+ * --compute bf16 keeps activations in bfloat16.  Only trainer_plan.c and
+ * planner.c are behind this; everybody else uses trainer.h.
  *
  * Threads: no shared state.   Memory: allocates nothing, reads no weight.
  */
