@@ -164,14 +164,18 @@ bool hearth_kernels__fill_pairs(hearth_kernels *k, const char *set) {
 #if defined(__x86_64__)
     bool narrow = strcmp(set, "avx2") == 0 && __builtin_cpu_supports("avx2") &&
                   __builtin_cpu_supports("fma");
-    bool wide = strcmp(set, "avx512bf16") == 0 &&
+    bool tiles = strcmp(set, "amx") == 0;
+    bool wide = (tiles || strcmp(set, "avx512bf16") == 0) &&
                 __builtin_cpu_supports("avx512f") &&
                 __builtin_cpu_supports("avx512dq") &&
                 __builtin_cpu_supports("avx512vl") &&
                 __builtin_cpu_supports("avx512bw") &&
                 __builtin_cpu_supports("avx512bf16");
     if (narrow) avx2_pairs_fill(k);
-    if (wide) avx512bf16_fill(k);
+    hearth_kernels part = *k;
+    if (wide) avx512bf16_fill(&part);
+    if (tiles && !(wide && hearth_kernels__fill_amx(&part))) return false;
+    if (wide) *k = part;
     return plain || narrow || wide;
 #else
     if (plain || strcmp(set, "bfmmla") != 0) return plain;
@@ -191,7 +195,8 @@ static void start(void) {
                    "own products and loops; %s", set);
     in_pairs = native;
     in_pairs.name = "bf16";
-    fast_pairs = hearth_kernels__fill_pairs(&in_pairs, set = "avx512bf16") ||
+    fast_pairs = hearth_kernels__fill_pairs(&in_pairs, set = "amx") ||
+                 hearth_kernels__fill_pairs(&in_pairs, set = "avx512bf16") ||
                  hearth_kernels__fill_pairs(&in_pairs, set = "bfmmla");
     if (!fast_pairs && !hearth_kernels__fill_pairs(&in_pairs, set = "avx2"))
         (void)hearth_kernels__fill_pairs(&in_pairs, set = "plain");
