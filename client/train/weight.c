@@ -21,6 +21,12 @@
 _Static_assert(HEARTH_PANEL_DEPTH *(HEARTH_PANEL_MAX + BLOCK) <= TILE_REALS,
                "a panel and the rows that it is packed from fit in a tile");
 #endif
+#define LINE ((size_t)64) /* bytes of the cache that are fetched together */
+#if defined(__GNUC__)
+#define PREFETCH(p) __builtin_prefetch(p, 0, 2) /* not into the nearest cache */
+#else
+#define PREFETCH(p) ((void)(p))
+#endif
 #define GRAD_BLOCK  ((size_t)64)  /* rows of dW in one tile */
 #define GRAD_TOKENS ((size_t)64)  /* of one sum of a thin gradient */
 #define GRAD_THIN   ((size_t)256) /* its shorter side at most */
@@ -203,6 +209,21 @@ void hearth_weight__stored_rows(const hearth_weight *w, size_t row, size_t n_r,
     add_shift(w, n_r * n_c, out);
 }
 
+void hearth_weight__prefetch(const hearth_weight *w, size_t row, size_t n_r,
+                             size_t first, size_t n_c) {
+    size_t rows = w->transposed ? w->cols : w->rows;
+    size_t cols = w->transposed ? w->rows : w->cols;
+    if (row >= rows || first >= cols) return;
+    size_t pitch = hearth_weight__bytes(w, cols);
+    size_t at = hearth_weight__bytes(w, first);
+    size_t end = hearth_weight__bytes(w, min_size(first + n_c, cols));
+    n_r = min_size(n_r, rows - row);
+    for (size_t r = row; r < row + n_r; r++) {
+        const unsigned char *p = w->data + stored_row(w, r) * pitch;
+        for (size_t b = at; b < end; b += LINE) PREFETCH(p + b);
+    }
+}
+
 /* Rows [n_r] x columns [n_c] into tile; a transposed view into [n_c] x [n_r],
  * along what is stored.  Returns whether that is how the tile lies. */
 static bool fill_tile(const hearth_weight *w, size_t r0, size_t n_r, size_t c0,
@@ -312,6 +333,12 @@ static void turned_panels(const product *p, size_t n_t, const hearth_real *in,
             const hearth_real *rows =
                 stored_rows(w, n0 + j, n_j, k0, n_k, scratch, &ld);
             k->pack_turned(n_j, n_k, rows, ld, tile);
+            if (k0 + n_k < all)
+                hearth_weight__prefetch(w, n0 + j, n_j, k0 + n_k,
+                                        HEARTH_PANEL_DEPTH);
+            else
+                hearth_weight__prefetch(w, n0 + j + n_j, k->panel, 0,
+                                        HEARTH_PANEL_DEPTH);
             k->gemm_panel(n_t, n_j, n_k, in + k0, p->ld_in, tile, p->add || k0,
                           out + j, p->ld_out);
         }
@@ -332,6 +359,8 @@ static void straight_panels(const product *p, size_t n_t, const hearth_real *in,
         for (size_t j = 0; j < n_n; j += k->panel) {
             size_t n_j = min_size(k->panel, n_n - j);
             k->pack_straight(n_j, n_k, rows + j, ld, tile);
+            size_t done = n_k * j / n_n, next = n_k * (j + n_j) / n_n;
+            hearth_weight__prefetch(w, k0 + n_k + done, next - done, n0, n_n);
             k->gemm_panel(n_t, n_j, n_k, in + k0, p->ld_in, tile, p->add || k0,
                           out + j, p->ld_out);
         }

@@ -68,6 +68,22 @@ static const void *half_rows(const hearth_kernels *k, const hearth_weight *w,
     return scratch;
 }
 
+/* What the next panel is made of, while this one is multiplied: rows that follow
+ * or, where rows run along the output, a share of those of the next part of the
+ * sum. */
+static void prefetch_next(const hearth_pair_product *p, bool turned, size_t n0,
+                          size_t n_n, size_t j, size_t n_j, size_t at,
+                          size_t n_s) {
+    size_t panel = p->kernels->pair_panel;
+    size_t done = n_s * j / n_n, next = n_s * (j + n_j) / n_n;
+    if (!turned)
+        hearth_weight__prefetch(p->w, at + n_s + done, next - done, n0, n_n);
+    else if (j + n_j < n_n)
+        hearth_weight__prefetch(p->w, n0 + j + n_j, panel, at, n_s);
+    else
+        hearth_weight__prefetch(p->w, n0, panel, at + n_s, DEPTH);
+}
+
 /* The part of the sum from s on of one block of the output; a: its rounded
  * inputs. */
 static void add_part(const hearth_pair_product *p, size_t n_t, size_t n0,
@@ -88,6 +104,7 @@ static void add_part(const hearth_pair_product *p, size_t n_t, size_t n0,
         } else {
             k->pack_pairs_straight(n_j, n_s, rows + 2 * j, ld, panel);
         }
+        prefetch_next(p, turned, n0, n_n, j, n_j, at, n_s);
         k->gemm_pairs(n_t, n_j, n_s, a, lda, panel, p->add || s, out + j,
                       p->ld_out);
     }

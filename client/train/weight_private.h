@@ -57,6 +57,12 @@ const hearth_real *hearth_weight__direct(const hearth_weight *w, size_t r);
 void hearth_weight__stored_rows(const hearth_weight *w, size_t row, size_t n_r,
                                 size_t first, size_t n_c, hearth_real *out);
 
+/* Begin to fetch what stored_rows will read: rows and elements that do not exist
+ * are left out.  Runs of a few lines, far from each other, are what the
+ * processor does not foresee by itself. */
+void hearth_weight__prefetch(const hearth_weight *w, size_t row, size_t n_r,
+                             size_t first, size_t n_c);
+
 /* A product in bfloat16, for sets with pair_panel. */
 typedef struct {
     const hearth_kernels *kernels;
