@@ -289,8 +289,8 @@ AVX2 static void q6_k_avx2(const uint8_t *p, size_t n, float *x) {
     }
 }
 
-static bool decode_avx2(hearth_quant_type t, const uint8_t *p, size_t n,
-                        float *x) {
+bool hearth_quant__decode_avx2(hearth_quant_type t, const uint8_t *p, size_t n,
+                               float *x) {
     if (!__builtin_cpu_supports("avx2")) return false;
     if (t == HEARTH_QUANT_Q8_0) q8_0_avx2(p, n, x);
     if (t == HEARTH_QUANT_Q4_0) q4_0_avx2(p, n, x);
@@ -298,6 +298,14 @@ static bool decode_avx2(hearth_quant_type t, const uint8_t *p, size_t n,
     if (t == HEARTH_QUANT_Q6_K) q6_k_avx2(p, n, x);
     return t == HEARTH_QUANT_Q8_0 || t == HEARTH_QUANT_Q4_0 ||
            t == HEARTH_QUANT_Q4_K || t == HEARTH_QUANT_Q6_K;
+}
+
+#else
+
+bool hearth_quant__decode_avx2(hearth_quant_type t, const uint8_t *p, size_t n,
+                               float *x) {
+    (void)t, (void)p, (void)n, (void)x;
+    return false;
 }
 
 #endif
@@ -308,9 +316,8 @@ void hearth_quant__decode_plain(hearth_quant_type t, const uint8_t *p, size_t n,
 }
 
 static void decode(hearth_quant_type t, const uint8_t *p, size_t n, float *x) {
-#if defined(__x86_64__)
-    if (decode_avx2(t, p, n, x)) return;
-#endif
+    if (hearth_quant__decode_avx512(t, p, n, x)) return;
+    if (hearth_quant__decode_avx2(t, p, n, x)) return;
     hearth_quant__decode_plain(t, p, n, x);
 }
 

@@ -51,10 +51,21 @@ HEARTH_MUST_CHECK hearth_status hearth_quant_parse(const char *name,
 void hearth_quant_decode(hearth_quant_type t, const uint8_t *row, size_t first,
                          size_t n, float *out);
 
-/* n elements in blocks from p on, with no more vectors than every machine has;
- * for tests. */
+/* The same rounded to the nearest bfloat16, even in a tie; what is below the
+ * normal numbers becomes 0.  False, nothing written: neither this machine nor
+ * this type has a faster way than to decode and to round. */
+bool hearth_quant_decode_bf16(hearth_quant_type t, const uint8_t *row,
+                              size_t first, size_t n, uint16_t *out);
+
+/* n elements in blocks from p on, with no more vectors than every machine has,
+ * with AVX2, with AVX-512: inside of the above, and for tests, which hold them
+ * together.  False, nothing written: not this type, or not on this machine. */
 void hearth_quant__decode_plain(hearth_quant_type t, const uint8_t *p, size_t n,
                                 float *x);
+bool hearth_quant__decode_avx2(hearth_quant_type t, const uint8_t *p, size_t n,
+                               float *x);
+bool hearth_quant__decode_avx512(hearth_quant_type t, const uint8_t *p,
+                                 size_t n, float *x);
 
 /* out = the blocks of x[n], n a multiple of the block.  Float types, Q8_0 and
  * Q4_0; false and nothing written for the others, which Hearth only reads, and

@@ -23,7 +23,7 @@ _Static_assert(HEARTH_PANEL_DEPTH *(HEARTH_PANEL_MAX + BLOCK) <= TILE_REALS,
 #endif
 #define LINE ((size_t)64) /* bytes of the cache that are fetched together */
 #if defined(__GNUC__)
-#define PREFETCH(p) __builtin_prefetch(p, 0, 2) /* not into the nearest cache */
+#define PREFETCH(p) __builtin_prefetch(p, 0, 3)
 #else
 #define PREFETCH(p) ((void)(p))
 #endif
@@ -207,6 +207,23 @@ void hearth_weight__stored_rows(const hearth_weight *w, size_t row, size_t n_r,
     for (size_t r = 0; r < n_r; r++)
         read_stored(w, row + r, w->rows, first, n_c, out + r * n_c);
     add_shift(w, n_r * n_c, out);
+}
+
+bool hearth_weight__stored_halves(const hearth_weight *w, size_t row,
+                                  size_t n_r, size_t first, size_t n_c,
+                                  uint16_t *out, size_t ld) {
+    if (w->type != HEARTH_WEIGHT_QUANT || w->transposed || w->shift < 0 ||
+        w->shift > 0)
+        return false;
+    size_t block = hearth_quant_elements(w->quant);
+    if (first % block || n_c % block) return false;
+    size_t pitch = hearth_weight__bytes(w, w->cols);
+    for (size_t r = 0; r < n_r; r++)
+        if (!hearth_quant_decode_bf16(w->quant,
+                                      w->data + stored_row(w, row + r) * pitch,
+                                      first, n_c, out + r * ld))
+            return false;
+    return true;
 }
 
 void hearth_weight__prefetch(const hearth_weight *w, size_t row, size_t n_r,

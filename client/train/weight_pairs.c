@@ -61,6 +61,8 @@ static const void *half_rows(const hearth_kernels *k, const hearth_weight *w,
     *ld = w->transposed ? w->rows : w->cols;
     if (is_direct(w)) return w->data + 2 * (row * *ld + first);
     *ld = padded(n_c);
+    if (hearth_weight__stored_halves(w, row, n_r, first, n_c, scratch, *ld))
+        return scratch;
     for (size_t r = 0; r < n_r; r++) {
         hearth_weight__stored_rows(w, row + r, 1, first, n_c, part);
         k->round_rows(1, n_c, part, n_c, scratch + r * *ld, *ld);

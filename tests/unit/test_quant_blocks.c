@@ -226,7 +226,55 @@ static void vectors_change_no_byte(void **state) {
         hearth_quant_decode(type, stored, 0, N, x);
         hearth_quant__decode_plain(type, stored, N, y);
         assert_memory_equal(x, y, sizeof(x));
+        memset(x, 0, sizeof(x));
+        if (hearth_quant__decode_avx2(type, stored, N, x))
+            assert_memory_equal(x, y, sizeof(x));
+        memset(x, 0, sizeof(x));
+        if (hearth_quant__decode_avx512(type, stored, N, x))
+            assert_memory_equal(x, y, sizeof(x));
     }
+}
+
+/* The nearest bfloat16, as in test_kernels_bf16.c, where all sets of kernels are
+ * held to it. */
+static uint16_t nearest(float x) {
+    uint32_t u;
+    memcpy(&u, &x, 4);
+    if (fabsf(x) < 0x1p-126f) return (uint16_t)(u >> 16 & 0x8000u);
+    return (uint16_t)((u + 0x7fffu + (u >> 16 & 1)) >> 16);
+}
+
+/* From any block of a row, every scale: tiny ones, and those of a half's own
+ * subnormal numbers. */
+static void rounding_on_the_way_changes_no_byte(void **state) {
+    enum { N = 512 };
+    static const hearth_quant_type type[] = {HEARTH_QUANT_Q8_0,
+                                             HEARTH_QUANT_Q4_0};
+    uint8_t stored[N / 32 * 34];
+    float x[N];
+    uint16_t rounded[N];
+    uint32_t bits = 7;
+    (void)state;
+    for (uint32_t scale = 0; scale < 0x7c00u; scale += 3)
+        for (size_t t = 0; t < 2; t++) {
+            size_t bytes = hearth_quant_bytes(type[t]), first = scale % 16 * 32;
+            for (size_t i = 0; i < sizeof(stored); i++) {
+                bits = bits * 1664525u + 1013904223u;
+                stored[i] = (uint8_t)(bits >> 24);
+            }
+            for (size_t b = 0; b < N / 32; b++) {
+                stored[b * bytes] = (uint8_t)(scale + b);
+                stored[b * bytes + 1] =
+                    (uint8_t)((scale + b) >> 8 | (b & 1) << 7);
+            }
+            if (!hearth_quant_decode_bf16(type[t], stored, first, N - first,
+                                          rounded))
+                skip();
+            hearth_quant_decode(type[t], stored, first, N - first, x);
+            for (size_t i = 0; i < N - first; i++)
+                if (isfinite(x[i]) && rounded[i] != nearest(x[i]))
+                    fail_msg("%a gave %04x", (double)x[i], rounded[i]);
+        }
 }
 
 int main(void) {
@@ -238,6 +286,7 @@ int main(void) {
         cmocka_unit_test(float_types_round_to_nearest_even),
         cmocka_unit_test(every_half_comes_back),
         cmocka_unit_test(vectors_change_no_byte),
+        cmocka_unit_test(rounding_on_the_way_changes_no_byte),
         cmocka_unit_test(names_go_both_ways),
     };
     return cmocka_run_group_tests_name("common/quant_blocks", tests, NULL,

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* common/quant_avx512.c - blocks of the two most common types by vectors of 16
+ * numbers, to f32 or at once to bfloat16: a weight is decoded for each product
+ * that it takes part in, and the product itself takes little longer.
+ *
+ * The bytes are those of quant_blocks.c, and of that and then rounding: d q is
+ * exact in f32 (11 and 8 bits), so no order or fusion could change it.
+ */
+#include "common/quant_blocks.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+
+#include <immintrin.h>
+#include <string.h>
+
+#define BLOCK 32u
+#define BODY  static inline __attribute__((always_inline))
+#define WIDE  __attribute__((target("avx512f,avx512bw,avx512vl,avx2,f16c")))
+#define WIDE_BF16                                                              \
+    __attribute__((target("avx512bf16,avx512f,avx512bw,avx512vl,avx2,f16c")))
+
+WIDE BODY __m512 scale_of(const uint8_t *p) {
+    __m128i d = _mm_cvtsi32_si128(p[0] | p[1] << 8);
+    return _mm512_broadcastss_ps(_mm_cvtph_ps(d));
+}
+
+WIDE BODY __m128i load_16(const uint8_t *p) {
+    return _mm_loadu_si128((const __m128i *)(const void *)p);
+}
+
+WIDE BODY __m512 times(__m512 d, __m128i q) {
+    return _mm512_mul_ps(d, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q)));
+}
+
+/* One block: its first 16 numbers and its last. */
+WIDE BODY void q8_0(const uint8_t *p, __m512 *x, __m512 *y) {
+    __m512 d = scale_of(p);
+    *x = times(d, load_16(p + 2));
+    *y = times(d, load_16(p + 18));
+}
+
+WIDE BODY void q4_0(const uint8_t *p, __m512 *x, __m512 *y) {
+    __m512 d = scale_of(p);
+    __m128i q = load_16(p + 2), low = _mm_set1_epi8(15);
+    __m128i eight = _mm_set1_epi8(8), high = _mm_srli_epi16(q, 4);
+    *x = times(d, _mm_sub_epi8(_mm_and_si128(q, low), eight));
+    *y = times(d, _mm_sub_epi8(_mm_and_si128(high, low), eight));
+}
+
+WIDE static void f32_q8_0(const uint8_t *p, size_t n, float *out) {
+    __m512 x, y;
+    for (size_t i = 0; i < n; i += BLOCK, p += 34) {
+        q8_0(p, &x, &y);
+        _mm512_storeu_ps(out + i, x);
+        _mm512_storeu_ps(out + i + 16, y);
+    }
+}
+
+WIDE static void f32_q4_0(const uint8_t *p, size_t n, float *out) {
+    __m512 x, y;
+    for (size_t i = 0; i < n; i += BLOCK, p += 18) {
+        q4_0(p, &x, &y);
+        _mm512_storeu_ps(out + i, x);
+        _mm512_storeu_ps(out + i + 16, y);
+    }
+}
+
+WIDE_BF16 BODY void store(__m512 x, __m512 y, uint16_t *out) {
+    __m512bh both = _mm512_cvtne2ps_pbh(y, x);
+    memcpy(out, &both, sizeof(both));
+}
+
+WIDE_BF16 static void bf16_q8_0(const uint8_t *p, size_t n, uint16_t *out) {
+    __m512 x, y;
+    for (size_t i = 0; i < n; i += BLOCK, p += 34) {
+        q8_0(p, &x, &y);
+        store(x, y, out + i);
+    }
+}
+
+WIDE_BF16 static void bf16_q4_0(const uint8_t *p, size_t n, uint16_t *out) {
+    __m512 x, y;
+    for (size_t i = 0; i < n; i += BLOCK, p += 18) {
+        q4_0(p, &x, &y);
+        store(x, y, out + i);
+    }
+}
+
+static bool available(hearth_quant_type t) {
+    return (t == HEARTH_QUANT_Q8_0 || t == HEARTH_QUANT_Q4_0) &&
+           __builtin_cpu_supports("avx512f") &&
+           __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx2");
+}
+
+bool hearth_quant__decode_avx512(hearth_quant_type t, const uint8_t *p,
+                                 size_t n, float *x) {
+    if (!available(t)) return false;
+    (t == HEARTH_QUANT_Q8_0 ? f32_q8_0 : f32_q4_0)(p, n, x);
+    return true;
+}
+
+bool hearth_quant_decode_bf16(hearth_quant_type t, const uint8_t *row,
+                              size_t first, size_t n, uint16_t *out) {
+    if (!available(t) || !__builtin_cpu_supports("avx512bf16")) return false;
+    row += first / BLOCK * hearth_quant_bytes(t);
+    (t == HEARTH_QUANT_Q8_0 ? bf16_q8_0 : bf16_q4_0)(row, n, out);
+    return true;
+}
+
+#else
+
+bool hearth_quant__decode_avx512(hearth_quant_type t, const uint8_t *p,
+                                 size_t n, float *x) {
+    (void)t, (void)p, (void)n, (void)x;
+    return false;
+}
+
+bool hearth_quant_decode_bf16(hearth_quant_type t, const uint8_t *row,
+                              size_t first, size_t n, uint16_t *out) {
+    (void)t, (void)row, (void)first, (void)n, (void)out;
+    return false;
+}
+
+#endif
