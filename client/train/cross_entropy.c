@@ -29,7 +29,8 @@ typedef struct {
     size_t first, n;      /* of the supervised rows */
     const int32_t *label; /* of the whole stream; row[] picks */
     bool with_grad;
-    size_t n_blocks; /* of d->vocab_rows rows of the head */
+    size_t n_blocks;         /* of d->vocab_rows rows of the head */
+    const uint16_t *rounded; /* the inputs of this group, or NULL */
 } ce_job;
 
 static size_t min_size(size_t a, size_t b) {
@@ -126,7 +127,7 @@ static void part_tile(void *ud, size_t part, size_t worker) {
         const hearth_real *w = NULL; /* stays NULL: products in bfloat16 */
         if (k->pair_panel) {
             hearth_weight_rows_forward(&d->compute, worker, &block, 0, m, j->n,
-                                       h, width, logits, m);
+                                       h, width, j->rounded, logits, m);
         } else {
             w = block_rows(d, worker, &block, m);
             k->gemm_nt(j->n, m, width, 1, h, width, w, width, 0, logits, m);
@@ -207,12 +208,16 @@ static void head_tile(void *ud, size_t tile, size_t worker) {
 
 void hearth_cross_entropy__run(hearth_decoder *d, size_t n,
                                const int32_t *label, bool with_grad) {
+    size_t width = d->c->hidden_size;
     ce_job j = {.d = d,
                 .label = label,
                 .with_grad = with_grad,
                 .n_blocks = ceil_div(d->c->vocab_size, d->vocab_rows)};
     for (; j.first < n; j.first += j.n) {
         j.n = min_size(d->ce_rows, n - j.first);
+        if (d->compute.kernels->pair_panel)
+            j.rounded = hearth_compute_round(&d->compute, j.n, width,
+                                             d->h + j.first * width, width);
         hearth_pool_run(d->compute.pool, d->vocab_parts, part_tile, &j);
         hearth_pool_run(d->compute.pool, ceil_div(j.n, MERGE_ROWS), merge_tile,
                         &j);

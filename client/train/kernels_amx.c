@@ -131,10 +131,11 @@ TILES static void gemm(size_t m, size_t n, size_t k, const uint16_t *a,
                        size_t ldc) {
     float out[2 * ROWS * COLUMNS];
     uint16_t last[ROWS * HEARTH_PANEL_DEPTH];
-    uint16_t a_rest[2 * ROWS * REST_LD] = {0};
-    uint32_t b_rest[ROWS * COLUMNS] = {0};
+    uint16_t a_rest[2 * ROWS * REST_LD];
+    uint32_t b_rest[ROWS * COLUMNS];
     operands o = {.steps = k / DEEP, .b = panel, .b_rest = b_rest};
     size_t whole = o.steps * DEEP, rest = k - whole;
+    if (rest) memset(b_rest, 0, sizeof(b_rest));
     if (rest)
         memcpy(b_rest, panel + whole / 2 * COLUMNS,
                (rest + 1) / 2 * COLUMNS * sizeof(*panel));

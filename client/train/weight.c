@@ -419,8 +419,10 @@ static void prepare_pairs(product *p) {
                               .out = p->out,
                               .ld_out = p->ld_out,
                               .add = p->add};
+    p->pair.ld_rounded = hearth_compute_halves(1, p->pair.n_sum);
     if (p->n_blocks > 1)
-        hearth_weight__round_input(p->c, p->n_tokens, &p->pair);
+        p->pair.rounded = hearth_compute_round(p->c, p->n_tokens, p->pair.n_sum,
+                                               p->in, p->ld_in);
 }
 
 /* Blocks of 256 elements are decoded whole: where stored rows run along the
@@ -528,13 +530,16 @@ const hearth_real *hearth_weight_rows_at(const hearth_weight *w, size_t first,
 void hearth_weight_rows_forward(const hearth_compute *c, size_t worker,
                                 const hearth_weight *w, size_t first, size_t n,
                                 size_t n_tokens, const hearth_real *x,
-                                size_t ldx, hearth_real *y, size_t ldy) {
+                                size_t ldx, const uint16_t *rounded,
+                                hearth_real *y, size_t ldy) {
     hearth_pair_product p = {.kernels = c->kernels,
                              .w = w,
                              .forward = true,
                              .n_sum = w->cols,
                              .in = x,
                              .ld_in = ldx,
+                             .rounded = rounded,
+                             .ld_rounded = hearth_compute_halves(1, w->cols),
                              .out = y,
                              .out0 = first,
                              .ld_out = ldy};

@@ -76,13 +76,21 @@ void hearth_dense_gradient(const hearth_compute *c, size_t m, size_t n,
 const hearth_real *hearth_weight_rows_at(const hearth_weight *w, size_t first,
                                          size_t n, hearth_real *scratch);
 
-/* For kernel sets that compute in bfloat16 (pair_panel is not 0), on this
- * worker alone: y[T, n] = x[T, cols] W^T, and dx[T, cols] (+)= dy[T, n] W, with
- * rows first .. first + n - 1 of W.  They use the worker's tile. */
+/* For kernel sets that compute in bfloat16 (pair_panel is not 0): x[T, n]
+ * rounded into the compute's room, for products that take the same input many
+ * times; the next product with c may overwrite it.  NULL: no room. */
+const uint16_t *hearth_compute_round(const hearth_compute *c, size_t n_tokens,
+                                     size_t n, const hearth_real *x,
+                                     size_t ldx);
+
+/* For the same sets, on this worker alone: y[T, n] = x[T, cols] W^T, and
+ * dx[T, cols] (+)= dy[T, n] W, with rows first .. first + n - 1 of W.  rounded:
+ * x by hearth_compute_round, or NULL.  They use the worker's tile. */
 void hearth_weight_rows_forward(const hearth_compute *c, size_t worker,
                                 const hearth_weight *w, size_t first, size_t n,
                                 size_t n_tokens, const hearth_real *x,
-                                size_t ldx, hearth_real *y, size_t ldy);
+                                size_t ldx, const uint16_t *rounded,
+                                hearth_real *y, size_t ldy);
 void hearth_weight_rows_backward(const hearth_compute *c, size_t worker,
                                  const hearth_weight *w, size_t first, size_t n,
                                  size_t n_tokens, const hearth_real *dy,

@@ -113,29 +113,29 @@ static void add_part(const hearth_pair_product *p, size_t n_t, size_t n0,
 }
 
 typedef struct {
-    const hearth_pair_product *p;
-    size_t n_tokens;
+    const hearth_kernels *kernels;
+    size_t n_tokens, n;
+    const hearth_real *x;
+    size_t ldx;
     uint16_t *out;
 } rounding;
 
 static void round_some(void *ud, size_t i, size_t worker) {
     const rounding *r = ud;
-    const hearth_pair_product *p = r->p;
-    size_t t = i * TURN, ld = p->ld_rounded;
+    size_t t = i * TURN, ld = padded(r->n);
     (void)worker;
-    p->kernels->round_rows(min_size(TURN, r->n_tokens - t), p->n_sum,
-                           p->in + t * p->ld_in, p->ld_in, r->out + t * ld, ld);
+    r->kernels->round_rows(min_size(TURN, r->n_tokens - t), r->n,
+                           r->x + t * r->ldx, r->ldx, r->out + t * ld, ld);
 }
 
-void hearth_weight__round_input(const hearth_compute *c, size_t n_tokens,
-                                hearth_pair_product *p) {
-    rounding r = {p, n_tokens, c->halves};
-    p->rounded = NULL;
-    if (!c->halves || hearth_compute_halves(n_tokens, p->n_sum) > c->n_halves)
-        return;
-    p->ld_rounded = padded(p->n_sum);
+const uint16_t *hearth_compute_round(const hearth_compute *c, size_t n_tokens,
+                                     size_t n, const hearth_real *x,
+                                     size_t ldx) {
+    rounding r = {c->kernels, n_tokens, n, x, ldx, c->halves};
+    if (!c->halves || hearth_compute_halves(n_tokens, n) > c->n_halves)
+        return NULL;
     hearth_pool_run(c->pool, (n_tokens + TURN - 1) / TURN, round_some, &r);
-    p->rounded = c->halves;
+    return c->halves;
 }
 
 void hearth_weight__pair_tile(const hearth_pair_product *p, size_t t0,
@@ -159,9 +159,11 @@ void hearth_weight__pair_tile(const hearth_pair_product *p, size_t t0,
 
 #else
 
-void hearth_weight__round_input(const hearth_compute *c, size_t n_tokens,
-                                hearth_pair_product *p) {
-    (void)c, (void)n_tokens, (void)p;
+const uint16_t *hearth_compute_round(const hearth_compute *c, size_t n_tokens,
+                                     size_t n, const hearth_real *x,
+                                     size_t ldx) {
+    (void)c, (void)n_tokens, (void)n, (void)x, (void)ldx;
+    return NULL;
 }
 
 void hearth_weight__pair_tile(const hearth_pair_product *p, size_t t0,

@@ -77,16 +77,12 @@ typedef struct {
     size_t first, n_sum; /* what of them is summed; in [T, n_sum] */
     const hearth_real *in;
     size_t ld_in;
-    const uint16_t *rounded; /* all of in, rounded; NULL: tiles do it */
+    const uint16_t *rounded; /* in by hearth_compute_round; NULL: tiles do it */
     size_t ld_rounded;
     hearth_real *out; /* its first column is column out0 of the product */
     size_t out0, ld_out;
     int add;
 } hearth_pair_product;
-
-/* Round the input of n_tokens tokens into the compute's room, where it fits. */
-void hearth_weight__round_input(const hearth_compute *c, size_t n_tokens,
-                                hearth_pair_product *p);
 
 /* Tokens t0 .. t0 + n_t - 1 and columns n0 .. n0 + n_n - 1 of it.  tile: of
  * this worker. */

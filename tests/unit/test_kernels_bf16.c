@@ -143,7 +143,7 @@ static void panels_agree(void **state) {
 static float dense[ROWS * COLS];
 static unsigned char stored[ROWS * COLS * 4 + 1];
 static float x[TOKENS * COLS], dy[TOKENS * ROWS];
-static float y[TOKENS * ROWS], y_want[TOKENS * ROWS];
+static float y[TOKENS * ROWS], y_want[TOKENS * ROWS], again[TOKENS * ROWS];
 static float dx[TOKENS * COLS], dx_want[TOKENS * COLS];
 static float tile[7 * HEARTH_WEIGHT_TILE_BYTES / sizeof(float)];
 
@@ -230,10 +230,15 @@ static void weights_of_every_kind_agree(void **state) {
     }
 }
 
-/* Blocks of rows, as the cross-entropy walks the head. */
+/* Blocks of rows, as the cross-entropy walks the head; that the input
+ * is rounded before changes no byte. */
 static void blocks_of_rows_add_up(void **state) {
-    const hearth_compute compute = {
-        .kernels = hearth_kernels_bf16(), .pool = NULL, .tile = tile};
+    static uint16_t halves[TOKENS * (COLS + HEARTH_PAIR_PAD)];
+    const hearth_compute compute = {.kernels = hearth_kernels_bf16(),
+                                    .pool = NULL,
+                                    .tile = tile,
+                                    .halves = halves,
+                                    .n_halves = sizeof(halves) / 2};
     static const size_t cut[] = {0, 100, 101, 357, ROWS};
     (void)state;
     if (!hearth_kernels_bf16()) skip();
@@ -243,14 +248,20 @@ static void blocks_of_rows_add_up(void **state) {
                  : make_weight(HEARTH_WEIGHT_QUANT, HEARTH_QUANT_Q8_0, 0);
         w.transposed = kind == 2;
         make_wanted(&w);
+        const uint16_t *rounded =
+            hearth_compute_round(&compute, TOKENS, COLS, x, COLS);
+        assert_ptr_equal(rounded, halves);
         for (size_t i = 0; i + 1 < sizeof(cut) / sizeof(*cut); i++) {
             size_t n = cut[i + 1] - cut[i];
             hearth_weight_rows_forward(&compute, 2, &w, cut[i], n, TOKENS, x,
-                                       COLS, y + cut[i], ROWS);
+                                       COLS, rounded, y + cut[i], ROWS);
+            hearth_weight_rows_forward(&compute, 2, &w, cut[i], n, TOKENS, x,
+                                       COLS, NULL, again + cut[i], ROWS);
             hearth_weight_rows_backward(&compute, 1, &w, cut[i], n, TOKENS,
                                         dy + cut[i], ROWS, dx, COLS, i > 0);
         }
         check("rows forward", TOKENS * ROWS, y, y_want);
+        assert_memory_equal(y, again, sizeof(y));
         check("rows backward", TOKENS * COLS, dx, dx_want);
     }
 }
