@@ -19,10 +19,15 @@ static size_t padded(size_t n) {
     return (n + HEARTH_PAIR_PAD - 1) / HEARTH_PAIR_PAD * HEARTH_PAIR_PAD;
 }
 
+/* Numbers between rows of a rounded input: never a multiple of two lines of the
+ * cache, whose sets such rows would share. */
+static size_t pitch(size_t n) {
+    return padded(n) % 64 ? padded(n) : padded(n) + 32;
+}
+
 size_t hearth_compute_halves(size_t n_tokens, size_t n) {
     size_t all;
-    if (n > SIZE_MAX - HEARTH_PAIR_PAD ||
-        !hearth_size_mul(n_tokens, padded(n), &all))
+    if (n > SIZE_MAX / 2 || !hearth_size_mul(n_tokens, pitch(n), &all))
         return SIZE_MAX;
     return all;
 }
@@ -122,7 +127,7 @@ typedef struct {
 
 static void round_some(void *ud, size_t i, size_t worker) {
     const rounding *r = ud;
-    size_t t = i * TURN, ld = padded(r->n);
+    size_t t = i * TURN, ld = pitch(r->n);
     (void)worker;
     r->kernels->round_rows(min_size(TURN, r->n_tokens - t), r->n,
                            r->x + t * r->ldx, r->ldx, r->out + t * ld, ld);
