@@ -24,12 +24,13 @@
 #define FFT_FINE     524288.0  /* 2^19, the same */
 #define FFT_MAX      4194304.0 /* 2^22, when it was asked for */
 #define CHAIN        64u
+#define MOST_FINER   64.0 /* a pass than the one before */
 
 static const double SHARE_CUT = 1e-9; /* of delta: what a cut may cost */
 static const double FOLD = 1e-5;      /* of delta: what folding may add */
-/* Of a bound that is known: where the next window begins.  Lower costs a few
- * points, too high costs a transform. */
-static const double LAND = 0.75;
+/* Of a bound that is known: where the next window begins, and where epsilon is
+ * expected at least.  Lower costs points, too high costs a transform. */
+static const double LAND = 0.75, READ = 0.97;
 
 /* sum p_i e^(t l_i) over one block of n <= CHAIN, scaled by e^(-t l_first),
  * with its first two derivatives in units of h. */
@@ -174,6 +175,11 @@ static double read_off(const masses *s, double h, double lost) {
 
 /* ---- the composed window ---- */
 
+/* Where a window begins, and where epsilon is expected at least. */
+typedef struct {
+    double land, read;
+} aim;
+
 typedef struct {
     int64_t first; /* index of its lowest loss */
     size_t n;      /* a power of two */
@@ -183,29 +189,30 @@ typedef struct {
 /* A window of the tilted sum from `land` upwards, below which epsilon will not
  * be read.  Above its top at most SHARE_CUT of delta is left, by Chernoff's
  * bound at t + x for the best of a few x.  What is outside folds into it and
- * only adds; so that it adds less than FOLD of delta, the window's length l has
+ * only adds; so that it adds less than FOLD of delta above `read`, the window's
+ * length l has
  *
  *     from below:  e^(-t l) / delta <= FOLD,
- *     from above:  e^(t (e_t - land)) Pr~[L > land + l] <= FOLD,
+ *     from above:  e^(t (e_t - read)) Pr~[L > read + l] <= FOLD,
  *
  * because a mass w moved down by l weighs e^(t l) times as much. */
 static bool choose_window(const hearth_loss_side *s, double h, double rounds,
-                          const tilt *c, double k, double land,
-                          double log_delta, double most, window *w) {
-    static const double STEPS[] = {0, 1, 2, 3, 4, 6, 9, 13, 20};
+                          const tilt *c, double k, aim to, double log_delta,
+                          double most, window *w) {
+    static const double STEPS[] = {0, 1, 1.5, 2, 3, 4, 5, 7, 10, 16};
     double top = (double)INFINITY, reach = top;
     double log_cut = c->t * c->epsilon - log(SHARE_CUT);
-    double log_fold = c->t * (c->epsilon - land) - log(FOLD);
+    double log_fold = c->t * (c->epsilon - to.read) - log(FOLD);
     for (size_t i = 0; i < sizeof(STEPS) / sizeof(*STEPS); i++) {
         double x = STEPS[i] / (c->deviation + 1e-300);
         double up = rounds * (log_mgf(s, h, c->t + x) - k);
         top = fmin(top, (log_cut + up) / (c->t + x));
-        if (i > 0) reach = fmin(reach, (log_fold + up) / x - land);
+        if (i > 0) reach = fmin(reach, (log_fold + up) / x - to.read);
     }
     reach = fmax(reach, -(log_delta + log(FOLD)) / c->t);
-    double n = ceil(fmax(top - land, reach) / h) + 2;
-    if (!(n <= most) || !(fabs(land / h) < 9e15)) return false;
-    w->first = (int64_t)floor(land / h);
+    double n = ceil(fmax(top - to.land, reach) / h) + 2;
+    if (!(n <= most) || !(fabs(to.land / h) < 9e15)) return false;
+    w->first = (int64_t)floor(to.land / h);
     w->n = 4;
     while ((double)w->n < n) w->n *= 2;
     w->lost = SHARE_CUT;
@@ -306,11 +313,11 @@ static double self_convolve(const hearth_fft *f, double *x, double rounds,
     return error / (double)f->n;
 }
 
-/* epsilon by tilt c, read at `land` or above; `land` when it is there or
+/* epsilon by tilt c, read at to.land or above; to.land when it is there or
  * below. */
 static hearth_status compose_at(double *epsilon, size_t *fft_n,
                                 const hearth_loss_side *s, double h,
-                                const hearth_pld_query *q, tilt c, double land,
+                                const hearth_pld_query *q, tilt c, aim to,
                                 const hearth_alloc *al) {
     double rounds = (double)q->rounds, log_delta = log(q->delta);
     double k = log_mgf(s, h, c.t);
@@ -318,7 +325,7 @@ static hearth_status compose_at(double *epsilon, size_t *fft_n,
     double lost = -expm1(rounds * log1p(-s->infinite)) / q->delta;
     window w = {0, 0, 0};
     hearth_fft f = {0};
-    if (!choose_window(s, h, rounds, &c, k, land, log_delta,
+    if (!choose_window(s, h, rounds, &c, k, to, log_delta,
                        q->interval > 0 ? FFT_MAX : FFT_FINE, &w))
         return HEARTH_ETOOBIG;
     double *x = hearth_mem_array(al, w.n, sizeof(*x));
@@ -365,13 +372,15 @@ static hearth_status compose(known *d, size_t *fft_n, const hearth_loss_side *s,
                    : choose_tilt(s, h, rounds, log_delta, d->epsilon,
                                  d->c.t / 2, d->c.t * 8);
     double best = (double)INFINITY;
-    double land = first ? c.mean - 4 * c.deviation : LAND * d->epsilon;
+    aim to = {LAND * d->epsilon, READ * d->epsilon};
+    if (first) to.land = to.read = fmax(c.mean - 4 * c.deviation, 0);
     for (int i = 0; i < 8; i++) {
         double e = (double)INFINITY;
-        land = fmax(land, 0);
-        hearth_status st = compose_at(&e, fft_n, s, h, q, c, land, al);
+        hearth_status st = compose_at(&e, fft_n, s, h, q, c, to, al);
         if (st != HEARTH_OK) return st;
-        bool bottom = e <= land + 2 * h, settled = e > best * (1 - 1e-4);
+        /* Below `read` by 2 / t, e^2 times FOLD may have been added. */
+        bool bottom = e <= to.land + 2 * h || c.t * (to.read - e) > 2;
+        bool settled = e > best * (1 - 1e-4);
         if (e < best) best = e;
         if (best <= 0) break;
         if (!bottom && (settled || c.t * (c.epsilon - best) < 5)) break;
@@ -379,7 +388,9 @@ static hearth_status compose(known *d, size_t *fft_n, const hearth_loss_side *s,
         /* Nearly the same tilt would find the same again. */
         if (!bottom && next.t > 0.95 * c.t) break;
         c = next;
-        land = bottom ? land / 2 : LAND * best;
+        to.land = bottom ? fmin(to.land / 2, LAND * best) : LAND * best;
+        to.read = fmax(READ * best, to.land);
+        if (bottom) to.read = to.land;
     }
     *d = (known){c, best};
     return HEARTH_OK;
@@ -465,6 +476,12 @@ static double rough_interval(const hearth_pld_query *q, double *range) {
     return fmin(fmax(r / ROUGH_POINTS, 0.2 * deviation), r / 256);
 }
 
+/* From h towards `last`, in equal steps by at most MOST_FINER. */
+static double next_interval(double h, double last) {
+    double steps = ceil(log(h / last) / log(MOST_FINER));
+    return steps > 1 ? h * pow(last / h, 1 / steps) : last;
+}
+
 /* Passes with ever finer grids, each starting from what the last one found,
  * until the interval is fine enough for the epsilon it gave. */
 static hearth_status refine(hearth_pld_answer *out, const hearth_pld_query *q,
@@ -487,7 +504,7 @@ static hearth_status refine(hearth_pld_answer *out, const hearth_pld_query *q,
                 ? q->interval
                 : fmax(choose_interval(q, &remove, &add, range), least);
         if (next > 0.6 * h || (q->interval > 0 && h <= q->interval)) break;
-        h = fmax(next, h / 16);
+        h = next_interval(h, next);
     }
     return HEARTH_OK;
 }
