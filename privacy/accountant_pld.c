@@ -291,7 +291,7 @@ static double power_at(hearth_turn turn, double g, double rounds, double a,
 
 /* From the folded tails in x [n] to the masses of the sum of all rounds, times
  * n / 2, circularly.  Returns a bound of the error of every mass: with
- * u = 2^-53, g = (6 log2(n) - 10) u the error of a transform per unit of input,
+ * u = 2^-53, g = (3.5 log2(n) - 5) u the error of a transform per unit of input,
  * a = E|J| and w = e^(2 pi i f), w - 1 = 2 i sin(pi f) e^(i pi f) is within 8 u
  * of itself, so y(f) within (g + 11 u) |w - 1| a of the truth; the power within
  * |1 + y|^(T-1) T (that + 8 u |y|) + 4 u; the inverse adds g of the mean of all
@@ -301,7 +301,7 @@ static double self_convolve(const hearth_fft *f, double *x, double rounds,
     const double u = 1.1102230246251565e-16;
     const hearth_turn half = {0, 1};       /* of f = 1/2 */
     double g = 2 * u, error = 0, none = 0; /* n is 4 at least */
-    for (size_t i = f->n; i > 4; i /= 2) g += 6 * u;
+    for (size_t i = f->n; i > 4; i /= 2) g += 3.5 * u;
     hearth_fft_forward(f, x);
     x[0] = 1;
     error += 4 * u + g + power_at(half, g, rounds, a, &x[1], &none);
@@ -476,8 +476,8 @@ static double rough_interval(const hearth_pld_query *q, double *range) {
     return fmin(fmax(r / ROUGH_POINTS, 0.2 * deviation), r / 256);
 }
 
-/* From h towards `last`, in equal steps by at most MOST_FINER. */
-static double next_interval(double h, double last) {
+/* From h towards an asked interval, in equal steps by at most MOST_FINER. */
+static double step_to(double h, double last) {
     double steps = ceil(log(h / last) / log(MOST_FINER));
     return steps > 1 ? h * pow(last / h, 1 / steps) : last;
 }
@@ -504,7 +504,7 @@ static hearth_status refine(hearth_pld_answer *out, const hearth_pld_query *q,
                 ? q->interval
                 : fmax(choose_interval(q, &remove, &add, range), least);
         if (next > 0.6 * h || (q->interval > 0 && h <= q->interval)) break;
-        h = next_interval(h, next);
+        h = q->interval > 0 ? step_to(h, next) : fmax(next, h / 16);
     }
     return HEARTH_OK;
 }

@@ -22,13 +22,14 @@
  * within 2.5 u: its angle, at most pi/4, within 1.1 u, its sine and cosine each
  * within 1 ulp <= u.  A complex product adds sqrt(5) u (Brent, Percival,
  * Zimmermann, Math. Comp. 76, 2007).  A pass of two levels multiplies once and
- * adds twice; its worst twiddle, w^3 = w w^2, is within (5 + sqrt(5)) u.  In all
- * 2 + 5 + 2 sqrt(5) = 11.5 u for two levels, 5.75 u for each; a single complex
- * level has as much, one of real numbers 1 u.  On every way the first level is
- * real and the next costs nothing, or all are real: at most
- * 1 + 5.75 (log2(n) - 2) u, and the terms of order u^2 fit in what 6 log2(n) -
- * 10 has more.  The inverse takes the same steps backwards: an output is the
- * real or imaginary part of such a sum over one of each conjugate pair.
+ * adds twice, 2 + 2.5 + sqrt(5) = 6.74 u, 3.37 u a level.  One complex level,
+ * where their number is odd, multiplies by sqrt(1/2) (1 + i), within 0.71 u, and
+ * adds once: 3.95 u.  One of real numbers has 1 u.  On every way the first level
+ * is real and the next costs nothing, or all are real: with L = log2(n) at most
+ * 1 + 3.37 (L - 2) u, or 1 + 3.95 + 3.37 (L - 3) u, and the terms of order u^2
+ * fit in what 3.5 L - 5 has more.  The inverse takes the same steps backwards:
+ * an output is the real or imaginary part of such a sum over one of each
+ * conjugate pair.
  */
 #include "privacy/fft.h"
 
@@ -41,11 +42,34 @@
 
 static const double PI = 3.14159265358979323846;
 
-/* e^(i pi f), 0 < f < 1/2, by angles up to pi/4: both parts have all digits. */
+/* e^(i pi f), 0 < f < 2 and a short binary fraction, by angles up to pi/4: both
+ * parts have all digits. */
 static hearth_turn turn_at(double f) {
-    bool past = f > 0.25;
-    double angle = PI * (past ? 0.5 - f : f), c = cos(angle), s = sin(angle);
-    return past ? (hearth_turn){s, c} : (hearth_turn){c, s};
+    int quarters = (int)(2 * f);
+    double rest = f - 0.5 * quarters; /* exact, as all here but the angle */
+    bool past = rest > 0.25;
+    double angle = PI * (past ? 0.5 - rest : rest), c = cos(angle),
+           s = sin(angle);
+    hearth_turn w = past ? (hearth_turn){s, c} : (hearth_turn){c, s};
+    for (; quarters > 0; quarters--) w = (hearth_turn){-w.s, w.c};
+    return w;
+}
+
+/* wave [n / 4], and behind it the cubes of its first half. */
+static void fill(hearth_turn *wave, size_t n) {
+    wave[0] = (hearth_turn){sqrt(0.5), sqrt(0.5)};
+    for (size_t m = 1; m < n / 4; m *= 2) {
+        size_t reversed = 0; /* of i, as a number below m */
+        for (size_t i = 0; i < m; i++) {
+            /* Even nodes 2m + 2i: one depth below that of m. */
+            double f = (0.125 + 0.5 * (double)reversed) / (double)m;
+            wave[m + i] = turn_at(f);
+            if (m < n / 8) wave[n / 4 + m + i] = turn_at(3 * f);
+            size_t bit = m >> 1;
+            for (; reversed & bit; bit >>= 1) reversed ^= bit;
+            reversed ^= bit;
+        }
+    }
 }
 
 hearth_status hearth_fft_init(hearth_fft *f, size_t n,
@@ -55,21 +79,10 @@ hearth_status hearth_fft_init(hearth_fft *f, size_t n,
     if (n < 4 || (n & (n - 1)) || n > (size_t)1 << HEARTH_FFT_MAX_LOG2)
         return HEARTH_EINVAL;
     f->al = *hearth_mem_or_default(alloc);
-    f->wave = hearth_mem_array(&f->al, n / 4, sizeof(*f->wave));
+    f->wave = hearth_mem_array(&f->al, n / 4 + n / 8, sizeof(*f->wave));
     if (!f->wave) return HEARTH_ENOMEM;
     f->n = n;
-    f->wave[0] = turn_at(0.25);
-    for (size_t m = 1; m < n / 4; m *= 2) {
-        size_t reversed = 0; /* of i, as a number below m */
-        for (size_t i = 0; i < m; i++) {
-            /* Even nodes 2m + 2i: one depth below that of m. */
-            f->wave[m + i] =
-                turn_at((0.125 + 0.5 * (double)reversed) / (double)m);
-            size_t bit = m >> 1;
-            for (; reversed & bit; bit >>= 1) reversed ^= bit;
-            reversed ^= bit;
-        }
-    }
+    fill(f->wave, n);
     return HEARTH_OK;
 }
 
@@ -79,16 +92,15 @@ void hearth_fft_free(hearth_fft *f) {
     *f = (hearth_fft){0};
 }
 
-/* r of a node, and of its first child. */
+/* r of a node's first child, its square, which is r of the node, its cube. */
 typedef struct {
-    hearth_turn w1, w2, w3; /* of the child, of the node, their product */
+    hearth_turn w1, w2, w3;
 } turns;
 
 static turns turns_of(const hearth_fft *f, size_t node) {
     hearth_turn w1 = f->wave[node], w2 = f->wave[node / 2];
     if (node > 1 && node % 2) w2 = (hearth_turn){-w2.s, w2.c};
-    return (turns){
-        w1, w2, {w1.c * w2.c - w1.s * w2.s, w1.c * w2.s + w1.s * w2.c}};
+    return (turns){w1, w2, f->wave[f->n / 4 + node]};
 }
 
 /* Two levels over one block of 4 h. */

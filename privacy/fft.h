@@ -18,11 +18,11 @@
  * and 1 - f, whose values are conjugate, one is there.
  *
  * Error: each output of a forward transform is within
- * (6 log2(n) - 10) 2^-53 sum |x_j| of the truth; each of an inverse, in units
+ * (3.5 log2(n) - 5) 2^-53 sum |x_j| of the truth; each of an inverse, in units
  * of the true inverse, within as much of the mean of all n |X(f)|.
  *
  * Threads: an initialised hearth_fft is read only; several may use it.
- * Memory:  n / 2 doubles of twiddles.
+ * Memory:  3 n / 4 doubles of twiddles.
  */
 #ifndef HEARTH_PRIVACY_FFT_H
 #define HEARTH_PRIVACY_FFT_H
@@ -41,7 +41,7 @@ typedef struct {
 
 typedef struct {
     size_t n;          /* a power of two */
-    hearth_turn *wave; /* [n / 4], see fft.c */
+    hearth_turn *wave; /* [n / 4], and their cubes [n / 8]: see fft.c */
     hearth_alloc al;
 } hearth_fft;
 
