@@ -24,12 +24,13 @@
 #define FFT_FINE     524288.0  /* 2^19, the same */
 #define FFT_MAX      4194304.0 /* 2^22, when it was asked for */
 #define CHAIN        64u
+#define MOST_FINER   64.0 /* a pass than the one before */
 
 static const double SHARE_CUT = 1e-9; /* of delta: what a cut may cost */
 static const double FOLD = 1e-5;      /* of delta: what folding may add */
-/* Of a bound that is known: where the next window begins.  Lower costs a few
- * points, too high costs a transform. */
-static const double LAND = 0.75;
+/* Of a bound that is known: where the next window begins, and where epsilon is
+ * expected at least.  Lower costs points, too high costs a transform. */
+static const double LAND = 0.75, READ = 0.97;
 
 /* sum p_i e^(t l_i) over one block of n <= CHAIN, scaled by e^(-t l_first),
  * with its first two derivatives in units of h. */
@@ -138,30 +139,46 @@ static tilt choose_tilt(const hearth_loss_side *s, double h, double rounds,
     return tilt_at(s, h, rounds, log_delta, hi);
 }
 
+/* Masses in order of loss, (first + k) h at m[(start + k) % n]; each stands for
+ * (m, or 0 when that is below, + slack) scale e^(-t (loss - epsilon)). */
+typedef struct {
+    const double *m;
+    size_t n, start;
+    int64_t first;
+    double slack, scale, t, epsilon;
+} masses;
+
 /* epsilon where lost + sum over l_j > epsilon of m_j (1 - e^(epsilon - l_j)) is
- * 1; m_j at loss (first + j) h.  0 when even epsilon = 0 is below 1; the lowest
- * loss when that one is. */
-static double read_off(const double *m, size_t n, int64_t first, double h,
-                       double lost) {
+ * 1.  0 when even epsilon = 0 is below 1; the lowest loss when that one is. */
+static double read_off(const masses *s, double h, double lost) {
     if (!(lost < 1)) return (double)INFINITY;
     double mass = 0, damped = 0, fade = exp(-h);
-    for (size_t k = n; k-- > 0;) {
-        double loss = (double)(first + (int64_t)k) * h;
+    for (size_t k = s->n, at = s->start + k; k-- > 0;) {
+        double loss = (double)(s->first + (int64_t)k) * h;
         if (lost + mass - damped > 1) {
             double up = log((lost + mass - 1) / damped);
             double e = loss + (up < 0 ? 0 : up > h ? h : up);
             return e > 0 ? e : 0.0;
         }
         if (loss <= 0) return 0.0;
-        mass += m[k];
-        damped = fade * (damped + m[k]);
+        at--;
+        double m = s->m[at < s->n ? at : at - s->n];
+        m = ((m > 0 ? m : 0) + s->slack) * s->scale;
+        if (s->t > 0) m *= exp(-s->t * (loss - s->epsilon));
+        mass += m;
+        damped = fade * (damped + m);
         /* Now of the point below: e^(l_(k-1) - l_j). */
     }
-    double bottom = (double)first * h;
+    double bottom = (double)s->first * h;
     return bottom > 0 ? bottom : 0.0;
 }
 
 /* ---- the composed window ---- */
+
+/* Where a window begins, and where epsilon is expected at least. */
+typedef struct {
+    double land, read;
+} aim;
 
 typedef struct {
     int64_t first; /* index of its lowest loss */
@@ -172,30 +189,31 @@ typedef struct {
 /* A window of the tilted sum from `land` upwards, below which epsilon will not
  * be read.  Above its top at most SHARE_CUT of delta is left, by Chernoff's
  * bound at t + x for the best of a few x.  What is outside folds into it and
- * only adds; so that it adds less than FOLD of delta, the window's length l has
+ * only adds; so that it adds less than FOLD of delta above `read`, the window's
+ * length l has
  *
  *     from below:  e^(-t l) / delta <= FOLD,
- *     from above:  e^(t (e_t - land)) Pr~[L > land + l] <= FOLD,
+ *     from above:  e^(t (e_t - read)) Pr~[L > read + l] <= FOLD,
  *
  * because a mass w moved down by l weighs e^(t l) times as much. */
 static bool choose_window(const hearth_loss_side *s, double h, double rounds,
-                          const tilt *c, double k, double land,
-                          double log_delta, double most, window *w) {
-    static const double STEPS[] = {0, 1, 2, 3, 4, 6, 9, 13, 20};
+                          const tilt *c, double k, aim to, double log_delta,
+                          double most, window *w) {
+    static const double STEPS[] = {0, 1, 1.5, 2, 3, 4, 5, 7, 10, 16};
     double top = (double)INFINITY, reach = top;
     double log_cut = c->t * c->epsilon - log(SHARE_CUT);
-    double log_fold = c->t * (c->epsilon - land) - log(FOLD);
+    double log_fold = c->t * (c->epsilon - to.read) - log(FOLD);
     for (size_t i = 0; i < sizeof(STEPS) / sizeof(*STEPS); i++) {
         double x = STEPS[i] / (c->deviation + 1e-300);
         double up = rounds * (log_mgf(s, h, c->t + x) - k);
         top = fmin(top, (log_cut + up) / (c->t + x));
-        if (i > 0) reach = fmin(reach, (log_fold + up) / x - land);
+        if (i > 0) reach = fmin(reach, (log_fold + up) / x - to.read);
     }
     reach = fmax(reach, -(log_delta + log(FOLD)) / c->t);
-    double n = ceil(fmax(top - land, reach) / h) + 2;
-    if (!(n <= most) || !(fabs(land / h) < 9e15)) return false;
-    w->first = (int64_t)floor(land / h);
-    w->n = 2;
+    double n = ceil(fmax(top - to.land, reach) / h) + 2;
+    if (!(n <= most) || !(fabs(to.land / h) < 9e15)) return false;
+    w->first = (int64_t)floor(to.land / h);
+    w->n = 4;
     while ((double)w->n < n) w->n *= 2;
     w->lost = SHARE_CUT;
     return true;
@@ -207,28 +225,38 @@ static bool choose_window(const hearth_loss_side *s, double h, double rounds,
  *     E[w^J] - 1 = (w - 1) (sum_{m >= 0} w^m Pr[J > m]
  *                           - sum_{m < 0} w^m Pr[J <= m]),
  *
- * and these tails are what is folded into re [n].  Returns E|J|, their total. */
+ * and these tails are what is folded into x [n].  Returns E|J|, their total. */
 static double fold_tails(const hearth_loss_side *s, double h, double t,
-                         double k, int64_t centre, double *re, size_t n) {
+                         double k, int64_t centre, double *x, size_t n) {
     int64_t size = (int64_t)n, low = s->first - centre;
-    int64_t high = low + (int64_t)s->n - 1;
+    int64_t high = low + (int64_t)s->n - 1, at = (low % size + size) % size;
     double sum = 0, total = 0;
     for (int64_t j = low; j < 0; j++) {
         size_t i = (size_t)(j - low);
         if (j <= high && s->mass[i] > 0)
             sum += s->mass[i] * exp(t * h * (double)(j + centre) - k);
-        re[(j % size + size) % size] -= sum;
+        x[at] -= sum;
         total += sum;
+        if (++at == size) at = 0;
     }
     sum = 0;
+    at = high > 0 ? high % size : 0;
     for (int64_t j = high; j > 0; j--) {
         size_t i = (size_t)(j - low);
         if (j >= low && s->mass[i] > 0)
             sum += s->mass[i] * exp(t * h * (double)(j + centre) - k);
-        re[(j - 1) % size] += sum;
+        if (--at < 0) at = size - 1;
+        x[at] += sum;
         total += sum;
     }
     return total;
+}
+
+/* log(1 + x), |x| about 1 or less, within 3 2^-53 of itself: what rounding 1 + x
+ * drops is exact.  Three times as fast as log1p. */
+static double log_1_plus(double x) {
+    double near = 1 + x;
+    return log(near) + (x - (near - 1)) / near;
 }
 
 /* *re + i *im = (1 + y)^rounds; returns |1 + y|^(rounds - 1), or 0 when both are
@@ -237,68 +265,59 @@ static double fold_tails(const hearth_loss_side *s, double h, double t,
 static double power_of(double yr, double yi, double rounds, double *re,
                        double *im) {
     double size = yr * (2 + yr) + yi * yi;
-    double log_size = size > -1 ? 0.5 * log1p(size) : -(double)INFINITY;
+    double log_size = size > -1 ? 0.5 * log_1_plus(size) : -(double)INFINITY;
     *re = *im = 0;
     if (!((rounds - 1) * log_size > -100)) return 0;
     double angle = rounds * atan2(yi, 1 + yr);
     double all = exp(rounds * log_size);
     *re = all * cos(angle);
     *im = all * sin(angle);
-    return exp((rounds - 1) * log_size);
+    return all / sqrt(1 + size);
 }
 
-/* From the folded tails in re [n], im [n] zero, to the masses of the sum of all
- * rounds, circularly.  Returns a bound of the error of every mass: with
- * u = 2^-53, g = 4 log2(n) u the error of a transform per unit of input,
- * a = E|J| and w = e^(-2 pi i k / n), y_k is within (g + 4 u) |w - 1| a of the
- * truth; the power within |1 + y|^(T-1) T (that + 8 u |y|) + 4 u; the inverse
- * adds g of the mean of all powers. */
-static double self_convolve(const hearth_fft *f, double *re, double *im,
-                            double rounds, double a) {
-    const double u = 1.1102230246251565e-16, pi = 3.14159265358979323846;
-    size_t n = f->n;
-    double g = 0, error = 0;
-    for (size_t i = n; i > 1; i /= 2) g += 4 * u;
-    hearth_fft_forward(f, re, im);
-    for (size_t k = 0; k <= n / 2; k++) {
-        double half = sin(pi * (double)k / (double)n);
-        double wr = -2 * half * half;
-        double wi = -2 * half * cos(pi * (double)k / (double)n);
-        double yr = wr * re[k] - wi * im[k], yi = wr * im[k] + wi * re[k];
-        double below = power_of(yr, yi, rounds, &re[k], &im[k]);
-        double off = (g + 4 * u) * 2 * half * a + 8 * u * (fabs(yr) + fabs(yi));
-        double times = k == 0 || k == n / 2 ? 1 : 2;
-        error += times * below * (rounds * off + 4 * u + g);
-        if (times > 1) {
-            re[n - k] = re[k];
-            im[n - k] = -im[k];
-        } else {
-            im[k] = 0;
-        }
-    }
-    hearth_fft_inverse(f, re, im);
-    for (size_t k = 0; k < n; k++) re[k] /= (double)n;
-    return error / (double)n;
+/* One frequency f of the folded tails, *re + i *im = X(f), becomes that of the
+ * sum of all rounds; turn is half of f.  Returns what the error of this power
+ * may be, see self_convolve. */
+static double power_at(hearth_turn turn, double g, double rounds, double a,
+                       double *re, double *im) {
+    const double u = 1.1102230246251565e-16;
+    double wr = -2 * turn.s * turn.s, wi = 2 * turn.s * turn.c;
+    double yr = wr * *re - wi * *im, yi = wr * *im + wi * *re;
+    double below = power_of(yr, yi, rounds, re, im);
+    double off =
+        (g + 11 * u) * 2 * fabs(turn.s) * a + 8 * u * (fabs(yr) + fabs(yi));
+    return below * (rounds * off + 4 * u + g);
 }
 
-/* The masses of the window in shares of delta, in order of loss, into m.
- * Position 0 of re is index `zero`. */
-static void untilt(const window *w, double h, const tilt *c, double slack,
-                   int64_t zero, const double *re, double *m) {
-    int64_t size = (int64_t)w->n, at = (w->first - zero) % size;
-    if (at < 0) at += size;
-    for (size_t i = 0; i < w->n; i++) {
-        double loss = (double)(w->first + (int64_t)i) * h, x = re[at];
-        m[i] = ((x > 0 ? x : 0) + slack) * exp(-c->t * (loss - c->epsilon));
-        if (++at == size) at = 0;
-    }
+/* From the folded tails in x [n] to the masses of the sum of all rounds, times
+ * n / 2, circularly.  Returns a bound of the error of every mass: with
+ * u = 2^-53, g = (3.5 log2(n) - 5) u the error of a transform per unit of input,
+ * a = E|J| and w = e^(2 pi i f), w - 1 = 2 i sin(pi f) e^(i pi f) is within 8 u
+ * of itself, so y(f) within (g + 11 u) |w - 1| a of the truth; the power within
+ * |1 + y|^(T-1) T (that + 8 u |y|) + 4 u; the inverse adds g of the mean of all
+ * powers. */
+static double self_convolve(const hearth_fft *f, double *x, double rounds,
+                            double a) {
+    const double u = 1.1102230246251565e-16;
+    const hearth_turn half = {0, 1};       /* of f = 1/2 */
+    double g = 2 * u, error = 0, none = 0; /* n is 4 at least */
+    for (size_t i = f->n; i > 4; i /= 2) g += 3.5 * u;
+    hearth_fft_forward(f, x);
+    x[0] = 1;
+    error += 4 * u + g + power_at(half, g, rounds, a, &x[1], &none);
+    for (size_t m = 1; m <= f->n / 4; m *= 2)
+        for (size_t i = 0; i < m; i++)
+            error += 2 * power_at(hearth_fft_turn(f, m, i), g, rounds, a,
+                                  &x[2 * m + i], &x[3 * m + i]);
+    hearth_fft_inverse(f, x);
+    return error / (double)f->n;
 }
 
-/* epsilon by tilt c, read at `land` or above; *land when it is there or
+/* epsilon by tilt c, read at to.land or above; to.land when it is there or
  * below. */
 static hearth_status compose_at(double *epsilon, size_t *fft_n,
                                 const hearth_loss_side *s, double h,
-                                const hearth_pld_query *q, tilt c, double land,
+                                const hearth_pld_query *q, tilt c, aim to,
                                 const hearth_alloc *al) {
     double rounds = (double)q->rounds, log_delta = log(q->delta);
     double k = log_mgf(s, h, c.t);
@@ -306,23 +325,31 @@ static hearth_status compose_at(double *epsilon, size_t *fft_n,
     double lost = -expm1(rounds * log1p(-s->infinite)) / q->delta;
     window w = {0, 0, 0};
     hearth_fft f = {0};
-    if (!choose_window(s, h, rounds, &c, k, land, log_delta,
+    if (!choose_window(s, h, rounds, &c, k, to, log_delta,
                        q->interval > 0 ? FFT_MAX : FFT_FINE, &w))
         return HEARTH_ETOOBIG;
-    double *re = hearth_mem_array(al, 2 * w.n, sizeof(*re));
-    if (!re) return HEARTH_ENOMEM;
-    double *im = re + w.n;
+    double *x = hearth_mem_array(al, w.n, sizeof(*x));
+    if (!x) return HEARTH_ENOMEM;
     hearth_status st = hearth_fft_init(&f, w.n, al);
     if (st == HEARTH_OK) {
-        int64_t centre = (int64_t)(c.mean / rounds / h);
-        double a = fold_tails(s, h, c.t, k, centre, re, w.n);
-        double slack = self_convolve(&f, re, im, rounds, a);
-        untilt(&w, h, &c, slack, centre * (int64_t)q->rounds, re, im);
-        *epsilon = read_off(im, w.n, w.first, h, lost + w.lost);
+        int64_t centre = (int64_t)(c.mean / rounds / h), size = (int64_t)w.n;
+        int64_t at = (w.first - centre * (int64_t)q->rounds) % size;
+        double a = fold_tails(s, h, c.t, k, centre, x, w.n);
+        double slack = self_convolve(&f, x, rounds, a);
+        double unit = (double)w.n / 2; /* x is times this */
+        masses m = {.m = x,
+                    .n = w.n,
+                    .start = (size_t)(at < 0 ? at + size : at),
+                    .first = w.first,
+                    .slack = slack * unit,
+                    .scale = 1 / unit,
+                    .t = c.t,
+                    .epsilon = c.epsilon};
+        *epsilon = read_off(&m, h, lost + w.lost);
         if (w.n > *fft_n) *fft_n = w.n;
     }
     hearth_fft_free(&f);
-    hearth_mem_free(al, re);
+    hearth_mem_free(al, x);
     return st;
 }
 
@@ -345,13 +372,15 @@ static hearth_status compose(known *d, size_t *fft_n, const hearth_loss_side *s,
                    : choose_tilt(s, h, rounds, log_delta, d->epsilon,
                                  d->c.t / 2, d->c.t * 8);
     double best = (double)INFINITY;
-    double land = first ? c.mean - 4 * c.deviation : LAND * d->epsilon;
+    aim to = {LAND * d->epsilon, READ * d->epsilon};
+    if (first) to.land = to.read = fmax(c.mean - 4 * c.deviation, 0);
     for (int i = 0; i < 8; i++) {
         double e = (double)INFINITY;
-        land = fmax(land, 0);
-        hearth_status st = compose_at(&e, fft_n, s, h, q, c, land, al);
+        hearth_status st = compose_at(&e, fft_n, s, h, q, c, to, al);
         if (st != HEARTH_OK) return st;
-        bool bottom = e <= land + 2 * h, settled = e > best * (1 - 1e-4);
+        /* Below `read` by 2 / t, e^2 times FOLD may have been added. */
+        bool bottom = e <= to.land + 2 * h || c.t * (to.read - e) > 2;
+        bool settled = e > best * (1 - 1e-4);
         if (e < best) best = e;
         if (best <= 0) break;
         if (!bottom && (settled || c.t * (c.epsilon - best) < 5)) break;
@@ -359,18 +388,21 @@ static hearth_status compose(known *d, size_t *fft_n, const hearth_loss_side *s,
         /* Nearly the same tilt would find the same again. */
         if (!bottom && next.t > 0.95 * c.t) break;
         c = next;
-        land = bottom ? land / 2 : LAND * best;
+        to.land = bottom ? fmin(to.land / 2, LAND * best) : LAND * best;
+        to.read = fmax(READ * best, to.land);
+        if (bottom) to.read = to.land;
     }
     *d = (known){c, best};
     return HEARTH_OK;
 }
 
-/* One round: the grid itself, in shares of delta (its masses are scaled). */
-static void one_round(known *d, hearth_loss_side *s, double h, double delta) {
+/* One round: the grid itself, in shares of delta. */
+static void one_round(known *d, const hearth_loss_side *s, double h,
+                      double delta) {
     if (isnan(d->epsilon))
         d->c = choose_tilt(s, h, 1, log(delta), d->epsilon, 1e-9, 1e9);
-    for (size_t i = 0; i < s->n; i++) s->mass[i] /= delta;
-    d->epsilon = read_off(s->mass, s->n, s->first, h, s->infinite / delta);
+    masses m = {.m = s->mass, .n = s->n, .first = s->first, .scale = 1 / delta};
+    d->epsilon = read_off(&m, h, s->infinite / delta);
 }
 
 /* ---- the grid ---- */
@@ -444,6 +476,12 @@ static double rough_interval(const hearth_pld_query *q, double *range) {
     return fmin(fmax(r / ROUGH_POINTS, 0.2 * deviation), r / 256);
 }
 
+/* From h towards an asked interval, in equal steps by at most MOST_FINER. */
+static double step_to(double h, double last) {
+    double steps = ceil(log(h / last) / log(MOST_FINER));
+    return steps > 1 ? h * pow(last / h, 1 / steps) : last;
+}
+
 /* Passes with ever finer grids, each starting from what the last one found,
  * until the interval is fine enough for the epsilon it gave. */
 static hearth_status refine(hearth_pld_answer *out, const hearth_pld_query *q,
@@ -466,7 +504,7 @@ static hearth_status refine(hearth_pld_answer *out, const hearth_pld_query *q,
                 ? q->interval
                 : fmax(choose_interval(q, &remove, &add, range), least);
         if (next > 0.6 * h || (q->interval > 0 && h <= q->interval)) break;
-        h = fmax(next, h / 16);
+        h = q->interval > 0 ? step_to(h, next) : fmax(next, h / 16);
     }
     return HEARTH_OK;
 }

@@ -45,6 +45,7 @@ static const rule FIVE = {5,
 typedef struct {
     double z, q, h, x0, x1, l0, l1;
     double unit; /* the length over which every density here is smooth */
+    double step; /* 1 - e^-h */
 } shape;
 
 static double loss_at(const shape *s, double x) {
@@ -73,6 +74,7 @@ static shape shape_of(double z, double q, double tail, double h) {
     double t = sqrt(-2 * log(tail)); /* Phi(-t) <= tail / 2 */
     shape s = {.z = z, .q = q, .h = h, .x0 = -z * t, .x1 = 1 + z * t};
     s.unit = z * z / (1 + z);
+    s.step = -expm1(-h);
     s.l0 = loss_at(&s, s.x0);
     s.l1 = loss_at(&s, s.x1);
     return s;
@@ -101,7 +103,7 @@ static double unit_share(double x) {
 /* Add the mass of outputs [a, b], all with losses in [i h, (i + 1) h]. */
 static void integrate(const shape *s, double low, double a, double b,
                       parts *p) {
-    double width = b - a, z2 = s->z * s->z, step = -expm1(-s->h);
+    double width = b - a, z2 = s->z * s->z;
     const rule *r = width <= 0.001 * s->unit  ? &TWO
                     : width <= 0.02 * s->unit ? &THREE
                                               : &FIVE;
@@ -126,7 +128,8 @@ static void integrate(const shape *s, double low, double a, double b,
                 fall = -expm1(l - low - s->h);
             }
             double w = r->weight[j] * half;
-            double ru = unit_share(up / step), au = unit_share(fall / step);
+            double ru = unit_share(up / s->step),
+                   au = unit_share(fall / s->step);
             p->remove_up += w * lifted * ru;
             p->remove_down += w * lifted * (1 - ru);
             p->add_up += w * phi * au;

@@ -21,56 +21,87 @@ static double noise(unsigned *seed) {
     return (double)(*seed >> 8) / 16777216.0 - 0.5;
 }
 
+/* The frequency of x[2m + i], x[3m + i], in n-ths of a turn: by the header. */
+static size_t frequency(size_t n, size_t m, size_t i) {
+    size_t reversed = 0;
+    for (size_t bit = 1; bit < m; bit *= 2)
+        reversed = 2 * reversed + (i & bit ? 1 : 0);
+    return n / m / 4 + reversed * (n / m);
+}
+
+static void direct_value(const double *x, size_t n, size_t k, double *re,
+                         double *im) {
+    *re = *im = 0;
+    for (size_t j = 0; j < n; j++) {
+        double t = 6.28318530717958647692 * (double)(j * k % n) / (double)n;
+        *re += x[j] * cos(t);
+        *im += x[j] * sin(t);
+    }
+}
+
 static void fft_is_the_direct_transform(void **state) {
     (void)state;
-    for (size_t n = 1; n <= 2048; n *= 2) {
+    for (size_t n = 4; n <= 4096; n *= 2) {
         hearth_fft f;
         unsigned seed = 7;
-        double *x = malloc(4 * n * sizeof(*x)), *y = x + n, *a = y + n,
-               *b = a + n, total = 0;
+        double *x = malloc(2 * n * sizeof(*x)), *a = x + n, re, im, total = 0;
         assert_non_null(x);
         assert_ok(hearth_fft_init(&f, n, NULL));
         for (size_t i = 0; i < n; i++) {
-            a[i] = x[i] = noise(&seed), b[i] = y[i] = noise(&seed);
-            total += hypot(x[i], y[i]);
+            a[i] = x[i] = noise(&seed);
+            total += fabs(x[i]);
         }
-        hearth_fft_forward(&f, a, b);
-        for (size_t k = 0; k<n; k += n> 64 ? 37 : 1) {
-            double re = 0, im = 0;
-            for (size_t j = 0; j < n; j++) {
-                double t =
-                    6.28318530717958647692 * (double)(j * k % n) / (double)n;
-                re += x[j] * cos(t) + y[j] * sin(t);
-                im += y[j] * cos(t) - x[j] * sin(t);
+        hearth_fft_forward(&f, a);
+        /* (3.5 log2(n) - 5) u sum |x|, and the direct sum's own. */
+        double bound = 60 * 1.2e-16 * total;
+        direct_value(x, n, 0, &re, &im);
+        assert_true(fabs(a[0] - re) <= bound);
+        direct_value(x, n, n / 2, &re, &im);
+        assert_true(fabs(a[1] - re) <= bound);
+        for (size_t m = 1; m <= n / 4; m *= 2)
+            for (size_t i = 0; i<m; i += m> 64 ? 37 : 1) {
+                direct_value(x, n, frequency(n, m, i), &re, &im);
+                assert_true(fabs(a[2 * m + i] - re) <= bound);
+                assert_true(fabs(a[3 * m + i] - im) <= bound);
             }
-            /* 4 log2(n) u sum |x|, and the direct sum's own. */
-            double bound = 60 * 1.2e-16 * total;
-            assert_true(fabs(a[k] - re) <= bound && fabs(b[k] - im) <= bound);
-        }
-        hearth_fft_inverse(&f, a, b);
-        for (size_t i = 0; i < n; i++) {
-            assert_true(fabs(a[i] / (double)n - x[i]) < 1e-14);
-            assert_true(fabs(b[i] / (double)n - y[i]) < 1e-14);
-        }
+        hearth_fft_inverse(&f, a);
+        for (size_t i = 0; i < n; i++)
+            assert_true(fabs(2 * a[i] / (double)n - x[i]) < 1e-14);
         hearth_fft_free(&f);
         free(x);
     }
 }
 
-/* Above one block (8192): a shifted impulse is a wave, exactly known. */
+/* Above one block, even and odd powers of 2: a shifted impulse is a wave,
+ * exactly known; both ends of the range of frequencies keep their digits. */
 static void fft_of_a_shifted_impulse(void **state) {
     (void)state;
-    for (size_t n = 8192; n <= 65536; n *= 2) {
+    const double pi = 3.14159265358979323846;
+    for (size_t n = 8192; n <= 262144; n *= 2) {
         hearth_fft f;
-        double *x = calloc(2 * n, sizeof(*x)), *y = x + n;
+        double *x = calloc(n, sizeof(*x));
         assert_non_null(x);
         assert_ok(hearth_fft_init(&f, n, NULL));
-        x[3] = 1;
-        hearth_fft_forward(&f, x, y);
-        for (size_t k = 0; k < n; k++) {
-            double t = 6.28318530717958647692 * 3 * (double)k / (double)n;
-            assert_true(fabs(x[k] - cos(t)) < 4e-15);
-            assert_true(fabs(y[k] + sin(t)) < 4e-15);
+        x[n / 2 + 3] = 1;
+        hearth_fft_forward(&f, x);
+        assert_true(fabs(x[0] - 1) < 1e-14 && fabs(x[1] + 1) < 1e-14);
+        for (size_t m = 1; m <= n / 4; m *= 2)
+            for (size_t i = 0; i < m; i++) {
+                size_t k = frequency(n, m, i);
+                double t = 2 * pi * (double)(k * (n / 2 + 3) % n) / (double)n;
+                assert_true(fabs(x[2 * m + i] - cos(t)) < 1e-14);
+                assert_true(fabs(x[3 * m + i] - sin(t)) < 1e-14);
+                hearth_turn w = hearth_fft_turn(&f, m, i);
+                double s =
+                    sin(pi * (double)(2 * k < n ? k : n - k) / (double)n);
+                assert_true(fabs(w.s - s) <= 1e-15 * s);
+                assert_true(fabs(w.c - cos(pi * (double)k / (double)n)) <
+                            1e-15);
+            }
+        hearth_fft_inverse(&f, x);
+        for (size_t j = 0; j < n; j++) {
+            double want = j == n / 2 + 3;
+            assert_true(fabs(2 * x[j] / (double)n - want) < 1e-14);
         }
         hearth_fft_free(&f);
         free(x);
@@ -80,8 +111,8 @@ static void fft_of_a_shifted_impulse(void **state) {
 static void fft_refuses_bad_lengths(void **state) {
     (void)state;
     hearth_fft f;
-    const size_t bad[] = {0, 3, 6, 1000, (size_t)1 << 27};
-    for (int i = 0; i < 5; i++) {
+    const size_t bad[] = {0, 1, 2, 3, 6, 1000, (size_t)1 << 27};
+    for (int i = 0; i < 7; i++) {
         assert_int_equal(hearth_fft_init(&f, bad[i], NULL), HEARTH_EINVAL);
         assert_null(f.wave);
     }
@@ -336,6 +367,21 @@ static void pld_is_monotone_and_adds_up(void **state) {
         }
 }
 
+/* Rows with a rare, large loss, whose windows are long: an asked interval is
+ * used as it is; it is no coarser than the chosen one. */
+static void pld_uses_the_asked_interval(void **state) {
+    (void)state;
+    const double rows[][4] = {
+        {0.3, 0.01, 10, 1e-8}, {0.5, 1e-4, 5000, 1e-10}, {1, 0.01, 1000, 1e-5}};
+    for (int i = 0; i < 3; i++) {
+        const double *r = rows[i];
+        hearth_pld_answer a = pld(r[0], r[1], (uint64_t)r[2], r[3], 4e-4);
+        double e = pld(r[0], r[1], (uint64_t)r[2], r[3], 0).epsilon;
+        assert_true(a.interval == 4e-4);
+        assert_true(fabs(a.epsilon - e) < 1e-4 * e);
+    }
+}
+
 static void pld_refuses(void **state) {
     (void)state;
     hearth_pld_answer a;
@@ -391,6 +437,7 @@ int main(void) {
         cmocka_unit_test(composed_gaussian_is_the_closed_form),
         cmocka_unit_test(pld_has_no_infinity),
         cmocka_unit_test(pld_is_monotone_and_adds_up),
+        cmocka_unit_test(pld_uses_the_asked_interval),
         cmocka_unit_test(pld_refuses),
         cmocka_unit_test(pld_survives_every_failed_allocation),
     };
