@@ -65,24 +65,46 @@ WIDE static void f32_q4_0(const uint8_t *p, size_t n, float *out) {
     }
 }
 
-WIDE_BF16 BODY void store(__m512 x, __m512 y, uint16_t *out) {
-    __m512bh both = _mm512_cvtne2ps_pbh(y, x);
-    memcpy(out, &both, sizeof(both));
+/* x and y rounded to out; what that leaves of them. */
+WIDE_BF16 BODY void store(__m512 *x, __m512 *y, uint16_t *out) {
+    __m512bh both = _mm512_cvtne2ps_pbh(*y, *x);
+    __m512i halves;
+    memcpy(&halves, &both, sizeof(halves));
+    _mm512_storeu_si512(out, halves);
+    __m256i low = _mm512_castsi512_si256(halves);
+    __m256i high = _mm512_extracti64x4_epi64(halves, 1);
+    *x = _mm512_sub_ps(*x, _mm512_castsi512_ps(_mm512_slli_epi32(
+                               _mm512_cvtepu16_epi32(low), 16)));
+    *y = _mm512_sub_ps(*y, _mm512_castsi512_ps(_mm512_slli_epi32(
+                               _mm512_cvtepu16_epi32(high), 16)));
 }
 
-WIDE_BF16 static void bf16_q8_0(const uint8_t *p, size_t n, uint16_t *out) {
+WIDE_BF16 BODY void to_parts(size_t parts, __m512 x, __m512 y, uint16_t *out,
+                             size_t apart) {
+    for (size_t p = 0; p < parts; p++) store(&x, &y, out + p * apart);
+}
+
+WIDE_BF16 static void bf16_q8_0(const uint8_t *p, size_t n, size_t parts,
+                                uint16_t *out, size_t apart) {
     __m512 x, y;
     for (size_t i = 0; i < n; i += BLOCK, p += 34) {
         q8_0(p, &x, &y);
-        store(x, y, out + i);
+        if (parts == 1)
+            to_parts(1, x, y, out + i, apart);
+        else
+            to_parts(3, x, y, out + i, apart);
     }
 }
 
-WIDE_BF16 static void bf16_q4_0(const uint8_t *p, size_t n, uint16_t *out) {
+WIDE_BF16 static void bf16_q4_0(const uint8_t *p, size_t n, size_t parts,
+                                uint16_t *out, size_t apart) {
     __m512 x, y;
     for (size_t i = 0; i < n; i += BLOCK, p += 18) {
         q4_0(p, &x, &y);
-        store(x, y, out + i);
+        if (parts == 1)
+            to_parts(1, x, y, out + i, apart);
+        else
+            to_parts(3, x, y, out + i, apart);
     }
 }
 
@@ -101,10 +123,12 @@ bool hearth_quant__decode_avx512(hearth_quant_type t, const uint8_t *p,
 }
 
 bool hearth_quant_decode_bf16(hearth_quant_type t, const uint8_t *row,
-                              size_t first, size_t n, uint16_t *out) {
+                              size_t first, size_t n, size_t parts,
+                              uint16_t *out, size_t apart) {
     if (!available(t) || !__builtin_cpu_supports("avx512bf16")) return false;
+    if (parts != 1 && parts != 3) return false;
     row += first / BLOCK * hearth_quant_bytes(t);
-    (t == HEARTH_QUANT_Q8_0 ? bf16_q8_0 : bf16_q4_0)(row, n, out);
+    (t == HEARTH_QUANT_Q8_0 ? bf16_q8_0 : bf16_q4_0)(row, n, parts, out, apart);
     return true;
 }
 
@@ -117,8 +141,10 @@ bool hearth_quant__decode_avx512(hearth_quant_type t, const uint8_t *p,
 }
 
 bool hearth_quant_decode_bf16(hearth_quant_type t, const uint8_t *row,
-                              size_t first, size_t n, uint16_t *out) {
-    (void)t, (void)row, (void)first, (void)n, (void)out;
+                              size_t first, size_t n, size_t parts,
+                              uint16_t *out, size_t apart) {
+    (void)t, (void)row, (void)first, (void)n, (void)parts, (void)out;
+    (void)apart;
     return false;
 }
 

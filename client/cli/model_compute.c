@@ -93,6 +93,7 @@ static hearth_status open_pass(pass *p, hearth_workbench *wb,
                                   .adapter = wb->adapter,
                                   .mode = mode,
                                   .max_tokens = p->ids.n,
+                                  .round_parts = wb->kernels->pair_parts,
                                   .store_bf16 = p->store_bf16,
                                   .n_workers = hearth_pool_size(wb->pool)};
     hearth_status st = check_ids(wb, &p->ids, err);

@@ -22,7 +22,7 @@ hearth_status hearth_decoder_new(hearth_decoder **out,
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "the pool has more threads than were planned; "
                                 "fix the call");
-    if (s->store_bf16 && !kernels->round_rows)
+    if (s->store_bf16 && kernels->pair_parts != 1)
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "activations are stored in bfloat16 only by "
                                 "kernels that compute in it; use kernels "

@@ -59,8 +59,8 @@ typedef struct {
     size_t max_context; /* positions of the key-value cache; 0: no cache */
     size_t n_workers;   /* >= hearth_pool_size of the pool used */
     bool dropout;       /* hearth_decoder_grad may be given dropout */
-    bool round_inputs;  /* room to round a product's input once, for kernels
-                           that compute in bfloat16 */
+    size_t round_parts; /* pair_parts of the kernels: room to round a product's
+                           input once; 0: none */
     /* Less memory for more time; the gradients are the same bytes, but with
      * store_bf16. */
     size_t recompute; /* layers, from the lowest that is differentiated, that

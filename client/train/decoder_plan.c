@@ -306,11 +306,11 @@ static void layout_halves(hearth_decoder *d, layout *b, size_t q, size_t kv) {
     const hearth_model_config *c = d->c;
     size_t wide =
         max_size(max_size(c->hidden_size, q), c->fused_qkv ? q + 2 * kv : 0);
-    size_t n = hearth_compute_halves(d->shape.max_tokens, wide);
-    if (!d->shape.round_inputs) return;
-    n = max_size(
-        n, hearth_compute_halves(mlp_capacity(d), (c->fused_gate_up ? 2 : 1) *
-                                                      (size_t)c->ffn_size));
+    size_t parts = d->shape.round_parts;
+    size_t n = hearth_compute_halves(d->shape.max_tokens, wide, parts);
+    size_t mlp = (c->fused_gate_up ? 2 : 1) * (size_t)c->ffn_size;
+    if (!parts) return;
+    n = max_size(n, hearth_compute_halves(mlp_capacity(d), mlp, parts));
     d->compute.halves = take(b, n, sizeof(*d->compute.halves));
     d->compute.n_halves = n;
 }

@@ -44,7 +44,7 @@ static void list(const hearth_decoder *d, const hearth_slot *s,
 
 /* Halves between rows, as the kernels that round want it. */
 static size_t stride(const stored *a) {
-    return a->width ? hearth_compute_halves(1, a->width) : 0;
+    return a->width ? hearth_compute_halves(1, a->width, 1) : 0;
 }
 
 size_t hearth_decoder__store_halves(const hearth_decoder *d) {

@@ -175,10 +175,14 @@ static uint64_t count_records(const evaluation *e) {
 
 static hearth_status open_decoder(evaluation *e, const hearth_model *model,
                                   bool adapted, hearth_pool *pool) {
+    const hearth_kernels *k = e->opt->reference_kernels
+                                  ? hearth_kernels_reference()
+                                  : hearth_kernels_default();
     hearth_decoder_shape shape = {.model = model,
                                   .adapter = adapted ? &e->adapter : NULL,
                                   .mode = HEARTH_DECODER_INFER,
                                   .max_tokens = e->max_tokens,
+                                  .round_parts = k->pair_parts,
                                   .n_workers = hearth_pool_size(pool)};
     hearth_decoder_sizes sizes;
     hearth_status st = HEARTH_OK;
@@ -194,9 +198,6 @@ static hearth_status open_decoder(evaluation *e, const hearth_model *model,
         return hearth_error_set(e->err, st,
                                 "no memory to evaluate; use a shorter --seq or "
                                 "a smaller --batch");
-    const hearth_kernels *k = e->opt->reference_kernels
-                                  ? hearth_kernels_reference()
-                                  : hearth_kernels_default();
     return hearth_decoder_new(&e->dec, &shape, pool, k, &e->arena, e->err);
 }
 

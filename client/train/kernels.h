@@ -3,7 +3,8 @@
  *
  * `reference`: + - * / sqrt and common/refmath only: the same bytes on every
  * IEEE machine.  `native`: our own products for the widest vectors of this
- * machine, and vectorised loops for the rest; it needs no library.  `blas`:
+ * machine, and vectorised loops for the rest; it needs no library.  With AMX the
+ * products of weights take f32 as sums of three bfloat16 numbers.  `blas`:
  * OpenBLAS for products (one BLAS thread per caller), native's loops for the
  * rest.  `bf16`: native, with products of weights whose factors are rounded to
  * bfloat16 and whose sums are f32.  Sets agree within the tolerances in
@@ -59,20 +60,26 @@ typedef struct hearth_kernels {
                        hearth_real *c, size_t ldc);
 
     /* The same with factors in bfloat16 and sums in f32.  pair_panel: columns
-     * of a panel, at most HEARTH_PANEL_MAX; 0: the set computes in f32.  A
-     * panel takes HEARTH_PANEL_DEPTH * pair_panel halves, laid out as the set
-     * likes.  w: little-endian bfloat16, perhaps unaligned. */
-    size_t pair_panel;
+     * of a panel, at most HEARTH_PANEL_MAX; 0: the set has none of these.
+     * pair_parts: 1, or 3 where a factor is the sum of three bfloat16 numbers,
+     * so that products are as exact as those of f32.  A panel takes
+     * pair_parts times HEARTH_PANEL_DEPTH * pair_panel halves, a part each,
+     * laid out as the set likes.  w: little-endian bfloat16, perhaps
+     * unaligned. */
+    size_t pair_panel, pair_parts;
     /* out[i][j] = x[i][j] to the nearest bfloat16, even in a tie; numbers below
      * the normal ones become 0; 0 up to a multiple of HEARTH_PAIR_PAD, which
-     * ldo is. */
+     * ldo is.  Of several parts the next, ldo / pair_parts further on, is the
+     * same of what the ones before leave. */
     void (*round_rows)(size_t m, size_t n, const hearth_real *x, size_t ldx,
                        uint16_t *out, size_t ldo);
+    /* One part of a panel. */
     void (*pack_pairs_straight)(size_t n, size_t k, const void *w, size_t ldw,
                                 uint32_t *panel);
     void (*pack_pairs_turned)(size_t n, size_t k, const void *w, size_t ldw,
                               uint32_t *panel);
-    /* c[M, n] = a[M,K] panel[K, n], + c when add; a from round_rows. */
+    /* c[M, n] = a[M,K] panel[K, n], + c when add; a from round_rows, its parts
+     * lda / pair_parts apart. */
     void (*gemm_pairs)(size_t m, size_t n, size_t k, const uint16_t *a,
                        size_t lda, const uint32_t *panel, int add,
                        hearth_real *c, size_t ldc);
@@ -135,9 +142,9 @@ const hearth_kernels *hearth_kernels_reference(void);
 /* NULL in the float64 twin, or when the compiler lacks vector types. */
 const hearth_kernels *hearth_kernels_native(void);
 
-/* native with products of weights in bfloat16: the same bytes with and without
- * instructions for it, but for numbers below the normal ones.  NULL where
- * native is. */
+/* native with products of weights in bfloat16: the same bytes with the vector
+ * instructions for it and without, but for numbers below the normal ones; AMX
+ * and BFMMLA sum in another order.  NULL where native is. */
 const hearth_kernels *hearth_kernels_bf16(void);
 
 /* Has this machine instructions that make bf16 faster than native? */

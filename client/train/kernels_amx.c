@@ -1,13 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* client/train/kernels_amx.c - products of bfloat16 numbers by the tile
- * instructions of x86: TDPBF16PS adds to 16 x 16 sums in f32 the products of 16
- * rows and 16 columns of 32 numbers each.
+/* client/train/kernels_amx.c - products by the tile instructions of x86:
+ * TDPBF16PS adds to 16 x 16 sums in f32 the products of 16 rows and 16 columns
+ * of 32 bfloat16 numbers each.
  *
- * A panel is that of pairs_body.h, 32 columns wide, so only the product is this
- * file's own; rounding and packing are "avx512bf16"'s.  A step of the inner
- * block takes two tiles of rows and two of columns, and holds four of sums: each
- * tile that is read serves two products.  What is left over in rows or in the
- * sum is copied between zeros, so that one setting of the tiles serves all.
+ * Set "amx" multiplies bfloat16 numbers.  Set "amx3" multiplies f32 numbers,
+ * each as the sum of three bfloat16 numbers: x = x0 + x1 + x2 + r with
+ * |x1| <= 2^-8 |x|, |x2| <= 2^-16 |x| and |r| <= 2^-24 |x|.  Of the nine products
+ * of parts it takes the six with i + j < 3; each is exact, and those left out,
+ * with r's, are below 5 2^-24 |x y|: about what rounding a product to f32 costs.
+ * Six tile products are still two to three times as fast as one of vectors.
+ * Parts below the normal numbers become 0, so for |x| below 2^-110 x is just
+ * x0 and x1, or x0.
+ *
+ * A panel is that of pairs_body.h, 32 columns wide; packing is "avx512bf16"'s.
+ * A step of the inner block takes two tiles of rows and two of columns, and
+ * holds four of sums: each tile that is read serves two products.  What is left
+ * over in rows or in the sum is copied between zeros, so that one setting of the
+ * tiles serves all.
  *
  * The instruction sums even and odd numbers apart and then both, so results
  * agree with the other sets within a tolerance, not in every bit.  Tile
@@ -31,6 +40,9 @@
 #define COLUMNS ((size_t)32) /* of a panel */
 #define DEEP    ((size_t)32) /* numbers of the sum in one step */
 #define TILES   __attribute__((target("amx-tile,amx-bf16,avx512f")))
+#define BODY    TILES static inline __attribute__((always_inline))
+#define ROUND                                                                  \
+    __attribute__((target("avx512bf16,avx512bw,avx512vl,avx512f,avx2")))
 
 #define ASK_FOR_STATE 0x1023 /* ARCH_REQ_XCOMP_PERM of arch_prctl(2) */
 #define TILE_DATA     18     /* XFEATURE_XTILEDATA */
@@ -50,45 +62,47 @@ static const tile_setting setting = {
 _Static_assert(sizeof(setting) == 64, "the setting of the tiles is 64 bytes");
 
 /* One block of the output: its rows of the input and its part of a panel, each
- * with what does not fill a step, between zeros. */
+ * with what does not fill a step, between zeros.  a_part, b_part: numbers from
+ * one part of a factor to the next. */
 typedef struct {
     size_t steps;
     const uint16_t *a, *a_rest; /* a_rest NULL: nothing is left over */
-    size_t lda;
+    size_t lda, a_part;
     const uint32_t *b, *b_rest;
 } operands;
 
-#define REST_LD DEEP /* numbers between rows of a_rest */
+#define REST_LD   DEEP /* numbers between rows of a_rest */
+#define REST_PART (2 * ROWS * REST_LD)
+#define B_PART    (HEARTH_PANEL_DEPTH * COLUMNS / 2)
+#define MOST      3 /* parts */
 
-/* Tiles 0 to 3: sums; 4, 5: rows; 6, 7: columns. */
-TILES static inline void step_2(const uint16_t *a, size_t lda,
-                                const uint32_t *b) {
-    _tile_loadd(6, b, 4 * COLUMNS);
-    _tile_loadd(7, b + ROWS, 4 * COLUMNS);
-    _tile_loadd(4, a, 2 * lda);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_loadd(5, a + ROWS * lda, 2 * lda);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
+/* Tiles 0 to 3: sums; 4, 5: rows; 6, 7: columns.  Of several parts, i and j
+ * count from the largest: i + j < parts. */
+BODY void step(const size_t parts, const bool tall, const uint16_t *a,
+               size_t lda, size_t a_part, const uint32_t *b, size_t b_part) {
+    for (size_t j = 0; j < parts; j++) {
+        _tile_loadd(6, b + j * b_part, 4 * COLUMNS);
+        _tile_loadd(7, b + j * b_part + ROWS, 4 * COLUMNS);
+        for (size_t i = 0; i + j < parts; i++) {
+            _tile_loadd(4, a + i * a_part, 2 * lda);
+            _tile_dpbf16ps(0, 4, 6);
+            _tile_dpbf16ps(1, 4, 7);
+            if (!tall) continue;
+            _tile_loadd(5, a + i * a_part + ROWS * lda, 2 * lda);
+            _tile_dpbf16ps(2, 5, 6);
+            _tile_dpbf16ps(3, 5, 7);
+        }
+    }
 }
 
-TILES static inline void step_1(const uint16_t *a, size_t lda,
-                                const uint32_t *b) {
-    _tile_loadd(6, b, 4 * COLUMNS);
-    _tile_loadd(7, b + ROWS, 4 * COLUMNS);
-    _tile_loadd(4, a, 2 * lda);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-}
-
-/* c[32, 32] = the sums, + c when add. */
-TILES static void block_2(const operands *o, int add, float *c, size_t ldc) {
+/* c[32, 32] = the sums, + c when add; of 16 rows when not tall. */
+BODY void block(const size_t parts, const bool tall, const operands *o, int add,
+                float *c, size_t ldc) {
     if (add) {
         _tile_loadd(0, c, 4 * ldc);
         _tile_loadd(1, c + ROWS, 4 * ldc);
-        _tile_loadd(2, c + ROWS * ldc, 4 * ldc);
-        _tile_loadd(3, c + ROWS * ldc + ROWS, 4 * ldc);
+        if (tall) _tile_loadd(2, c + ROWS * ldc, 4 * ldc);
+        if (tall) _tile_loadd(3, c + ROWS * ldc + ROWS, 4 * ldc);
     } else {
         _tile_zero(0);
         _tile_zero(1);
@@ -96,75 +110,130 @@ TILES static void block_2(const operands *o, int add, float *c, size_t ldc) {
         _tile_zero(3);
     }
     for (size_t s = 0; s < o->steps; s++)
-        step_2(o->a + s * DEEP, o->lda, o->b + s * ROWS * COLUMNS);
-    if (o->a_rest) step_2(o->a_rest, REST_LD, o->b_rest);
+        step(parts, tall, o->a + s * DEEP, o->lda, o->a_part,
+             o->b + s * ROWS * COLUMNS, B_PART);
+    if (o->a_rest)
+        step(parts, tall, o->a_rest, REST_LD, REST_PART, o->b_rest,
+             ROWS * COLUMNS);
     _tile_stored(0, c, 4 * ldc);
     _tile_stored(1, c + ROWS, 4 * ldc);
-    _tile_stored(2, c + ROWS * ldc, 4 * ldc);
-    _tile_stored(3, c + ROWS * ldc + ROWS, 4 * ldc);
+    if (tall) _tile_stored(2, c + ROWS * ldc, 4 * ldc);
+    if (tall) _tile_stored(3, c + ROWS * ldc + ROWS, 4 * ldc);
 }
 
-/* The same with 16 rows. */
-TILES static void block_1(const operands *o, int add, float *c, size_t ldc) {
-    if (add) {
-        _tile_loadd(0, c, 4 * ldc);
-        _tile_loadd(1, c + ROWS, 4 * ldc);
-    } else {
-        _tile_zero(0);
-        _tile_zero(1);
+#define DEFINE_BLOCK(name, parts, tall)                                        \
+    TILES static void name(const operands *o, int add, float *c, size_t ldc) { \
+        block(parts, tall, o, add, c, ldc);                                    \
     }
-    for (size_t s = 0; s < o->steps; s++)
-        step_1(o->a + s * DEEP, o->lda, o->b + s * ROWS * COLUMNS);
-    if (o->a_rest) step_1(o->a_rest, REST_LD, o->b_rest);
-    _tile_stored(0, c, 4 * ldc);
-    _tile_stored(1, c + ROWS, 4 * ldc);
-}
+DEFINE_BLOCK(block_1_low, 1, false)
+DEFINE_BLOCK(block_1_tall, 1, true)
+DEFINE_BLOCK(block_3_low, 3, false)
+DEFINE_BLOCK(block_3_tall, 3, true)
 
-/* Up to 16 rows of numbers, the others and what follows in a row 0. */
-static void copy_rows(size_t m, size_t n, const uint16_t *a, size_t lda,
-                      uint16_t *out, size_t ldo) {
-    for (size_t i = 0; i < m; i++) memcpy(out + i * ldo, a + i * lda, 2 * n);
-}
-
-TILES static void gemm(size_t m, size_t n, size_t k, const uint16_t *a,
-                       size_t lda, const uint32_t *panel, int add, float *c,
-                       size_t ldc) {
+/* Room for what does not fill a tile. */
+typedef struct {
     float out[2 * ROWS * COLUMNS];
-    uint16_t last[ROWS * HEARTH_PANEL_DEPTH];
-    uint16_t a_rest[2 * ROWS * REST_LD];
-    uint32_t b_rest[ROWS * COLUMNS];
-    operands o = {.steps = k / DEEP, .b = panel, .b_rest = b_rest};
+    uint16_t last[MOST * ROWS * HEARTH_PANEL_DEPTH], a_rest[MOST * REST_PART];
+    uint32_t b_rest[MOST * ROWS * COLUMNS];
+} edges;
+
+/* n numbers of m rows, part by part; all else of out is 0. */
+static void copy_rows(size_t parts, size_t m, size_t n, const uint16_t *a,
+                      size_t lda, uint16_t *out, size_t ldo, size_t out_part) {
+    memset(out, 0, parts * out_part * sizeof(*out));
+    for (size_t p = 0; p < parts; p++)
+        for (size_t i = 0; i < m; i++)
+            memcpy(out + p * out_part + i * ldo,
+                   a + p * (lda / parts) + i * lda, n * sizeof(*out));
+}
+
+/* The sums of some rows, to c or first to e->out. */
+static void some_rows(size_t parts, size_t rows, size_t n, operands *o, int add,
+                      float *c, size_t ldc, edges *e) {
+    bool tall = rows > ROWS, straight = n == COLUMNS && rows % ROWS == 0;
+    float *to = straight ? c : e->out;
+    size_t ld = straight ? ldc : COLUMNS;
+    if (parts == 1)
+        (tall ? block_1_tall : block_1_low)(o, straight && add, to, ld);
+    else
+        (tall ? block_3_tall : block_3_low)(o, straight && add, to, ld);
+    for (size_t r = 0; !straight && r < rows; r++)
+        for (size_t j = 0; j < n; j++)
+            c[r * ldc + j] = to[r * COLUMNS + j] + (add ? c[r * ldc + j] : 0);
+}
+
+TILES static void multiply(size_t parts, size_t m, size_t n, size_t k,
+                           const uint16_t *a, size_t lda, const uint32_t *panel,
+                           int add, float *c, size_t ldc) {
+    edges e;
+    operands o = {.steps = k / DEEP, .b = panel, .b_rest = e.b_rest};
     size_t whole = o.steps * DEEP, rest = k - whole;
-    if (rest) memset(b_rest, 0, sizeof(b_rest));
-    if (rest)
-        memcpy(b_rest, panel + whole / 2 * COLUMNS,
-               (rest + 1) / 2 * COLUMNS * sizeof(*panel));
+    size_t rest_bytes = (rest + 1) / 2 * COLUMNS * sizeof(*panel);
+    if (rest) memset(e.b_rest, 0, sizeof(e.b_rest));
+    for (size_t p = 0; rest && p < parts; p++)
+        memcpy(e.b_rest + p * ROWS * COLUMNS,
+               panel + p * B_PART + whole / 2 * COLUMNS, rest_bytes);
     _tile_loadconfig(&setting);
-    for (size_t i = 0, done; i < m; i += done) {
-        done = m - i >= 2 * ROWS ? 2 * ROWS : m - i < ROWS ? m - i : ROWS;
-        float *to = c + i * ldc;
-        bool straight = n == COLUMNS && done % ROWS == 0;
+    for (size_t i = 0, rows; i < m; i += rows) {
+        rows = m - i >= 2 * ROWS ? 2 * ROWS : m - i < ROWS ? m - i : ROWS;
         o.a = a + i * lda;
         o.lda = lda;
-        if (done < ROWS) {
-            memset(last, 0, sizeof(last));
-            copy_rows(done, whole, o.a, lda, last, HEARTH_PANEL_DEPTH);
-            o.a = last;
+        o.a_part = lda / parts;
+        if (rows < ROWS) {
+            o.a_part = ROWS * HEARTH_PANEL_DEPTH;
+            copy_rows(parts, rows, whole, o.a, lda, e.last, HEARTH_PANEL_DEPTH,
+                      o.a_part);
+            o.a = e.last;
             o.lda = HEARTH_PANEL_DEPTH;
         }
         if (rest) {
-            memset(a_rest, 0, sizeof(a_rest));
-            copy_rows(done, rest, a + i * lda + whole, lda, a_rest, REST_LD);
-            o.a_rest = a_rest;
+            copy_rows(parts, rows, rest, a + i * lda + whole, lda, e.a_rest,
+                      REST_LD, REST_PART);
+            o.a_rest = e.a_rest;
         }
-        (done > ROWS ? block_2 : block_1)(
-            &o, straight && add, straight ? to : out, straight ? ldc : COLUMNS);
-        for (size_t r = 0; !straight && r < done; r++)
-            for (size_t j = 0; j < n; j++)
-                to[r * ldc + j] =
-                    out[r * COLUMNS + j] + (add ? to[r * ldc + j] : 0);
+        some_rows(parts, rows, n, &o, add, c + i * ldc, ldc, &e);
     }
     _tile_release();
+}
+
+static void gemm(size_t m, size_t n, size_t k, const uint16_t *a, size_t lda,
+                 const uint32_t *panel, int add, float *c, size_t ldc) {
+    multiply(1, m, n, k, a, lda, panel, add, c, ldc);
+}
+
+static void gemm_parts(size_t m, size_t n, size_t k, const uint16_t *a,
+                       size_t lda, const uint32_t *panel, int add, float *c,
+                       size_t ldc) {
+    multiply(MOST, m, n, k, a, lda, panel, add, c, ldc);
+}
+
+/* 16 numbers to bfloat16, and what that leaves of them: exactly, since a number
+ * and the bfloat16 next to it share their leading digits. */
+ROUND static inline __m256i take(__m512 *x) {
+    __m256i high = (__m256i)_mm512_cvtneps_pbh(*x);
+    __m512i wide = _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16);
+    *x = _mm512_sub_ps(*x, _mm512_castsi512_ps(wide));
+    return high;
+}
+
+ROUND static void round_parts(size_t m, size_t n, const float *x, size_t ldx,
+                              uint16_t *out, size_t ldo) {
+    size_t all = (n + HEARTH_PAIR_PAD - 1) / HEARTH_PAIR_PAD * HEARTH_PAIR_PAD;
+    size_t apart = ldo / MOST, j;
+    for (size_t i = 0; i < m; i++, x += ldx, out += ldo) {
+        for (j = 0; j + 16 <= n; j += 16) {
+            __m512 y = _mm512_loadu_ps(x + j);
+            for (size_t p = 0; p < MOST; p++)
+                _mm256_storeu_si256((__m256i *)(void *)(out + p * apart + j),
+                                    take(&y));
+        }
+        if (j == all) continue;
+        __mmask16 in = (__mmask16)((1u << (n - j)) - 1);
+        __mmask16 to = (__mmask16)((1u << (all - j)) - 1);
+        __m512 y = _mm512_maskz_loadu_ps(in, x + j);
+        for (size_t p = 0; p < MOST; p++)
+            _mm256_mask_storeu_epi16(out + p * apart + j, to, take(&y));
+    }
 }
 
 /* Leaf 7: the instructions; the system call: leave to use them. */
@@ -181,9 +250,22 @@ bool hearth_kernels__fill_amx(hearth_kernels *k) {
     return true;
 }
 
+bool hearth_kernels__fill_amx_parts(hearth_kernels *k) {
+    if (!hearth_kernels__fill_amx(k)) return false;
+    k->pair_parts = MOST;
+    k->round_rows = round_parts;
+    k->gemm_pairs = gemm_parts;
+    return true;
+}
+
 #else
 
 bool hearth_kernels__fill_amx(hearth_kernels *k) {
+    (void)k;
+    return false;
+}
+
+bool hearth_kernels__fill_amx_parts(hearth_kernels *k) {
     (void)k;
     return false;
 }

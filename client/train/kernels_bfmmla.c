@@ -101,6 +101,7 @@ bool hearth_kernels__fill_bfmmla(hearth_kernels *k) {
 #if defined(__linux__)
     if (!(getauxval(AT_HWCAP2) & HWCAP2_BF)) return false;
     k->pair_panel = COLUMNS;
+    k->pair_parts = 1;
     k->pack_pairs_straight = pack_straight;
     k->pack_pairs_turned = pack_turned;
     k->gemm_pairs = gemm;

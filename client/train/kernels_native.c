@@ -164,7 +164,8 @@ bool hearth_kernels__fill_pairs(hearth_kernels *k, const char *set) {
 #if defined(__x86_64__)
     bool narrow = strcmp(set, "avx2") == 0 && __builtin_cpu_supports("avx2") &&
                   __builtin_cpu_supports("fma");
-    bool tiles = strcmp(set, "amx") == 0;
+    bool parts = strcmp(set, "amx3") == 0;
+    bool tiles = parts || strcmp(set, "amx") == 0;
     bool wide = (tiles || strcmp(set, "avx512bf16") == 0) &&
                 __builtin_cpu_supports("avx512f") &&
                 __builtin_cpu_supports("avx512dq") &&
@@ -174,7 +175,9 @@ bool hearth_kernels__fill_pairs(hearth_kernels *k, const char *set) {
     if (narrow) avx2_pairs_fill(k);
     hearth_kernels part = *k;
     if (wide) avx512bf16_fill(&part);
-    if (tiles && !(wide && hearth_kernels__fill_amx(&part))) return false;
+    if (tiles && !(wide && (parts ? hearth_kernels__fill_amx_parts
+                                  : hearth_kernels__fill_amx)(&part)))
+        return false;
     if (wide) *k = part;
     return plain || narrow || wide;
 #else
@@ -191,9 +194,11 @@ static void start(void) {
     native.name = "native";
     const char *set = hearth_kernels__fill_loops(&native);
     (void)hearth_kernels__fill_products(&native, set);
-    (void)snprintf(description, sizeof(description),
-                   "own products and loops; %s", set);
     in_pairs = native;
+    bool parts = hearth_kernels__fill_pairs(&native, "amx3");
+    (void)snprintf(description, sizeof(description),
+                   "own products and loops; %s%s", set,
+                   parts ? ", amx (f32 as three bfloat16 numbers)" : "");
     in_pairs.name = "bf16";
     fast_pairs = hearth_kernels__fill_pairs(&in_pairs, set = "amx") ||
                  hearth_kernels__fill_pairs(&in_pairs, set = "avx512bf16") ||

@@ -142,6 +142,7 @@ PAIR_ATTR static void PAIR(gemm)(size_t m, size_t n, size_t k,
 
 static void PAIR(fill)(hearth_kernels *k) {
     k->pair_panel = NR;
+    k->pair_parts = 1;
     k->round_rows = PAIR(round_rows);
     k->pack_pairs_straight = PAIR(pack_straight);
     k->pack_pairs_turned = PAIR(pack_turned);

@@ -43,11 +43,8 @@ static hearth_status commit_memory(hearth_trainer *t, hearth_error *err) {
         return hearth_error_set(err, HEARTH_ENOMEM,
                                 "no memory for the run; use a shorter --seq or "
                                 "a smaller --batch");
-    const hearth_kernels *k = t->cfg.reference_kernels
-                                  ? hearth_kernels_reference()
-                              : t->cfg.bf16 ? hearth_kernels_bf16()
-                                            : hearth_kernels_default();
-    st = hearth_decoder_new(&t->dec, &shape, t->pool, k, &t->arena, err);
+    st = hearth_decoder_new(&t->dec, &shape, t->pool,
+                            hearth_trainer__kernels(&t->cfg), &t->arena, err);
     if (st != HEARTH_OK) return st;
     t->params = hearth_decoder_params(t->dec);
     if (t->params->n_elements != n)

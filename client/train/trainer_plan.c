@@ -25,6 +25,11 @@ size_t hearth_trainer__n_trained(const hearth_model *model,
                                                          : HEARTH_PART_AB);
 }
 
+const hearth_kernels *hearth_trainer__kernels(const hearth_train_config *cfg) {
+    if (cfg->reference_kernels) return hearth_kernels_reference();
+    return cfg->bf16 ? hearth_kernels_bf16() : hearth_kernels_default();
+}
+
 hearth_decoder_shape hearth_trainer__shape(const hearth_model *model,
                                            hearth_adapter *adapter,
                                            const hearth_train_config *cfg,
@@ -32,17 +37,18 @@ hearth_decoder_shape hearth_trainer__shape(const hearth_model *model,
                                            size_t max_tokens,
                                            const hearth_pool *pool) {
     bool full = cfg->mode == HEARTH_TRAIN_FULL;
-    return (hearth_decoder_shape){.model = model,
-                                  .adapter = full ? NULL : adapter,
-                                  .mode = full ? HEARTH_DECODER_FULL
-                                               : HEARTH_DECODER_LORA,
-                                  .max_tokens = max_tokens,
-                                  .dropout = cfg->dropout > 0.0,
-                                  .round_inputs = cfg->bf16,
-                                  .recompute = choice->recompute,
-                                  .store_bf16 = choice->store_bf16,
-                                  .mlp_rows = choice->mlp_rows,
-                                  .n_workers = hearth_pool_size(pool)};
+    const hearth_kernels *kernels = hearth_trainer__kernels(cfg);
+    return (hearth_decoder_shape){
+        .model = model,
+        .adapter = full ? NULL : adapter,
+        .mode = full ? HEARTH_DECODER_FULL : HEARTH_DECODER_LORA,
+        .max_tokens = max_tokens,
+        .dropout = cfg->dropout > 0.0,
+        .round_parts = kernels ? kernels->pair_parts : 0,
+        .recompute = choice->recompute,
+        .store_bf16 = choice->store_bf16,
+        .mlp_rows = choice->mlp_rows,
+        .n_workers = hearth_pool_size(pool)};
 }
 
 static size_t regular_bytes(const char *path) {

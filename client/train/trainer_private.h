@@ -51,6 +51,9 @@ size_t hearth_trainer__n_trained(const hearth_model *model,
                                  const hearth_adapter *adapter,
                                  const hearth_train_config *cfg);
 
+/* What computes a run; NULL: bfloat16 where this build has none of it. */
+const hearth_kernels *hearth_trainer__kernels(const hearth_train_config *cfg);
+
 /* The decoder of a run over passes of at most max_tokens. */
 hearth_decoder_shape hearth_trainer__shape(const hearth_model *model,
                                            hearth_adapter *adapter,

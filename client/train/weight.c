@@ -12,7 +12,8 @@
 
 #define BLOCK      ((size_t)256) /* outputs (forward) or inputs (backward) */
 #define NARROW     ((size_t)64)  /* the same where panels are packed */
-#define PAIR_BLOCK ((size_t)128) /* the same in bfloat16 */
+#define PAIR_BLOCK ((size_t)128) /* the same in bfloat16, at most, */
+#define PAIR_STEP  ((size_t)32)  /* and at least */
 #define FEW_TOKENS ((size_t)4)   /* fewer than this: packing does not pay */
 #define MIN_TOKENS ((size_t)64)  /* fewer tokens than this are not split */
 #define WANT_TILES ((size_t)8)   /* a grid below this is split by tokens too */
@@ -211,7 +212,7 @@ void hearth_weight__stored_rows(const hearth_weight *w, size_t row, size_t n_r,
 
 bool hearth_weight__stored_halves(const hearth_weight *w, size_t row,
                                   size_t n_r, size_t first, size_t n_c,
-                                  uint16_t *out, size_t ld) {
+                                  size_t parts, uint16_t *out, size_t ld) {
     if (w->type != HEARTH_WEIGHT_QUANT || w->transposed || w->shift < 0 ||
         w->shift > 0)
         return false;
@@ -219,9 +220,9 @@ bool hearth_weight__stored_halves(const hearth_weight *w, size_t row,
     if (first % block || n_c % block) return false;
     size_t pitch = hearth_weight__bytes(w, w->cols);
     for (size_t r = 0; r < n_r; r++)
-        if (!hearth_quant_decode_bf16(w->quant,
-                                      w->data + stored_row(w, row + r) * pitch,
-                                      first, n_c, out + r * ld))
+        if (!hearth_quant_decode_bf16(
+                w->quant, w->data + stored_row(w, row + r) * pitch, first, n_c,
+                parts, out + r * ld, ld / parts))
             return false;
     return true;
 }
@@ -419,7 +420,8 @@ static void prepare_pairs(product *p) {
                               .out = p->out,
                               .ld_out = p->ld_out,
                               .add = p->add};
-    p->pair.ld_rounded = hearth_compute_halves(1, p->pair.n_sum);
+    p->pair.ld_rounded =
+        hearth_compute_halves(1, p->pair.n_sum, p->c->kernels->pair_parts);
     if (p->n_blocks > 1)
         p->pair.rounded = hearth_compute_round(p->c, p->n_tokens, p->pair.n_sum,
                                                p->in, p->ld_in);
@@ -433,13 +435,23 @@ static size_t panel_block(const product *p, size_t narrow) {
     return wide && p->forward == p->w->transposed ? BLOCK : narrow;
 }
 
+/* Columns of the output in a tile of a product in bfloat16: few enough that the
+ * tokens need not be split, which would convert every weight twice. */
+static size_t pair_block(const product *p, size_t width) {
+    size_t block = panel_block(p, PAIR_BLOCK);
+    if (block > PAIR_BLOCK) return block;
+    while (block > PAIR_STEP && ceil_div(width, block) < WANT_TILES)
+        block -= PAIR_STEP;
+    return block;
+}
+
 /* Cut by shapes only, and run. */
 static void multiply(product *p) {
     size_t width = p->forward ? p->w->rows : p->w->cols;
     bool enough = p->c->tile && p->n_tokens >= FEW_TOKENS;
     bool panels = p->c->kernels->panel && enough;
     bool pairs = p->c->kernels->pair_panel && enough;
-    p->block = pairs    ? panel_block(p, PAIR_BLOCK)
+    p->block = pairs    ? pair_block(p, width)
                : panels ? panel_block(p, NARROW)
                         : BLOCK;
     p->n_blocks = ceil_div(width, p->block);
@@ -532,17 +544,18 @@ void hearth_weight_rows_forward(const hearth_compute *c, size_t worker,
                                 size_t n_tokens, const hearth_real *x,
                                 size_t ldx, const uint16_t *rounded,
                                 hearth_real *y, size_t ldy) {
-    hearth_pair_product p = {.kernels = c->kernels,
-                             .w = w,
-                             .forward = true,
-                             .n_sum = w->cols,
-                             .in = x,
-                             .ld_in = ldx,
-                             .rounded = rounded,
-                             .ld_rounded = hearth_compute_halves(1, w->cols),
-                             .out = y,
-                             .out0 = first,
-                             .ld_out = ldy};
+    hearth_pair_product p = {
+        .kernels = c->kernels,
+        .w = w,
+        .forward = true,
+        .n_sum = w->cols,
+        .in = x,
+        .ld_in = ldx,
+        .rounded = rounded,
+        .ld_rounded = hearth_compute_halves(1, w->cols, c->kernels->pair_parts),
+        .out = y,
+        .out0 = first,
+        .ld_out = ldy};
     hearth_weight__pair_tile(&p, 0, n_tokens, first, n,
                              hearth_compute_tile(c, worker));
 }

@@ -35,12 +35,14 @@ typedef struct {
     hearth_pool *pool;
     hearth_real *tile; /* [n_workers][HEARTH_WEIGHT_TILE_BYTES], aligned 64 */
     uint16_t *halves;  /* [n_halves] or NULL: room for one product's input in
-                          bfloat16; without it every tile rounds its own rows */
+                          bfloat16, for kernels with pair_panel; without it
+                          every tile rounds its own rows */
     size_t n_halves;
 } hearth_compute;
 
-/* Numbers of halves that an input [n_tokens, n] takes; SIZE_MAX: too many. */
-size_t hearth_compute_halves(size_t n_tokens, size_t n);
+/* Numbers of halves that an input [n_tokens, n] takes in so many parts (the
+ * kernels' pair_parts); SIZE_MAX: too many. */
+size_t hearth_compute_halves(size_t n_tokens, size_t n, size_t parts);
 
 /* The tile of one worker. */
 hearth_real *hearth_compute_tile(const hearth_compute *c, size_t worker);

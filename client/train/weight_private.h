@@ -57,11 +57,11 @@ const hearth_real *hearth_weight__direct(const hearth_weight *w, size_t r);
 void hearth_weight__stored_rows(const hearth_weight *w, size_t row, size_t n_r,
                                 size_t first, size_t n_c, hearth_real *out);
 
-/* The same in bfloat16, out [n_r, ld]; false, nothing written, where that takes
+/* The same in bfloat16, out [n_r, ld], parts ld / parts apart; false, nothing written, where that takes
  * a way over hearth_real: see hearth_quant_decode_bf16. */
 bool hearth_weight__stored_halves(const hearth_weight *w, size_t row,
                                   size_t n_r, size_t first, size_t n_c,
-                                  uint16_t *out, size_t ld);
+                                  size_t parts, uint16_t *out, size_t ld);
 
 /* Begin to fetch what stored_rows will read: rows and elements that do not exist
  * are left out.  Runs of a few lines, far from each other, are what the

@@ -55,6 +55,7 @@ static int find_sets(void **state) {
     for (size_t i = 0; i < 3 && hearth_kernels_native(); i++) {
         narrower[i] = *hearth_kernels_native();
         narrower[i].name = vectors[i];
+        narrower[i].pair_panel = 0;
         if (hearth_kernels__fill_products(&narrower[i], vectors[i]))
             fast[n_fast++] = &narrower[i];
     }
@@ -342,6 +343,13 @@ static hearth_weight make_weight(hearth_weight_type type, size_t offset) {
     return w;
 }
 
+/* The set that is the default, with and without products in parts. */
+static hearth_kernels weight_set(size_t i) {
+    hearth_kernels k = *hearth_kernels_default();
+    if (i) k.pair_panel = 0;
+    return k;
+}
+
 static void weights_of_every_kind_agree(void **state) {
     const hearth_kernels *r = hearth_kernels_reference();
     static float tile[4 * HEARTH_WEIGHT_TILE_BYTES / sizeof(float)];
@@ -357,15 +365,16 @@ static void weights_of_every_kind_agree(void **state) {
     fill(dy, TOKENS * ROWS, 3, 1);
     r->gemm_nt(TOKENS, ROWS, COLS, 1, x, COLS, dense, COLS, 0, y_want, ROWS);
     r->gemm_nn(TOKENS, COLS, ROWS, 1, dy, ROWS, dense, COLS, 0, dx_want, COLS);
-    for (size_t kind = 0; kind < 4; kind++) {
+    for (size_t v = 0; v < 8; v++) {
+        size_t kind = v / 2;
         hearth_weight_type type = kind == 0   ? HEARTH_WEIGHT_REAL
                                   : kind == 3 ? HEARTH_WEIGHT_BF16
                                               : HEARTH_WEIGHT_F32;
         hearth_weight w = make_weight(type, kind == 2 ? 1 : 0);
         if (type == HEARTH_WEIGHT_REAL) w.data = (unsigned char *)dense;
         assert_int_equal(hearth_weight_needs_tile(&w), kind >= 2);
-        hearth_compute compute = {
-            .kernels = hearth_kernels_default(), .pool = NULL, .tile = tile};
+        hearth_kernels set = weight_set(v % 2);
+        hearth_compute compute = {.kernels = &set, .pool = NULL, .tile = tile};
         hearth_weight_forward(&compute, &w, TOKENS, x, COLS, y, ROWS, 0);
         check("forward", kind, y, y_want, TOKENS * ROWS);
         hearth_weight_backward(&compute, &w, TOKENS, dy, ROWS, dx, COLS, 0);
@@ -386,8 +395,6 @@ static void check_view(const char *name, const hearth_weight *w) {
     static float tile[4 * HEARTH_WEIGHT_TILE_BYTES / sizeof(float)];
     static float copy[ROWS * COLS];
     const hearth_kernels *r = hearth_kernels_reference();
-    hearth_compute compute = {
-        .kernels = hearth_kernels_default(), .pool = NULL, .tile = tile};
     hearth_weight_copy(w, copy);
     check(name, 0, copy, dense, w->rows * w->cols);
     r->gemm_nt(TOKENS, w->rows, w->cols, 1, x, COLS, dense, w->cols, 0, y_want,
@@ -398,12 +405,16 @@ static void check_view(const char *name, const hearth_weight *w) {
         memset(y_want + t * ROWS + w->rows, 0, (ROWS - w->rows) * 4);
         memset(dx_want + t * COLS + w->cols, 0, (COLS - w->cols) * 4);
     }
-    memset(y, 0, sizeof(y));
-    memset(dx, 0, sizeof(dx));
-    hearth_weight_forward(&compute, w, TOKENS, x, COLS, y, ROWS, 0);
-    check(name, 1, y, y_want, TOKENS * ROWS);
-    hearth_weight_backward(&compute, w, TOKENS, dy, ROWS, dx, COLS, 0);
-    check(name, 2, dx, dx_want, TOKENS * COLS);
+    for (size_t i = 0; i < 2; i++) {
+        hearth_kernels set = weight_set(i);
+        hearth_compute compute = {.kernels = &set, .pool = NULL, .tile = tile};
+        memset(y, 0, sizeof(y));
+        memset(dx, 0, sizeof(dx));
+        hearth_weight_forward(&compute, w, TOKENS, x, COLS, y, ROWS, 0);
+        check(name, 1, y, y_want, TOKENS * ROWS);
+        hearth_weight_backward(&compute, w, TOKENS, dy, ROWS, dx, COLS, 0);
+        check(name, 2, dx, dx_want, TOKENS * COLS);
+    }
     for (size_t i = 3; i < w->rows; i += 101) {
         hearth_weight_row(w, i, f);
         assert_memory_equal(f, copy + i * w->cols, w->cols * sizeof(float));
