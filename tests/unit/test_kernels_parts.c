@@ -143,7 +143,7 @@ static void panels_are_as_exact_as_f32(void **state) {
             for (size_t i = 0; i < m; i++)
                 for (size_t j = 0; j < n; j++)
                     assert_float_equal(y[i * LDC + j], 2 * dx[i * LDC + j],
-                                       1e-3 + fabs(1e-5 * dx[i * LDC + j]));
+                                       1e-3f + fabsf(1e-5f * dx[i * LDC + j]));
         }
 }
 
