@@ -35,16 +35,16 @@ size_t hearth_compute_halves(size_t n_tokens, size_t n, size_t parts) {
 #ifndef HEARTH_FLOAT64
 
 #define DEPTH HEARTH_PANEL_DEPTH
-#define PARTS ((size_t)3)   /* at most */
-#define OWN   (DEPTH * 512) /* halves: a tile's own rounded input */
+#define PARTS ((size_t)3) /* at most */
 #define PANEL (DEPTH * HEARTH_PANEL_MAX)
 #define WIDE  ((size_t)256) /* columns of the output at once, at most */
 #define SLIM  ((size_t)128) /* the same in parts */
+#define EVEN  ((size_t)32)  /* rows that sets take at once */
 #define TURN  ((size_t)16)  /* rows of the input that a worker rounds in turn */
+#define ALL   (HEARTH_WEIGHT_TILE_BYTES / 2) /* halves of a tile */
 
-_Static_assert(2 * (OWN + PANEL + DEPTH * WIDE) <= HEARTH_WEIGHT_TILE_BYTES &&
-                   2 * (OWN + PARTS * PANEL + PARTS * DEPTH * SLIM) <=
-                       HEARTH_WEIGHT_TILE_BYTES,
+_Static_assert(PANEL + DEPTH * WIDE + EVEN * DEPTH <= ALL &&
+                   PARTS * (PANEL + DEPTH * SLIM + EVEN * DEPTH) <= ALL,
                "the scratch of a product in bfloat16 fits in a tile");
 
 static size_t min_size(size_t a, size_t b) {
@@ -165,11 +165,13 @@ void hearth_weight__pair_tile(const hearth_pair_product *p, size_t t0,
                               size_t n_t, size_t n0, size_t n_n,
                               hearth_real *tile) {
     const hearth_kernels *k = p->kernels;
-    uint16_t *own = (uint16_t *)(void *)tile, *scratch = own + OWN;
+    size_t wide = k->pair_parts == 1 ? WIDE : SLIM;
     size_t deep = min_size(DEPTH, padded(p->n_sum));
     size_t ld = p->rounded ? p->ld_rounded : k->pair_parts * deep;
-    size_t most = p->rounded ? n_t : OWN / ld;
-    size_t wide = k->pair_parts == 1 ? WIDE : SLIM;
+    uint16_t *scratch = (uint16_t *)(void *)tile;
+    uint16_t *own = scratch + k->pair_parts * (PANEL + deep * wide);
+    size_t room = ALL - k->pair_parts * (PANEL + deep * wide);
+    size_t most = p->rounded ? n_t : room / ld / EVEN * EVEN;
     for (size_t t = t0; t < t0 + n_t; t += most)
         for (size_t s = 0; s < p->n_sum; s += DEPTH) {
             size_t rows = min_size(most, t0 + n_t - t);
