@@ -3,12 +3,15 @@
 """What bfloat16 products cost in learning: LoRA by f32 and by bf16, in pairs.
 
   loss_bf16.py [--bases stories260k,10m] [--types f32,q8_0] [--seeds 1,2,3]
-               [--steps 200] [--keep DIR] [--out FILE.json]
+               [--steps 200] [--budget SIZE] [--keep DIR] [--out FILE.json]
 
 $HEARTH is the program, $HEARTH_TEST_DATA the folder of real test data.  A pair
 has the same base, records and seed; the losses before and after are those of
 `hearth eval`, so by f32 products, on roles of Shakespeare that no run trains on.
 Exits 1 when bf16's reduction is below 97 % of f32's in any pair.
+
+With --budget, bf16's run gets that memory for what is not the mapped file (f32's
+run has no limit), and its plan must say that activations are stored in bf16.
 
 The base "10m" (10.8 million parameters) is trained here from random weights on
 medical questions and answers, once for each --keep folder.
@@ -102,13 +105,14 @@ class Comparison:
     # ---- the larger base ----
 
     def medical(self):
-        """Pre-training records, split by the illness they are about."""
+        """Pre-training records, split by the illness they are about; of those held out
+        what follows the question."""
         rows = [(r["focus"], " ".join(f"{r['question']} {r['answer']}".split()))
                 for r in lines(self.data / MEDICAL)]
         texts = [[t for focus, t in rows if held_out(focus, 20) == valid]
                  for valid in (False, True)]
         write_records(self.folder / "pretrain_train.jsonl", texts[0])
-        texts[1] = [t[200:200 + 2 * self.o.letters] for t in texts[1]]  # after the question
+        texts[1] = [t[200:200 + 2 * self.o.letters] for t in texts[1] if len(t) > 200]
         write_records(self.folder / "pretrain_valid.jsonl", texts[1])
         return texts
 
@@ -165,15 +169,25 @@ class Comparison:
         return path
 
     def after(self, base, compute, seed):
-        """Held-out loss after training; seconds of the training."""
-        out = self.folder / f"adapter-{base.stem}-{compute}-{seed}"
-        done = self.hearth(
+        """Held-out loss after training; seconds of the training; its plan."""
+        budget = self.o.budget if compute == "bf16" else None
+        name = f"adapter-{base.stem}-{compute}-{seed}"
+        out = self.folder / (f"{name}-{budget}" if budget else name)
+        events = self.hearth(
             "train", "--model", base, "--data", self.folder / "train.jsonl", "--out", out,
             "--steps", self.o.steps, "--rank", 8, "--targets", self.o.targets, "--batch",
             self.o.batch, "--seq", self.o.seq, "--lr", self.o.lr, "--loss-on", "all",
-            "--threads", self.o.threads, "--seed", seed, "--compute", compute)[-1]
+            "--threads", self.o.threads, "--seed", seed, "--compute", compute,
+            *(("--memory-budget", budget, "--weights", "mapped") if budget else ()))
+        plan, done = events[0], events[-1]
+        stored = plan["activations"]
+        if stored != ("bf16" if budget else "f32"):
+            raise RuntimeError(f"{compute}, {base.name}: activations stored in {stored} with"
+                               f" --budget {budget}; {plan['private_bytes']} bytes planned")
         return {"loss": self.loss(base, "valid.jsonl", "--adapter", out),
-                "seconds": done["seconds"], "tokens": done["tokens"]}
+                "seconds": done["seconds"], "tokens": done["tokens"],
+                **{k: plan[k] for k in ("activations", "private_bytes", "recomputed_layers",
+                                        "mlp_rows", "micro_batch")}}
 
     def rows(self, name, folder, kind):
         """One dictionary a seed."""
@@ -181,8 +195,10 @@ class Comparison:
         which = (self.identity(folder), kind, o.seq, o.letters)
 
         def after(seed, compute):
-            return self.remembered((*which, o.steps, o.targets, o.batch, o.lr, seed, compute),
-                                   lambda: self.after(base, compute, seed))
+            budget = (o.budget,) if o.budget and compute == "bf16" else ()
+            return self.remembered(
+                (*which, o.steps, o.targets, o.batch, o.lr, seed, compute, *budget),
+                lambda: self.after(base, compute, seed))
 
         before = self.remembered(which, lambda: self.loss(base, "valid.jsonl"))
         runs = {(seed, c): self.pool.submit(after, seed, c)
@@ -217,6 +233,7 @@ def main():
     p.add_argument("--seq", type=int, default=64)
     p.add_argument("--lr", default="2e-3")
     p.add_argument("--letters", type=int, default=300, help="of a record held out")
+    p.add_argument("--budget", help="of memory, for bf16: one that makes it store activations so")
     p.add_argument("--jobs", type=int, default=2, help="runs at a time")
     p.add_argument("--threads", type=int, default=1, help="of each run")
     p.add_argument("--pretrain-steps", type=int, default=320)
