@@ -72,6 +72,8 @@ def row(name):
         return OURS[name]
     plain, budget = name.rsplit(" ", 1)
     base, flags = OURS[plain]
+    if "--memory-budget" in flags:
+        flags = flags[:flags.index("--memory-budget")]  # the last of them
     return base, [*flags, "--memory-budget", budget]
 
 
