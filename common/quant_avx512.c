@@ -47,19 +47,18 @@ WIDE BODY void q4_0(const uint8_t *p, __m512 *x, __m512 *y) {
     *y = times(d, _mm_sub_epi8(_mm_and_si128(high, low), eight));
 }
 
-WIDE static void f32_q8_0(const uint8_t *p, size_t n, float *out) {
-    __m512 x, y;
-    for (size_t i = 0; i < n; i += BLOCK, p += 34) {
-        q8_0(p, &x, &y);
-        _mm512_storeu_ps(out + i, x);
-        _mm512_storeu_ps(out + i + 16, y);
-    }
+WIDE BODY void one(bool eight, const uint8_t *p, __m512 *x, __m512 *y) {
+    if (eight)
+        q8_0(p, x, y);
+    else
+        q4_0(p, x, y);
 }
 
-WIDE static void f32_q4_0(const uint8_t *p, size_t n, float *out) {
+WIDE BODY void to_f32(const bool eight, const uint8_t *p, size_t n,
+                      float *out) {
     __m512 x, y;
-    for (size_t i = 0; i < n; i += BLOCK, p += 18) {
-        q4_0(p, &x, &y);
+    for (size_t i = 0; i < n; i += BLOCK, p += eight ? 34 : 18) {
+        one(eight, p, &x, &y);
         _mm512_storeu_ps(out + i, x);
         _mm512_storeu_ps(out + i + 16, y);
     }
@@ -79,32 +78,36 @@ WIDE_BF16 BODY void store(__m512 *x, __m512 *y, uint16_t *out) {
                                _mm512_cvtepu16_epi32(high), 16)));
 }
 
-WIDE_BF16 BODY void to_parts(size_t parts, __m512 x, __m512 y, uint16_t *out,
-                             size_t apart) {
-    for (size_t p = 0; p < parts; p++) store(&x, &y, out + p * apart);
-}
-
-WIDE_BF16 static void bf16_q8_0(const uint8_t *p, size_t n, size_t parts,
-                                uint16_t *out, size_t apart) {
+WIDE_BF16 BODY void to_bf16(const bool eight, const uint8_t *p, size_t n,
+                            const size_t parts, uint16_t *out, size_t apart) {
     __m512 x, y;
-    for (size_t i = 0; i < n; i += BLOCK, p += 34) {
-        q8_0(p, &x, &y);
-        if (parts == 1)
-            to_parts(1, x, y, out + i, apart);
-        else
-            to_parts(3, x, y, out + i, apart);
+    for (size_t i = 0; i < n; i += BLOCK, p += eight ? 34 : 18) {
+        one(eight, p, &x, &y);
+        for (size_t part = 0; part < parts; part++)
+            store(&x, &y, out + part * apart + i);
     }
 }
 
-WIDE_BF16 static void bf16_q4_0(const uint8_t *p, size_t n, size_t parts,
-                                uint16_t *out, size_t apart) {
-    __m512 x, y;
-    for (size_t i = 0; i < n; i += BLOCK, p += 18) {
-        q4_0(p, &x, &y);
-        if (parts == 1)
-            to_parts(1, x, y, out + i, apart);
+/* One loop for each type and number of parts. */
+WIDE static void decode(bool eight, const uint8_t *p, size_t n, float *out) {
+    if (eight)
+        to_f32(true, p, n, out);
+    else
+        to_f32(false, p, n, out);
+}
+
+WIDE_BF16 static void decode_bf16(bool eight, const uint8_t *p, size_t n,
+                                  size_t parts, uint16_t *out, size_t apart) {
+    if (parts == 1) {
+        if (eight)
+            to_bf16(true, p, n, 1, out, apart);
         else
-            to_parts(3, x, y, out + i, apart);
+            to_bf16(false, p, n, 1, out, apart);
+    } else {
+        if (eight)
+            to_bf16(true, p, n, 3, out, apart);
+        else
+            to_bf16(false, p, n, 3, out, apart);
     }
 }
 
@@ -118,7 +121,7 @@ static bool available(hearth_quant_type t) {
 bool hearth_quant__decode_avx512(hearth_quant_type t, const uint8_t *p,
                                  size_t n, float *x) {
     if (!available(t)) return false;
-    (t == HEARTH_QUANT_Q8_0 ? f32_q8_0 : f32_q4_0)(p, n, x);
+    decode(t == HEARTH_QUANT_Q8_0, p, n, x);
     return true;
 }
 
@@ -128,7 +131,7 @@ bool hearth_quant_decode_bf16(hearth_quant_type t, const uint8_t *row,
     if (!available(t) || !__builtin_cpu_supports("avx512bf16")) return false;
     if (parts != 1 && parts != 3) return false;
     row += first / BLOCK * hearth_quant_bytes(t);
-    (t == HEARTH_QUANT_Q8_0 ? bf16_q8_0 : bf16_q4_0)(row, n, parts, out, apart);
+    decode_bf16(t == HEARTH_QUANT_Q8_0, row, n, parts, out, apart);
     return true;
 }
 

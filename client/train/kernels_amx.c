@@ -148,8 +148,8 @@ static void copy_rows(size_t parts, size_t m, size_t n, const uint16_t *a,
 }
 
 /* The sums of some rows, to c or first to e->out. */
-static void some_rows(size_t parts, size_t rows, size_t n, operands *o, int add,
-                      float *c, size_t ldc, edges *e) {
+static void some_rows(size_t parts, size_t rows, size_t n, const operands *o,
+                      int add, float *c, size_t ldc, edges *e) {
     bool tall = rows > ROWS, straight = n == COLUMNS && rows % ROWS == 0;
     float *to = straight ? c : e->out;
     size_t ld = straight ? ldc : COLUMNS;

@@ -78,9 +78,10 @@ void hearth_dense_gradient(const hearth_compute *c, size_t m, size_t n,
 const hearth_real *hearth_weight_rows_at(const hearth_weight *w, size_t first,
                                          size_t n, hearth_real *scratch);
 
-/* For kernel sets that compute in bfloat16 (pair_panel is not 0): x[T, n]
- * rounded into the compute's room, for products that take the same input many
- * times; the next product with c may overwrite it.  NULL: no room. */
+/* For kernel sets with pair_panel: x[T, n] rounded into the compute's room by
+ * its pool (so from one thread at a time), for products that take the same
+ * input many times.  Borrowed; the next product with c may overwrite it.  NULL:
+ * the room is missing or too small, which costs time only. */
 const uint16_t *hearth_compute_round(const hearth_compute *c, size_t n_tokens,
                                      size_t n, const hearth_real *x,
                                      size_t ldx);

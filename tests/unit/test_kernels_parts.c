@@ -10,6 +10,7 @@
 #include "client/train/kernels_loops.h"
 #include "client/train/weight.h"
 #include "client/train/weight_private.h"
+#include "common/half_float.h"
 #include "common/philox.h"
 
 #define ROWS   390
@@ -30,13 +31,6 @@ static void fill(float *v, size_t n, uint64_t seed) {
     hearth_philox_key k = hearth_philox_key_make(seed, HEARTH_PHILOX_DATA);
     for (size_t i = 0; i < n; i++)
         v[i] = ldexpf((float)hearth_philox_normal(k, 0, i), (int)(i % 13) - 6);
-}
-
-static float widened(uint16_t h) {
-    uint32_t u = (uint32_t)h << 16;
-    float f;
-    memcpy(&f, &u, 4);
-    return f;
 }
 
 static int find_set(void **state) {
@@ -62,9 +56,9 @@ static void three_parts_leave_next_to_nothing(void **state) {
         memset(out, 0xff, sizeof(out));
         parts.round_rows(1, n, dense, N, out, 3 * APART);
         for (size_t i = 0; i < n; i++) {
-            double sum = (double)widened(out[i]) +
-                         (double)widened(out[APART + i]) +
-                         (double)widened(out[2 * APART + i]);
+            double sum = (double)hearth_bf16_to_f32(out[i]) +
+                         (double)hearth_bf16_to_f32(out[APART + i]) +
+                         (double)hearth_bf16_to_f32(out[2 * APART + i]);
             if (!(fabs(sum - (double)dense[i]) <=
                   0x1p-24 * fabs((double)dense[i])))
                 fail_msg("%a became %a", (double)dense[i], sum);

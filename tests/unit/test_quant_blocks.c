@@ -10,6 +10,7 @@
 
 #include "common/bytes.h"
 #include "common/file.h"
+#include "common/half_float.h"
 #include "common/hash.h"
 #include "common/quant_blocks.h"
 #include "common/safetensors.h"
@@ -244,13 +245,6 @@ static uint16_t nearest(float x) {
     return (uint16_t)((u + 0x7fffu + (u >> 16 & 1)) >> 16);
 }
 
-static float widened(uint16_t h) {
-    uint32_t u = (uint32_t)h << 16;
-    float x;
-    memcpy(&x, &u, 4);
-    return x;
-}
-
 /* From any block of a row, every scale: tiny ones, and those of a half's own
  * subnormal numbers. */
 static void rounding_on_the_way_changes_no_byte(void **state) {
@@ -285,7 +279,7 @@ static void rounding_on_the_way_changes_no_byte(void **state) {
                         if (got != nearest(x[i]))
                             fail_msg("part %zu of %zu: %a gave %04x", p, parts,
                                      (double)x[i], (unsigned)got);
-                        x[i] -= widened(got);
+                        x[i] -= hearth_bf16_to_f32(got);
                     }
             }
         }
