@@ -48,13 +48,12 @@ uint32_t hearth_coord__event(hearth_coord *c, hearth_coord_task *t,
     if (!act) act = &ours;
     ev.now_ms = (uint64_t)hearth_coord__now(c);
     t->round = hearth_round_step(&t->task.round, t->round, &ev, act);
-    if (act->fail) {
-        t->must_fail = true;
+    if (act->fail) t->must_fail = true;
+    if (act->fail && kind != HEARTH_ROUND_EV_FAIL) /* whoever sent it knows */
         hearth_log_write(c->cfg.log, HEARTH_LOG_WARN, "round",
                          "task=%s round=%llu state=failing hint=\"too few "
                          "devices committed before the stage ended\"",
                          t->task.name, (unsigned long long)t->round_number);
-    }
     return act->refuse;
 }
 
@@ -190,6 +189,23 @@ static hearth_status refresh(hearth_coord *c, hearth_coord_task *t,
     return st;
 }
 
+/* A round whose release is no longer the newest (a rollback, a re-signing, a
+ * restored backup) can not be published, and devices that hold the newest turn
+ * it down: without this it would stand open, for nobody, until its time is up.
+ */
+static void fail_if_outdated(hearth_coord *c, hearth_coord_task *t) {
+    if (t->round.phase != HEARTH_ROUND_OPEN &&
+        t->round.phase != HEARTH_ROUND_FIXING)
+        return;
+    if (t->newest.sequence == t->start_sequence) return;
+    hearth_log_write(c->cfg.log, HEARTH_LOG_WARN, "round",
+                     "task=%s round=%llu state=failing hint=\"release %llu, "
+                     "which it started from, is not the newest any more\"",
+                     t->task.name, (unsigned long long)t->round_number,
+                     (unsigned long long)t->start_sequence);
+    (void)hearth_coord__event(c, t, HEARTH_ROUND_EV_FAIL, 0, 0, NULL);
+}
+
 static hearth_status load_task(hearth_coord *c, const hearth_task_row *row,
                                hearth_error *err) {
     hearth_buf ini = HEARTH_BUF_INIT(&c->alloc);
@@ -205,10 +221,12 @@ static hearth_status load_task(hearth_coord *c, const hearth_task_row *row,
                                row->a_seed, &c->alloc, err);
     if (st == HEARTH_OK) st = refresh(c, t, err);
     if (st == HEARTH_OK) st = load_round(c, t, err);
-    if (st == HEARTH_OK)
+    if (st == HEARTH_OK) {
+        fail_if_outdated(c, t);
         c->task[c->n_tasks++] = t;
-    else
+    } else {
         free_task(c, t);
+    }
     hearth_buf_free(&ini);
     return st;
 }
@@ -222,8 +240,10 @@ static hearth_status each_task(void *ud, const hearth_task_row *row) {
     walk *w = ud;
     hearth_coord_task *t = hearth_coord__find(w->c, row->name);
     if (t) {
+        hearth_status st = refresh(w->c, t, w->err);
         t->row.state = row->state;
-        return refresh(w->c, t, w->err);
+        if (st == HEARTH_OK) fail_if_outdated(w->c, t);
+        return st;
     }
     if (w->c->n_tasks == HEARTH_PROTO_MAX_TASKS) {
         hearth_log_write(w->c->cfg.log, HEARTH_LOG_ERROR, "task",

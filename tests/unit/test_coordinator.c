@@ -330,6 +330,41 @@ static void rollback_publishes_older_content_again(void **state) {
     kit_close(&k);
 }
 
+/* Releases that a round did not start from: it ends at once, whether the
+ * server noticed while it ran or finds them when it starts (a backup). */
+static void outdated_round_fails_at_once(void **state) {
+    (void)state;
+    for (int restart = 0; restart < 2; restart++) {
+        kit k;
+        hearth_coord_store *s;
+        hearth_coord_task_status ts;
+        hearth_task_env env;
+        hearth_offer o;
+        uint64_t seq = 0;
+        char path[256];
+        kit_open(&k, NULL);
+        kit_task(&k, "demo", "1,1", "0s,10m", 9);
+        assert_int_equal(kit_take_part(&k, "a", V1), 200);
+        assert_true(kit_offer(&k, "b", &o)); /* round 2, from release 2 */
+        assert_int_equal(o.round, 2);
+        assert_ok(hearth_coord_db_path(path, sizeof(path), k.state));
+        assert_ok(hearth_coord_store_open(&s, path, HEARTH_STORE_DURABLE, NULL,
+                                          NULL));
+        env = kit_env(&k, s);
+        assert_ok(hearth_registry_rollback(&env, "demo", 1, &seq, &k.err));
+        hearth_coord_store_close(s);
+        if (restart) kit_restart(&k);
+        kit_advance(&k, 2000);
+        assert_ok(hearth_coord_task_get_status(k.c, "demo", &ts));
+        assert_int_equal(ts.rounds_failed, 1);
+        assert_int_equal(kit_upload(&k, &o, V2), 410);
+        assert_true(kit_offer(&k, "b", &o));
+        assert_int_equal(o.round, 3);
+        assert_int_equal(o.start_sequence, seq);
+        kit_close(&k);
+    }
+}
+
 static void paused_task_opens_no_round(void **state) {
     (void)state;
     kit k;
@@ -512,6 +547,7 @@ int main(void) {
         cmocka_unit_test(round_fails_when_the_sum_lacks_someone),
         cmocka_unit_test(spacing_is_respected),
         cmocka_unit_test(rollback_publishes_older_content_again),
+        cmocka_unit_test(outdated_round_fails_at_once),
         cmocka_unit_test(paused_task_opens_no_round),
         cmocka_unit_test(downloads_have_ranges_and_tags),
         cmocka_unit_test(open_refuses_bad_settings_and_a_second_server),
