@@ -31,7 +31,7 @@
 
 #include "common/mem.h"
 
-#define SPIN_NS 20000 /* a few times what waking a thread costs */
+#define SPIN_NS 100000 /* about twice what waking a thread of a virtual machine costs */
 
 /* state: number of the run, closed or not, workers in it. */
 #define ACTIVE ((uint_fast64_t)0xffff)

@@ -14,6 +14,7 @@
  * be of one another.
  */
 #include "client/train/decoder_private.h"
+#include "client/train/pairs.h"
 #include "common/half_float.h"
 #include "common/mem.h"
 
@@ -44,7 +45,7 @@ static void list(const hearth_decoder *d, const hearth_slot *s,
 
 /* Halves between rows, as the kernels that round want it. */
 static size_t stride(const stored *a) {
-    return a->width ? hearth_compute_halves(1, a->width, 1) : 0;
+    return hearth_pairs_row(a->width);
 }
 
 size_t hearth_decoder__store_halves(const hearth_decoder *d) {

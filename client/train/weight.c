@@ -417,11 +417,10 @@ static void prepare_pairs(product *p) {
                               .n_sum = p->forward ? p->w->cols : p->w->rows,
                               .in = p->in,
                               .ld_in = p->ld_in,
+                              .n_tokens = p->n_tokens,
                               .out = p->out,
                               .ld_out = p->ld_out,
                               .add = p->add};
-    p->pair.ld_rounded =
-        hearth_compute_halves(1, p->pair.n_sum, p->c->kernels->pair_parts);
     if (p->n_blocks > 1)
         p->pair.rounded = hearth_compute_round(p->c, p->n_tokens, p->pair.n_sum,
                                                p->in, p->ld_in);
@@ -544,18 +543,17 @@ void hearth_weight_rows_forward(const hearth_compute *c, size_t worker,
                                 size_t n_tokens, const hearth_real *x,
                                 size_t ldx, const uint16_t *rounded,
                                 hearth_real *y, size_t ldy) {
-    hearth_pair_product p = {
-        .kernels = c->kernels,
-        .w = w,
-        .forward = true,
-        .n_sum = w->cols,
-        .in = x,
-        .ld_in = ldx,
-        .rounded = rounded,
-        .ld_rounded = hearth_compute_halves(1, w->cols, c->kernels->pair_parts),
-        .out = y,
-        .out0 = first,
-        .ld_out = ldy};
+    hearth_pair_product p = {.kernels = c->kernels,
+                             .w = w,
+                             .forward = true,
+                             .n_sum = w->cols,
+                             .in = x,
+                             .ld_in = ldx,
+                             .rounded = rounded,
+                             .n_tokens = n_tokens,
+                             .out = y,
+                             .out0 = first,
+                             .ld_out = ldy};
     hearth_weight__pair_tile(&p, 0, n_tokens, first, n,
                              hearth_compute_tile(c, worker));
 }

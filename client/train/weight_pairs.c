@@ -12,39 +12,34 @@
 
 #include <string.h>
 
+#include "client/train/pairs.h"
 #include "client/train/weight_private.h"
 #include "common/mem.h"
 
-static size_t padded(size_t n) {
-    return (n + HEARTH_PAIR_PAD - 1) / HEARTH_PAIR_PAD * HEARTH_PAIR_PAD;
-}
-
-/* Numbers between rows of a rounded input: never a multiple of two lines of the
- * cache, whose sets such rows would share. */
-static size_t pitch(size_t n) {
-    return padded(n) % 64 ? padded(n) : padded(n) + 32;
-}
+#define DEPTH HEARTH_PANEL_DEPTH
 
 size_t hearth_compute_halves(size_t n_tokens, size_t n, size_t parts) {
-    size_t all;
-    if (n > SIZE_MAX / 8 || !hearth_size_mul(n_tokens, parts * pitch(n), &all))
+    size_t row = n / DEPTH * hearth_pairs_pitch(DEPTH), all;
+    if (n % DEPTH) row += hearth_pairs_pitch(n % DEPTH);
+    if (n > SIZE_MAX / 8 || !hearth_size_mul(n_tokens, parts * row, &all))
         return SIZE_MAX;
     return all;
 }
 
 #ifndef HEARTH_FLOAT64
 
-#define DEPTH HEARTH_PANEL_DEPTH
 #define PARTS ((size_t)3) /* at most */
 #define PANEL (DEPTH * HEARTH_PANEL_MAX)
 #define WIDE  ((size_t)256) /* columns of the output at once, at most */
 #define SLIM  ((size_t)128) /* the same in parts */
 #define EVEN  ((size_t)32)  /* rows that sets take at once */
 #define TURN  ((size_t)16)  /* rows of the input that a worker rounds in turn */
+#define NEAR  ((size_t)768) /* rows of the input, in one part: 384 KiB */
 #define ALL   (HEARTH_WEIGHT_TILE_BYTES / 2) /* halves of a tile */
 
 _Static_assert(PANEL + DEPTH * WIDE + EVEN * DEPTH <= ALL &&
-                   PARTS * (PANEL + DEPTH * SLIM + EVEN * DEPTH) <= ALL,
+                   PARTS * (PANEL + DEPTH * SLIM + EVEN * DEPTH) <= ALL &&
+                   2 * DEPTH * WIDE <= ALL && 2 * PARTS * DEPTH * SLIM <= ALL,
                "the scratch of a product in bfloat16 fits in a tile");
 
 static size_t min_size(size_t a, size_t b) {
@@ -75,8 +70,9 @@ static half_matrix half_rows(const hearth_kernels *k, const hearth_weight *w,
     size_t stored = w->transposed ? w->rows : w->cols;
     if (k->pair_parts == 1 && is_direct(w))
         return (half_matrix){w->data + 2 * (row * stored + first), stored, 0};
-    size_t ld = k->pair_parts * padded(n_c);
-    half_matrix out = {(const unsigned char *)scratch, ld, 2 * padded(n_c)};
+    size_t ld = k->pair_parts * hearth_pairs_row(n_c);
+    half_matrix out = {(const unsigned char *)scratch, ld,
+                       2 * hearth_pairs_row(n_c)};
     if (hearth_weight__stored_halves(w, row, n_r, first, n_c, k->pair_parts,
                                      scratch, ld))
         return out;
@@ -103,36 +99,43 @@ static void prefetch_next(const hearth_pair_product *p, bool turned, size_t n0,
         hearth_weight__prefetch(p->w, n0, panel, at + n_s, DEPTH);
 }
 
-/* Panel columns j .. j + n_j - 1 of rows that lie along or across the sum. */
-static void pack(const hearth_kernels *k, bool turned, const half_matrix *rows,
-                 size_t j, size_t n_j, size_t n_s, uint32_t *panel) {
-    const unsigned char *at = rows->at + (turned ? 0 : 2 * j);
-    for (size_t part = 0; part < k->pair_parts; part++)
-        (turned ? k->pack_pairs_turned : k->pack_pairs_straight)(
-            n_j, n_s, at + part * rows->part_bytes, rows->ld,
-            panel + part * (DEPTH * k->pair_panel / 2));
-}
+/* Rounded inputs: of some tokens, the part of the sum from s on. */
+typedef struct {
+    const uint16_t *a;
+    size_t lda, n_t, s, n_s;
+    size_t near; /* tokens that go through all panels before the next do */
+} inputs;
 
-/* The part of the sum from s on of one block of the output; a: its rounded
- * inputs. */
-static void add_part(const hearth_pair_product *p, size_t n_t, size_t n0,
-                     size_t n_n, size_t s, size_t n_s, const uint16_t *a,
-                     size_t lda, uint16_t *scratch, hearth_real *out) {
+/* What they add to one block of the output.  Of more than `near` tokens every
+ * panel is kept for those that follow; otherwise one after the other is made.
+ */
+static void add_part(const hearth_pair_product *p, const inputs *in, size_t n0,
+                     size_t n_n, uint16_t *scratch, hearth_real *out) {
     const hearth_kernels *k = p->kernels;
-    uint32_t *panel = (uint32_t *)(void *)scratch;
-    bool turned = p->forward != p->w->transposed;
+    bool turned = p->forward != p->w->transposed, keep = in->near < in->n_t;
     half_matrix rows = {0};
-    size_t at = p->first + s;
-    scratch += k->pair_parts * PANEL;
-    if (!turned) rows = half_rows(k, p->w, at, n_s, n0, n_n, scratch);
-    for (size_t j = 0; j < n_n; j += k->pair_panel) {
-        size_t n_j = min_size(k->pair_panel, n_n - j);
-        if (turned) rows = half_rows(k, p->w, n0 + j, n_j, at, n_s, scratch);
-        pack(k, turned, &rows, j, n_j, n_s, panel);
-        prefetch_next(p, turned, n0, n_n, j, n_j, at, n_s);
-        k->gemm_pairs(n_t, n_j, n_s, a, lda, panel, p->add || s, out + j,
-                      p->ld_out);
-    }
+    size_t at = p->first + in->s, columns = k->pair_panel;
+    uint16_t *panels = scratch;
+    scratch += hearth_pairs_panels(k, keep ? n_n : columns);
+    if (!turned) rows = half_rows(k, p->w, at, in->n_s, n0, n_n, scratch);
+    for (size_t t = 0; t < in->n_t; t += in->near)
+        for (size_t j = 0; j < n_n; j += columns) {
+            size_t n_j = min_size(columns, n_n - j);
+            uint16_t *panel = panels + (keep ? hearth_pairs_panels(k, j) : 0);
+            if (!t) {
+                if (turned)
+                    rows =
+                        half_rows(k, p->w, n0 + j, n_j, at, in->n_s, scratch);
+                hearth_pairs_pack(k, turned, n_j, in->n_s,
+                                  rows.at + (turned ? 0 : 2 * j), rows.ld,
+                                  rows.part_bytes, panel);
+                prefetch_next(p, turned, n0, n_n, j, n_j, at, in->n_s);
+            }
+            k->gemm_pairs(min_size(in->near, in->n_t - t), n_j, in->n_s,
+                          in->a + t * in->lda, in->lda,
+                          (uint32_t *)(void *)panel, p->add || in->s,
+                          out + t * p->ld_out + j, p->ld_out);
+        }
 }
 
 typedef struct {
@@ -143,12 +146,26 @@ typedef struct {
     uint16_t *out;
 } rounding;
 
+/* Where what the part of the sum from s on takes begins in a rounded input of n
+ * numbers a token; *ld: halves between its rows.  It lies together: rows as long
+ * as the input's would each be in pages of their own, and more of these than the
+ * processor remembers. */
+static size_t slab(size_t parts, size_t n_tokens, size_t n, size_t s,
+                   size_t *ld) {
+    *ld = parts * hearth_pairs_pitch(min_size(DEPTH, n - s));
+    return parts * n_tokens * (s / DEPTH * hearth_pairs_pitch(DEPTH));
+}
+
 static void round_some(void *ud, size_t i, size_t worker) {
     const rounding *r = ud;
-    size_t t = i * TURN, ld = r->kernels->pair_parts * pitch(r->n);
+    size_t t = i * TURN, n_t = min_size(TURN, r->n_tokens - t), ld;
     (void)worker;
-    r->kernels->round_rows(min_size(TURN, r->n_tokens - t), r->n,
-                           r->x + t * r->ldx, r->ldx, r->out + t * ld, ld);
+    for (size_t s = 0; s < r->n; s += DEPTH) {
+        size_t at = slab(r->kernels->pair_parts, r->n_tokens, r->n, s, &ld);
+        r->kernels->round_rows(n_t, min_size(DEPTH, r->n - s),
+                               r->x + t * r->ldx + s, r->ldx,
+                               r->out + at + t * ld, ld);
+    }
 }
 
 const uint16_t *hearth_compute_round(const hearth_compute *c, size_t n_tokens,
@@ -166,23 +183,32 @@ void hearth_weight__pair_tile(const hearth_pair_product *p, size_t t0,
                               hearth_real *tile) {
     const hearth_kernels *k = p->kernels;
     size_t wide = k->pair_parts == 1 ? WIDE : SLIM;
-    size_t deep = min_size(DEPTH, padded(p->n_sum));
-    size_t ld = p->rounded ? p->ld_rounded : k->pair_parts * deep;
-    uint16_t *scratch = (uint16_t *)(void *)tile;
-    uint16_t *own = scratch + k->pair_parts * (PANEL + deep * wide);
-    size_t room = ALL - k->pair_parts * (PANEL + deep * wide);
-    size_t most = p->rounded ? n_t : room / ld / EVEN * EVEN;
+    size_t deep = min_size(DEPTH, hearth_pairs_row(p->n_sum));
+    size_t used =
+        hearth_pairs_panels(k, k->pair_panel) + k->pair_parts * deep * wide;
+    size_t most = (ALL - used) / (k->pair_parts * deep) / EVEN * EVEN;
+    uint16_t *scratch = (uint16_t *)(void *)tile, *own = scratch + used;
+    if (p->rounded) most = n_t;
     for (size_t t = t0; t < t0 + n_t; t += most)
         for (size_t s = 0; s < p->n_sum; s += DEPTH) {
-            size_t rows = min_size(most, t0 + n_t - t);
-            size_t n_s = min_size(DEPTH, p->n_sum - s);
-            const uint16_t *a = p->rounded ? p->rounded + t * ld + s : own;
-            if (!p->rounded)
-                k->round_rows(rows, n_s, p->in + t * p->ld_in + s, p->ld_in,
-                              own, ld);
+            inputs in = {.n_t = min_size(most, t0 + n_t - t),
+                         .s = s,
+                         .n_s = min_size(DEPTH, p->n_sum - s)};
+            if (p->rounded) {
+                in.a = p->rounded +
+                       slab(k->pair_parts, p->n_tokens, p->n_sum, s, &in.lda);
+                in.a += t * in.lda;
+                in.near = NEAR / k->pair_parts;
+            } else {
+                in.a = own;
+                in.lda = k->pair_parts * hearth_pairs_row(in.n_s);
+                in.near = in.n_t;
+                k->round_rows(in.n_t, in.n_s, p->in + t * p->ld_in + s,
+                              p->ld_in, own, in.lda);
+            }
             for (size_t n = n0; n < n0 + n_n; n += wide)
-                add_part(p, rows, n, min_size(wide, n0 + n_n - n), s, n_s, a,
-                         ld, scratch, p->out + t * p->ld_out + n - p->out0);
+                add_part(p, &in, n, min_size(wide, n0 + n_n - n), scratch,
+                         p->out + t * p->ld_out + n - p->out0);
         }
 }
 

@@ -78,7 +78,7 @@ typedef struct {
     const hearth_real *in;
     size_t ld_in;
     const uint16_t *rounded; /* in by hearth_compute_round; NULL: tiles do it */
-    size_t ld_rounded;
+    size_t n_tokens;         /* of it */
     hearth_real *out; /* its first column is column out0 of the product */
     size_t out0, ld_out;
     int add;

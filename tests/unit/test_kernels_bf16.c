@@ -233,7 +233,7 @@ static void weights_of_every_kind_agree(void **state) {
 /* Blocks of rows, as the cross-entropy walks the head; that the input
  * is rounded before changes no byte. */
 static void blocks_of_rows_add_up(void **state) {
-    static uint16_t halves[TOKENS * (COLS + 32)];
+    static uint16_t halves[TOKENS * 2 * COLS];
     const hearth_compute compute = {.kernels = hearth_kernels_bf16(),
                                     .pool = NULL,
                                     .tile = tile,
@@ -318,6 +318,45 @@ static void rounding_once_changes_no_byte(void **state) {
         assert_memory_equal(dx, dx_want, sizeof(dx));
     }
     hearth_pool_close(pool);
+}
+
+/* Nor that inputs of many tokens go through kept panels in several runs. */
+static void many_tokens_change_no_byte(void **state) {
+    enum { LONG = 1700 };
+    const hearth_kernels *of[] = {hearth_kernels_bf16(),
+                                  hearth_kernels_native()};
+    (void)state;
+    if (!of[0]) skip();
+    hearth_weight w = make_weight(HEARTH_WEIGHT_QUANT, HEARTH_QUANT_Q8_0, 0);
+    float *in = test_malloc(sizeof(float) * LONG * COLS);
+    float *out[2] = {test_malloc(sizeof(float) * LONG * COLS),
+                     test_malloc(sizeof(float) * LONG * COLS)};
+    fill(in, LONG * COLS, 11);
+    for (int i = 0; i < 2; i++) {
+        size_t parts = of[i]->pair_parts ? of[i]->pair_parts : 1;
+        size_t room = hearth_compute_halves(LONG, COLS, parts);
+        uint16_t *halves = test_malloc(room * sizeof(*halves));
+        for (int back = 0; back < 2; back++) {
+            for (int once = 0; once < 2; once++) {
+                const hearth_compute compute = {.kernels = of[i],
+                                                .tile = tile,
+                                                .halves = once ? halves : NULL,
+                                                .n_halves = room};
+                if (back)
+                    hearth_weight_backward(&compute, &w, LONG, in, ROWS,
+                                           out[once], COLS, 0);
+                else
+                    hearth_weight_forward(&compute, &w, LONG, in, COLS,
+                                          out[once], ROWS, 0);
+            }
+            assert_memory_equal(out[0], out[1],
+                                sizeof(float) * LONG * (back ? COLS : ROWS));
+        }
+        test_free(halves);
+    }
+    test_free(in);
+    test_free(out[0]);
+    test_free(out[1]);
 }
 
 /* Sets of this machine give the same bytes; so does any cut of the rows. */
@@ -413,6 +452,7 @@ int main(void) {
         cmocka_unit_test(blocks_of_rows_add_up),
         cmocka_unit_test(threads_change_no_byte),
         cmocka_unit_test(rounding_once_changes_no_byte),
+        cmocka_unit_test(many_tokens_change_no_byte),
         cmocka_unit_test(sets_and_cuts_change_no_byte),
         cmocka_unit_test(gradients_keep_their_direction),
         cmocka_unit_test(the_set_is_found_and_described),
