@@ -14,7 +14,7 @@
  */
 #include <string.h>
 
-#include "client/train/decoder_private.h"
+#include "client/train/attention_private.h"
 #include "common/refmath.h"
 
 #define MAX_QUERIES ((size_t)128) /* rows of a block, in long documents */
@@ -24,27 +24,8 @@
 #define MAX_STRIPS  ((size_t)8)   /* tasks that share a head of a document */
 #define WANT_TASKS  ((size_t)8)
 
-typedef struct {
-    const hearth_decoder *d;
-    const hearth_pass *p;
-    const hearth_slot *s;
-    size_t q_ld, kv_ld;
-    hearth_real scale;
-    size_t window; /* keys that a query sees at most; SIZE_MAX: all */
-    size_t strips; /* forward: tasks of a head */
-    size_t shares; /* backward: tasks of a key-value head */
-} attention_job;
-
-/* A block of queries of one head. */
-typedef struct {
-    size_t first, n; /* rows of the pass */
-    size_t at_q;     /* of the first row's head, in q and o */
-    size_t at_kv;    /* of the key head, in row 0 of k and v */
-    size_t head;
-    size_t doc_key; /* row of the document's first key */
-    size_t own_key; /* row of the first query's own key, the last it sees */
-    size_t lo, hi;  /* rows of the keys that any query sees: [lo, hi) */
-} block;
+typedef hearth_attention_job attention_job;
+typedef hearth_attention_block block;
 
 /* Some of its keys. */
 typedef struct {
@@ -61,7 +42,9 @@ void hearth_attention__derive(hearth_decoder *d) {
 }
 
 size_t hearth_attention__aux(const hearth_decoder *d) {
-    return 2 * d->query_rows * d->n_keys;
+    size_t vectors = 2 * d->query_rows * d->n_keys;
+    size_t pairs = hearth_attention_pairs__aux(d);
+    return vectors > pairs ? vectors : pairs;
 }
 
 static attention_job make_job(const hearth_decoder *d, const hearth_pass *p,
@@ -79,7 +62,8 @@ static size_t length_of(const attention_job *j, size_t doc) {
     return j->p->doc_start[doc + 1] - j->p->doc_start[doc];
 }
 
-static size_t block_rows(size_t length) {
+static size_t block_rows(const attention_job *j, size_t length) {
+    if (j->room.most) return hearth_attention_pairs__queries(j->d);
     return length < LONG ? FEW_QUERIES : MAX_QUERIES;
 }
 
@@ -96,7 +80,7 @@ static block make_block(const attention_job *j, size_t doc, size_t head,
     size_t hd = j->d->c->head_dim;
     size_t group = j->d->c->n_heads / j->d->c->n_kv_heads;
     block b = {.first = start + row,
-               .n = min_size(len - row, block_rows(len)),
+               .n = min_size(len - row, block_rows(j, len)),
                .at_kv = head / group * hd,
                .head = head,
                .doc_key = start, /* a cache holds one document, at 0 */
@@ -181,14 +165,33 @@ static void forward_block(const attention_job *j, const block *b,
 
 static void forward_task(void *ud, size_t task, size_t worker) {
     const attention_job *j = ud;
-    size_t n_heads = j->d->c->n_heads;
-    size_t strip = task % j->strips, head = task / j->strips % n_heads;
+    size_t group = j->d->c->n_heads / j->d->c->n_kv_heads;
+    size_t n_heads = j->room.n * group, strip = task % j->strips;
+    size_t head = j->room.first * group + task / j->strips % n_heads;
     size_t doc = task / j->strips / n_heads, len = length_of(j, doc);
-    size_t rows = block_rows(len);
+    size_t rows = block_rows(j, len);
     hearth_real *score = j->d->aux + worker * j->d->aux_reals;
     for (size_t row = strip * rows; row < len; row += j->strips * rows) {
         block b = make_block(j, doc, head, row);
-        forward_block(j, &b, score);
+        if (j->room.most)
+            hearth_attention_pairs__forward(j, &b, worker);
+        else
+            forward_block(j, &b, score);
+    }
+}
+
+/* Some key-value heads after the other: as many as there is room for. */
+static void run_heads(attention_job *j, size_t tasks_of_head,
+                      hearth_pool_fn task) {
+    size_t n_kv = j->d->c->n_kv_heads, step = j->room.most;
+    for (size_t kv = 0; kv < n_kv; kv += j->room.n) {
+        if (step) {
+            hearth_attention_pairs__round(j, kv, min_size(step, n_kv - kv));
+        } else {
+            j->room.n = n_kv;
+        }
+        hearth_pool_run(j->d->compute.pool,
+                        j->p->n_docs * j->room.n * tasks_of_head, task, j);
     }
 }
 
@@ -197,7 +200,8 @@ void hearth_attention__forward(hearth_decoder *d, const hearth_pass *p,
     attention_job j = make_job(d, p, s, window);
     size_t n = p->n_docs * d->c->n_heads;
     j.strips = n < 2 * WANT_TASKS ? MAX_STRIPS : 1;
-    hearth_pool_run(d->compute.pool, n * j.strips, forward_task, &j);
+    hearth_attention_pairs__begin(&j, false);
+    run_heads(&j, d->c->n_heads / d->c->n_kv_heads * j.strips, forward_task);
 }
 
 /* P from scores and the kept maximum and sum, then dS = P (dP - D) scale, where
@@ -265,9 +269,10 @@ static size_t count_shares(const hearth_decoder *d, size_t kv_width) {
 static void backward_task(void *ud, size_t task, size_t worker) {
     const attention_job *j = ud;
     const hearth_decoder *d = j->d;
-    size_t n_kv = d->c->n_kv_heads, hd = d->c->head_dim;
-    size_t group = d->c->n_heads / n_kv, share = task % j->shares;
-    size_t kv = task / j->shares % n_kv, doc = task / j->shares / n_kv;
+    size_t n_kv = j->room.n, hd = d->c->head_dim;
+    size_t group = d->c->n_heads / d->c->n_kv_heads, share = task % j->shares;
+    size_t kv = j->room.first + task / j->shares % n_kv;
+    size_t doc = task / j->shares / n_kv;
     size_t start = j->p->doc_start[doc], len = length_of(j, doc);
     hearth_real *p = d->aux + worker * d->aux_reals;
     hearth_real *dk = share ? share_rows(j, share) : d->dk;
@@ -278,9 +283,12 @@ static void backward_task(void *ud, size_t task, size_t worker) {
     }
     size_t g = group * share / j->shares;
     for (; g < group * (share + 1) / j->shares; g++)
-        for (size_t row = 0; row < len; row += block_rows(len)) {
+        for (size_t row = 0; row < len; row += block_rows(j, len)) {
             block b = make_block(j, doc, kv * group + g, row);
-            backward_block(j, &b, p, dk, dv);
+            if (j->room.most)
+                hearth_attention_pairs__backward(j, &b, worker, dk, dv);
+            else
+                backward_block(j, &b, p, dk, dv);
         }
 }
 
@@ -299,7 +307,7 @@ void hearth_attention__backward(hearth_decoder *d, const hearth_pass *p,
                                 const hearth_slot *s, size_t window) {
     attention_job j = make_job(d, p, s, window);
     j.shares = count_shares(d, j.kv_ld);
-    hearth_pool_run(d->compute.pool, p->n_docs * d->c->n_kv_heads * j.shares,
-                    backward_task, &j);
+    hearth_attention_pairs__begin(&j, true);
+    run_heads(&j, j.shares, backward_task);
     if (j.shares > 1) hearth_decoder__rows(d, p->n, add_shares, &j);
 }

@@ -26,6 +26,7 @@
 #define HEARTH_PANEL_MAX   ((size_t)32)
 #define HEARTH_PANEL_DEPTH ((size_t)256)
 #define HEARTH_PAIR_PAD    ((size_t)4) /* rows of bfloat16 are padded to this */
+#define HEARTH_PAIR_STEP   ((size_t)32) /* and parts of panels to this */
 
 typedef struct hearth_kernels {
     const char *name; /* "reference", "native", "blas", "bf16" */
@@ -62,10 +63,10 @@ typedef struct hearth_kernels {
     /* The same with factors in bfloat16 and sums in f32.  pair_panel: columns
      * of a panel, at most HEARTH_PANEL_MAX; 0: the set has none of these.
      * pair_parts: 1, or 3 where a factor is the sum of three bfloat16 numbers,
-     * so that products are as exact as those of f32.  A panel takes
-     * pair_parts times HEARTH_PANEL_DEPTH * pair_panel halves, a part each,
-     * laid out as the set likes.  w: little-endian bfloat16, perhaps
-     * unaligned. */
+     * so that products are as exact as those of f32.  A panel is pair_parts
+     * times k * pair_panel halves, k rounded up to a multiple of
+     * HEARTH_PAIR_STEP: a part each, laid out as the set likes.  w:
+     * little-endian bfloat16, perhaps unaligned. */
     size_t pair_panel, pair_parts;
     /* out[i][j] = x[i][j] to the nearest bfloat16, even in a tie; numbers below
      * the normal ones become 0; 0 up to a multiple of HEARTH_PAIR_PAD, which

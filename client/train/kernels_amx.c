@@ -59,6 +59,7 @@ static const tile_setting setting = {
     .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64},
     .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
 
+_Static_assert(DEEP == HEARTH_PAIR_STEP, "parts of a panel are whole steps");
 _Static_assert(sizeof(setting) == 64, "the setting of the tiles is 64 bytes");
 
 /* One block of the output: its rows of the input and its part of a panel, each
@@ -67,13 +68,12 @@ _Static_assert(sizeof(setting) == 64, "the setting of the tiles is 64 bytes");
 typedef struct {
     size_t steps;
     const uint16_t *a, *a_rest; /* a_rest NULL: nothing is left over */
-    size_t lda, a_part;
+    size_t lda, a_part, b_part;
     const uint32_t *b, *b_rest;
 } operands;
 
 #define REST_LD   DEEP /* numbers between rows of a_rest */
 #define REST_PART (2 * ROWS * REST_LD)
-#define B_PART    (HEARTH_PANEL_DEPTH * COLUMNS / 2)
 #define MOST      3 /* parts */
 
 /* Tiles 0 to 3: sums; 4, 5: rows; 6, 7: columns.  Of several parts, i and j
@@ -111,7 +111,7 @@ BODY void block(const size_t parts, const bool tall, const operands *o, int add,
     }
     for (size_t s = 0; s < o->steps; s++)
         step(parts, tall, o->a + s * DEEP, o->lda, o->a_part,
-             o->b + s * ROWS * COLUMNS, B_PART);
+             o->b + s * ROWS * COLUMNS, o->b_part);
     if (o->a_rest)
         step(parts, tall, o->a_rest, REST_LD, REST_PART, o->b_rest,
              ROWS * COLUMNS);
@@ -166,13 +166,16 @@ TILES static void multiply(size_t parts, size_t m, size_t n, size_t k,
                            const uint16_t *a, size_t lda, const uint32_t *panel,
                            int add, float *c, size_t ldc) {
     edges e;
-    operands o = {.steps = k / DEEP, .b = panel, .b_rest = e.b_rest};
+    operands o = {.steps = k / DEEP,
+                  .b_part = (k + DEEP - 1) / DEEP * ROWS * COLUMNS,
+                  .b = panel,
+                  .b_rest = e.b_rest};
     size_t whole = o.steps * DEEP, rest = k - whole;
     size_t rest_bytes = (rest + 1) / 2 * COLUMNS * sizeof(*panel);
     if (rest) memset(e.b_rest, 0, sizeof(e.b_rest));
     for (size_t p = 0; rest && p < parts; p++)
         memcpy(e.b_rest + p * ROWS * COLUMNS,
-               panel + p * B_PART + whole / 2 * COLUMNS, rest_bytes);
+               panel + p * o.b_part + whole / 2 * COLUMNS, rest_bytes);
     _tile_loadconfig(&setting);
     for (size_t i = 0, rows; i < m; i += rows) {
         rows = m - i >= 2 * ROWS ? 2 * ROWS : m - i < ROWS ? m - i : ROWS;

@@ -20,10 +20,17 @@ static inline size_t hearth_pairs_pitch(size_t n) {
     return row % 64 ? row : row + 32;
 }
 
-/* Halves of the panels for n columns, in all parts. */
-static inline size_t hearth_pairs_panels(const hearth_kernels *k, size_t n) {
+/* Halves of one part of a panel for n_s numbers of the sum. */
+static inline size_t hearth_pairs_part(const hearth_kernels *k, size_t n_s) {
+    return (n_s + HEARTH_PAIR_STEP - 1) / HEARTH_PAIR_STEP * HEARTH_PAIR_STEP *
+           k->pair_panel;
+}
+
+/* Halves of the panels for n columns and n_s numbers, in all parts. */
+static inline size_t hearth_pairs_panels(const hearth_kernels *k, size_t n,
+                                         size_t n_s) {
     size_t panels = (n + k->pair_panel - 1) / k->pair_panel;
-    return panels * k->pair_parts * HEARTH_PANEL_DEPTH * k->pair_panel;
+    return panels * k->pair_parts * hearth_pairs_part(k, n_s);
 }
 
 /* One panel of n_j columns and n_s numbers of the sum.  rows: of numbers along
@@ -36,8 +43,7 @@ static inline void hearth_pairs_pack(const hearth_kernels *k, bool turned,
     for (size_t part = 0; part < k->pair_parts; part++)
         (turned ? k->pack_pairs_turned : k->pack_pairs_straight)(
             n_j, n_s, rows + part * part_bytes, ld,
-            (uint32_t *)(void *)(panel +
-                                 part * HEARTH_PANEL_DEPTH * k->pair_panel));
+            (uint32_t *)(void *)(panel + part * hearth_pairs_part(k, n_s)));
 }
 
 #endif /* HEARTH_CLIENT_TRAIN_PAIRS_H */

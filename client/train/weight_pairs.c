@@ -116,12 +116,13 @@ static void add_part(const hearth_pair_product *p, const inputs *in, size_t n0,
     half_matrix rows = {0};
     size_t at = p->first + in->s, columns = k->pair_panel;
     uint16_t *panels = scratch;
-    scratch += hearth_pairs_panels(k, keep ? n_n : columns);
+    scratch += hearth_pairs_panels(k, keep ? n_n : columns, in->n_s);
     if (!turned) rows = half_rows(k, p->w, at, in->n_s, n0, n_n, scratch);
     for (size_t t = 0; t < in->n_t; t += in->near)
         for (size_t j = 0; j < n_n; j += columns) {
             size_t n_j = min_size(columns, n_n - j);
-            uint16_t *panel = panels + (keep ? hearth_pairs_panels(k, j) : 0);
+            uint16_t *panel =
+                panels + (keep ? hearth_pairs_panels(k, j, in->n_s) : 0);
             if (!t) {
                 if (turned)
                     rows =
@@ -184,8 +185,8 @@ void hearth_weight__pair_tile(const hearth_pair_product *p, size_t t0,
     const hearth_kernels *k = p->kernels;
     size_t wide = k->pair_parts == 1 ? WIDE : SLIM;
     size_t deep = min_size(DEPTH, hearth_pairs_row(p->n_sum));
-    size_t used =
-        hearth_pairs_panels(k, k->pair_panel) + k->pair_parts * deep * wide;
+    size_t used = hearth_pairs_panels(k, k->pair_panel, deep) +
+                  k->pair_parts * deep * wide;
     size_t most = (ALL - used) / (k->pair_parts * deep) / EVEN * EVEN;
     uint16_t *scratch = (uint16_t *)(void *)tile, *own = scratch + used;
     if (p->rounded) most = n_t;

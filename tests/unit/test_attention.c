@@ -205,13 +205,19 @@ static void any_number_of_workers_gives_the_same_bytes(void **state) {
 
 static void scratch_does_not_grow_with_the_stream(void **state) {
     (void)state;
-    hearth_decoder d = {.shape.max_tokens = 2048, .n_positions = 2048};
-    hearth_attention__derive(&d);
-    size_t reals = hearth_attention__aux(&d);
-    assert_true(reals * sizeof(float) <= 256 * 1024);
-    d.shape.max_tokens = d.n_positions = (size_t)1 << 20;
-    hearth_attention__derive(&d);
-    assert_int_equal(hearth_attention__aux(&d), reals);
+    const hearth_model_config c = {.head_dim = 256};
+    for (size_t parts = 0; parts < 4; parts += 3) {
+        hearth_decoder d = {.c = &c,
+                            .shape.round_parts = parts,
+                            .shape.max_tokens = 2048,
+                            .n_positions = 2048};
+        hearth_attention__derive(&d);
+        size_t reals = hearth_attention__aux(&d);
+        assert_true(reals * sizeof(float) <= 256 * 1024);
+        d.shape.max_tokens = d.n_positions = (size_t)1 << 20;
+        hearth_attention__derive(&d);
+        assert_int_equal(hearth_attention__aux(&d), reals);
+    }
 }
 
 int main(void) {

@@ -120,7 +120,7 @@ static void panels_are_as_exact_as_f32(void **state) {
             for (size_t p = 0; p < 3; p++)
                 (turned ? parts.pack_pairs_turned : parts.pack_pairs_straight)(
                     n, l, rb + p * DEPTH, 3 * DEPTH,
-                    panel + p * (DEPTH * parts.pair_panel / 2));
+                    panel + p * ((l + 31) / 32 * 16 * parts.pair_panel));
             for (size_t i = 0; i < 64 * LDC; i++) y[i] = 1;
             parts.gemm_pairs(m, n, l, ra, 3 * DEPTH, panel, 0, y, LDC);
             errors got = compare(m, n, l, x, l, dense, turned ? 1 : n,
