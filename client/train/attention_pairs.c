@@ -91,7 +91,7 @@ static size_t lay_out(scratch *x, const hearth_kernels *k, size_t n, size_t hd,
 static scratch open_scratch(const job *j, const block *b, size_t worker) {
     const hearth_compute *c = &j->d->compute;
     scratch x;
-    (void)lay_out(&x, c->kernels, b->n, j->d->c->head_dim,
+    (void)lay_out(&x, j->d->pairs, b->n, j->d->c->head_dim,
                   (uint16_t *)(void *)hearth_compute_tile(c, worker));
     return x;
 }
@@ -124,12 +124,12 @@ static void multiply(const hearth_kernels *k, size_t m, size_t n, size_t n_s,
 
 void hearth_attention_pairs__begin(hearth_attention_job *j, bool back) {
     const hearth_decoder *d = j->d;
-    const hearth_kernels *k = d->compute.kernels;
+    const hearth_kernels *k = d->pairs;
     size_t hd = d->c->head_dim, n = j->p->n;
     hearth_attention_room *r = &j->room;
     scratch none;
     *r = (hearth_attention_room){.back = back};
-    if (!k->pair_panel || !d->compute.halves || !d->compute.tile) return;
+    if (!k || !d->compute.halves || !d->compute.tile) return;
     if (j->p->past || n < MIN_TOKENS || hd < MIN_HEAD ||
         hd > HEARTH_PANEL_DEPTH)
         return;
@@ -166,7 +166,7 @@ static void round_turned(const hearth_kernels *k, size_t first, size_t n,
 
 static void round_task(void *ud, size_t task, size_t worker) {
     const job *j = ud;
-    const hearth_kernels *k = j->d->compute.kernels;
+    const hearth_kernels *k = j->d->pairs;
     const hearth_attention_room *r = &j->room;
     size_t head = task % r->n, first = task / r->n * STRIP;
     size_t n = min_size(STRIP, j->p->n - first), hd = j->d->c->head_dim;
@@ -217,36 +217,43 @@ static void clear_outside(hearth_real *row, size_t from, size_t to, size_t n) {
     for (size_t i = to; i < n; i++) row[i] = 0;
 }
 
+/* S^T and dP^T of a tile: a [keys, head] by the panels of queries.  Of a panel's
+ * queries the last sees most: keys behind that one's are left out. */
+static void scores(const job *j, const block *b, keys t, const uint16_t *a,
+                   uint16_t *panels, hearth_real *s) {
+    const hearth_kernels *k = j->d->pairs;
+    size_t hd = j->d->c->head_dim, ld = j->room.ld_rows;
+    for (size_t i = 0; i < b->n; i += k->pair_panel) {
+        size_t n = min_size(k->pair_panel, b->n - i);
+        size_t end = b->own_key + i + n; /* behind the last key seen */
+        if (end > t.first)
+            multiply(k, min_size(t.n, end - t.first), n, hd, a + t.first * ld,
+                     ld, panels + hearth_pairs_panels(k, i, hd), 0, s + i,
+                     b->n);
+    }
+}
+
 /* Scores of a tile become P^T; top and sum go on, *shrink is what everything
  * before is to be scaled by. */
 static void fold_tile(const job *j, const block *b, keys t, hearth_real *s,
                       hearth_real *top, hearth_real *sum, hearth_real *shrink) {
-    const hearth_kernels *k = j->d->compute.kernels;
-    hearth_real most[MANY_QUERIES];
+    const hearth_kernels *k = j->d->pairs;
+    hearth_real before[MANY_QUERIES];
     size_t n = b->n, from, to;
-    memcpy(most, top, n * sizeof(*most));
+    memcpy(before, top, n * sizeof(*before));
     for (size_t r = 0; r < t.n; r++) {
-        hearth_real *row = s + r * n;
         seen_by(j, b, t.first + r, &from, &to);
-        for (size_t i = from; i < to; i++) {
-            hearth_real x = row[i] * j->scale;
-            row[i] = x;
-            most[i] = x > most[i] ? x : most[i];
-        }
+        k->column_max(to - from, j->scale, s + r * n + from, top + from);
     }
-    for (size_t i = 0; i < n;
-         i++) /* nothing was seen before: nothing to scale */
-        shrink[i] = top[i] > -HEARTH_REAL_MAX ? top[i] - most[i] : 0;
+    for (size_t i = 0; i < n; i++) /* nothing seen before: nothing to scale */
+        shrink[i] = before[i] > -HEARTH_REAL_MAX ? before[i] - top[i] : 0;
     (void)k->exp_shift(n, shrink, 0, shrink);
     for (size_t i = 0; i < n; i++) sum[i] *= shrink[i];
-    memcpy(top, most, n * sizeof(*most));
     for (size_t r = 0; r < t.n; r++) {
-        hearth_real *row = s + r * n;
         seen_by(j, b, t.first + r, &from, &to);
-        clear_outside(row, from, to, n);
-        for (size_t i = from; i < to; i++) row[i] -= top[i];
-        (void)k->exp_shift(to - from, row + from, 0, row + from);
-        for (size_t i = from; i < to; i++) sum[i] += row[i];
+        clear_outside(s + r * n, from, to, n);
+        k->column_exp(to - from, j->scale, s + r * n + from, top + from,
+                      sum + from);
     }
 }
 
@@ -255,19 +262,15 @@ static void score_gradient(const job *j, const block *b, keys t,
                            const hearth_real *top, const hearth_real *inverse,
                            const hearth_real *dots, hearth_real *s,
                            hearth_real *ds) {
-    const hearth_kernels *k = j->d->compute.kernels;
+    const hearth_kernels *k = j->d->pairs;
     size_t n = b->n, from, to;
     for (size_t r = 0; r < t.n; r++) {
         hearth_real *p = s + r * n, *g = ds + r * n;
         seen_by(j, b, t.first + r, &from, &to);
         clear_outside(p, from, to, n);
         clear_outside(g, from, to, n);
-        for (size_t i = from; i < to; i++) p[i] = p[i] * j->scale - top[i];
-        (void)k->exp_shift(to - from, p + from, 0, p + from);
-        for (size_t i = from; i < to; i++) {
-            p[i] *= inverse[i];
-            g[i] = p[i] * (g[i] - dots[i]) * j->scale;
-        }
+        k->column_back(to - from, j->scale, top + from, inverse + from,
+                       dots + from, p + from, g + from);
     }
 }
 
@@ -277,7 +280,7 @@ void hearth_attention_pairs__forward(const hearth_attention_job *j,
                                      const hearth_attention_block *b,
                                      size_t worker) {
     const hearth_decoder *d = j->d;
-    const hearth_kernels *k = d->compute.kernels;
+    const hearth_kernels *k = d->pairs;
     size_t hd = d->c->head_dim, n = b->n, n_heads = d->c->n_heads;
     const rounded kv = head_of(j, b->at_kv / hd);
     const scratch x = open_scratch(j, b, worker);
@@ -291,8 +294,7 @@ void hearth_attention_pairs__forward(const hearth_attention_job *j,
     k->round_rows(n, hd, j->s->q + b->at_q, j->q_ld, x.rows, x.ld);
     make_panels(k, true, n, hd, x.rows, x.ld, x.q);
     for (keys t = keys_from(b, b->lo); t.n; t = keys_from(b, t.first + t.n)) {
-        multiply(k, t.n, n, hd, kv.k + t.first * j->room.ld_rows,
-                 j->room.ld_rows, x.q, 0, s, n);
+        scores(j, b, t, kv.k, x.q, s);
         fold_tile(j, b, t, s, top, sum, shrink);
         for (size_t c = 0; t.first > b->lo && c < hd; c++)
             for (size_t i = 0; i < n; i++) o[c * n + i] *= shrink[i];
@@ -313,7 +315,7 @@ void hearth_attention_pairs__forward(const hearth_attention_job *j,
 
 /* Panels of the block's queries and of their outputs' gradients. */
 static void query_panels(const job *j, const block *b, const scratch *x) {
-    const hearth_kernels *k = j->d->compute.kernels;
+    const hearth_kernels *k = j->d->pairs;
     size_t hd = j->d->c->head_dim;
     k->round_rows(b->n, hd, j->s->q + b->at_q, j->q_ld, x->rows, x->ld);
     make_panels(k, true, b->n, hd, x->rows, x->ld, x->q);
@@ -328,7 +330,7 @@ void hearth_attention_pairs__backward(const hearth_attention_job *j,
                                       size_t worker, hearth_real *dk,
                                       hearth_real *dv) {
     const hearth_decoder *d = j->d;
-    const hearth_kernels *k = d->compute.kernels;
+    const hearth_kernels *k = d->pairs;
     size_t hd = d->c->head_dim, n = b->n, n_heads = d->c->n_heads;
     const rounded kv = head_of(j, b->at_kv / hd);
     const scratch x = open_scratch(j, b, worker);
@@ -343,10 +345,9 @@ void hearth_attention_pairs__backward(const hearth_attention_job *j,
     }
     query_panels(j, b, &x);
     for (keys t = keys_from(b, b->lo); t.n; t = keys_from(b, t.first + t.n)) {
-        size_t at = t.first * j->room.ld_rows;
         size_t to = t.first * j->kv_ld + b->at_kv;
-        multiply(k, t.n, n, hd, kv.k + at, j->room.ld_rows, x.q, 0, s, n);
-        multiply(k, t.n, n, hd, kv.v + at, j->room.ld_rows, x.d_o, 0, ds, n);
+        scores(j, b, t, kv.k, x.q, s);
+        scores(j, b, t, kv.v, x.d_o, ds);
         score_gradient(j, b, t, top, inverse, dots, s, ds);
         k->round_rows(t.n, n, s, n, x.rows, x.ld_scores);
         multiply(k, t.n, hd, n, x.rows, x.ld_scores, x.d_o_straight, 1, dv + to,

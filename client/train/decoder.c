@@ -32,6 +32,7 @@ hearth_status hearth_decoder_new(hearth_decoder **out,
     if (d) {
         *d = shape;
         d->compute.kernels = kernels;
+        d->pairs = kernels->attention;
         d->compute.pool = pool;
     }
     if (!d || !hearth_decoder__layout(d, arena, &sizes)) {

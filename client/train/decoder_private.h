@@ -86,7 +86,8 @@ struct hearth_decoder {
     const hearth_model_config *c;
     hearth_decoder_shape shape;
     hearth_compute compute;
-    hearth_gate_fn gate; /* NULL: none */
+    const hearth_kernels *pairs; /* for attention; NULL: it is by vectors */
+    hearth_gate_fn gate;         /* NULL: none */
     void *gate_ud;
     hearth_real *aux; /* [n_workers][aux_reals] attention, cross-entropy */
     size_t aux_reals;

@@ -63,7 +63,8 @@ typedef struct hearth_kernels {
     /* The same with factors in bfloat16 and sums in f32.  pair_panel: columns
      * of a panel, at most HEARTH_PANEL_MAX; 0: the set has none of these.
      * pair_parts: 1, or 3 where a factor is the sum of three bfloat16 numbers,
-     * so that products are as exact as those of f32.  A panel is pair_parts
+     * so that products are as exact as those of f32, or 2: off by 2^-14 of
+     * their sizes at most.  A panel is pair_parts
      * times k * pair_panel halves, k rounded up to a multiple of
      * HEARTH_PAIR_STEP: a part each, laid out as the set likes.  w:
      * little-endian bfloat16, perhaps unaligned. */
@@ -84,6 +85,12 @@ typedef struct hearth_kernels {
     void (*gemm_pairs)(size_t m, size_t n, size_t k, const uint16_t *a,
                        size_t lda, const uint32_t *panel, int add,
                        hearth_real *c, size_t ldc);
+
+    /* The set whose products by pairs attention takes beside this one's loops;
+     * NULL: attention takes gemm_nt, gemm_nn and gemm_tn.  Where weights are
+     * rounded to bfloat16 it has two parts: probabilities and their gradients in
+     * one would cost gradients more than all weights do. */
+    const struct hearth_kernels *attention;
 
     /* y = x / sqrt(mean(x^2) + eps) * w, one row of n. */
     void (*rmsnorm)(size_t n, const hearth_real *x, const hearth_real *w,
@@ -110,6 +117,19 @@ typedef struct hearth_kernels {
     /* p[i] = exp(s[i] - shift); returns the sum.  p may be s. */
     hearth_real (*exp_shift)(size_t n, const hearth_real *s, hearth_real shift,
                              hearth_real *p);
+    /* The softmax down the columns of a matrix, row by row; n columns.
+     * most[i] = max(most[i], scale x[i]). */
+    void (*column_max)(size_t n, hearth_real scale, const hearth_real *x,
+                       hearth_real *most);
+    /* x[i] = exp(scale x[i] - shift[i]); sum[i] += x[i]. */
+    void (*column_exp)(size_t n, hearth_real scale, hearth_real *x,
+                       const hearth_real *shift, hearth_real *sum);
+    /* Of a row of scores p and of the gradients g of its probabilities:
+     * p[i] = exp(scale p[i] - shift[i]) inverse[i],
+     * g[i] = p[i] (g[i] - dot[i]) scale. */
+    void (*column_back)(size_t n, hearth_real scale, const hearth_real *shift,
+                        const hearth_real *inverse, const hearth_real *dot,
+                        hearth_real *p, hearth_real *g);
     /* Largest element; n > 0. */
     hearth_real (*max)(size_t n, const hearth_real *x);
     hearth_real (*dot)(size_t n, const hearth_real *x, const hearth_real *y);

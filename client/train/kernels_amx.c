@@ -8,6 +8,8 @@
  * |x1| <= 2^-8 |x|, |x2| <= 2^-16 |x| and |r| <= 2^-24 |x|.  Of the nine products
  * of parts it takes the six with i + j < 3; each is exact, and those left out,
  * with r's, are below 5 2^-24 |x y|: about what rounding a product to f32 costs.
+ * Set "amx2" leaves x2 out, and takes three products: what is left out is below
+ * 3 2^-16 |x y|.
  * Six tile products are still two to three times as fast as one of vectors.
  * Parts below the normal numbers become 0, so for |x| below 2^-110 x is just
  * x0 and x1, or x0.
@@ -127,6 +129,8 @@ BODY void block(const size_t parts, const bool tall, const operands *o, int add,
     }
 DEFINE_BLOCK(block_1_low, 1, false)
 DEFINE_BLOCK(block_1_tall, 1, true)
+DEFINE_BLOCK(block_2_low, 2, false)
+DEFINE_BLOCK(block_2_tall, 2, true)
 DEFINE_BLOCK(block_3_low, 3, false)
 DEFINE_BLOCK(block_3_tall, 3, true)
 
@@ -155,6 +159,8 @@ static void some_rows(size_t parts, size_t rows, size_t n, const operands *o,
     size_t ld = straight ? ldc : COLUMNS;
     if (parts == 1)
         (tall ? block_1_tall : block_1_low)(o, straight && add, to, ld);
+    else if (parts == 2)
+        (tall ? block_2_tall : block_2_low)(o, straight && add, to, ld);
     else
         (tall ? block_3_tall : block_3_low)(o, straight && add, to, ld);
     for (size_t r = 0; !straight && r < rows; r++)
@@ -199,16 +205,15 @@ TILES static void multiply(size_t parts, size_t m, size_t n, size_t k,
     _tile_release();
 }
 
-static void gemm(size_t m, size_t n, size_t k, const uint16_t *a, size_t lda,
-                 const uint32_t *panel, int add, float *c, size_t ldc) {
-    multiply(1, m, n, k, a, lda, panel, add, c, ldc);
-}
-
-static void gemm_parts(size_t m, size_t n, size_t k, const uint16_t *a,
-                       size_t lda, const uint32_t *panel, int add, float *c,
-                       size_t ldc) {
-    multiply(MOST, m, n, k, a, lda, panel, add, c, ldc);
-}
+#define DEFINE_GEMM(parts)                                                     \
+    static void gemm_##parts(size_t m, size_t n, size_t k, const uint16_t *a,  \
+                             size_t lda, const uint32_t *panel, int add,       \
+                             float *c, size_t ldc) {                           \
+        multiply(parts, m, n, k, a, lda, panel, add, c, ldc);                  \
+    }
+DEFINE_GEMM(1)
+DEFINE_GEMM(2)
+DEFINE_GEMM(3)
 
 /* 16 numbers to bfloat16, and what that leaves of them: exactly, since a number
  * and the bfloat16 next to it share their leading digits. */
@@ -219,14 +224,15 @@ ROUND static inline __m256i take(__m512 *x) {
     return high;
 }
 
-ROUND static void round_parts(size_t m, size_t n, const float *x, size_t ldx,
-                              uint16_t *out, size_t ldo) {
+ROUND static inline __attribute__((always_inline)) void
+round_rows(const size_t parts, size_t m, size_t n, const float *x, size_t ldx,
+           uint16_t *out, size_t ldo) {
     size_t all = (n + HEARTH_PAIR_PAD - 1) / HEARTH_PAIR_PAD * HEARTH_PAIR_PAD;
-    size_t apart = ldo / MOST, j;
+    size_t apart = ldo / parts, j;
     for (size_t i = 0; i < m; i++, x += ldx, out += ldo) {
         for (j = 0; j + 16 <= n; j += 16) {
             __m512 y = _mm512_loadu_ps(x + j);
-            for (size_t p = 0; p < MOST; p++)
+            for (size_t p = 0; p < parts; p++)
                 _mm256_storeu_si256((__m256i *)(void *)(out + p * apart + j),
                                     take(&y));
         }
@@ -234,10 +240,18 @@ ROUND static void round_parts(size_t m, size_t n, const float *x, size_t ldx,
         __mmask16 in = (__mmask16)((1u << (n - j)) - 1);
         __mmask16 to = (__mmask16)((1u << (all - j)) - 1);
         __m512 y = _mm512_maskz_loadu_ps(in, x + j);
-        for (size_t p = 0; p < MOST; p++)
+        for (size_t p = 0; p < parts; p++)
             _mm256_mask_storeu_epi16(out + p * apart + j, to, take(&y));
     }
 }
+
+#define DEFINE_ROUND(parts)                                                    \
+    ROUND static void round_##parts(size_t m, size_t n, const float *x,        \
+                                    size_t ldx, uint16_t *out, size_t ldo) {   \
+        round_rows(parts, m, n, x, ldx, out, ldo);                             \
+    }
+DEFINE_ROUND(2)
+DEFINE_ROUND(3)
 
 /* Leaf 7: the instructions; the system call: leave to use them. */
 static bool available(void) {
@@ -247,29 +261,21 @@ static bool available(void) {
     return syscall(SYS_arch_prctl, ASK_FOR_STATE, TILE_DATA) == 0;
 }
 
-bool hearth_kernels__fill_amx(hearth_kernels *k) {
+bool hearth_kernels__fill_amx(hearth_kernels *k, size_t parts) {
     if (k->pair_panel != COLUMNS || !available()) return false;
-    k->gemm_pairs = gemm;
-    return true;
-}
-
-bool hearth_kernels__fill_amx_parts(hearth_kernels *k) {
-    if (!hearth_kernels__fill_amx(k)) return false;
-    k->pair_parts = MOST;
-    k->round_rows = round_parts;
-    k->gemm_pairs = gemm_parts;
+    k->pair_parts = parts;
+    if (parts == 1) k->gemm_pairs = gemm_1;
+    if (parts == 2) k->gemm_pairs = gemm_2;
+    if (parts == 3) k->gemm_pairs = gemm_3;
+    if (parts == 2) k->round_rows = round_2;
+    if (parts == 3) k->round_rows = round_3;
     return true;
 }
 
 #else
 
-bool hearth_kernels__fill_amx(hearth_kernels *k) {
-    (void)k;
-    return false;
-}
-
-bool hearth_kernels__fill_amx_parts(hearth_kernels *k) {
-    (void)k;
+bool hearth_kernels__fill_amx(hearth_kernels *k, size_t parts) {
+    (void)k, (void)parts;
     return false;
 }
 

@@ -162,6 +162,58 @@ BODY float exp_shift_body(size_t n, const float *s, float shift, float *p) {
     return fold(lane);
 }
 
+BODY void column_max_body(size_t n, float scale, const float *x, float *most) {
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        float m[LANES];
+        memcpy(m, most + i, sizeof(m));
+        for (size_t l = 0; l < LANES; l++) {
+            float y = scale * x[i + l];
+            m[l] = y > m[l] ? y : m[l];
+        }
+        memcpy(most + i, m, sizeof(m));
+    }
+    for (; i < n; i++)
+        if (scale * x[i] > most[i]) most[i] = scale * x[i];
+}
+
+BODY void column_exp_body(size_t n, float scale, float *x, const float *shift,
+                          float *sum) {
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        float e[LANES], s[LANES];
+        memcpy(s, sum + i, sizeof(s));
+        for (size_t l = 0; l < LANES; l++)
+            e[l] = fast_exp(scale * x[i + l] - shift[i + l]);
+        for (size_t l = 0; l < LANES; l++) s[l] += e[l];
+        memcpy(x + i, e, sizeof(e));
+        memcpy(sum + i, s, sizeof(s));
+    }
+    for (; i < n; i++) {
+        x[i] = fast_exp(scale * x[i] - shift[i]);
+        sum[i] += x[i];
+    }
+}
+
+BODY void column_back_body(size_t n, float scale, const float *shift,
+                           const float *inverse, const float *dot, float *p,
+                           float *g) {
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        float e[LANES], d[LANES];
+        for (size_t l = 0; l < LANES; l++)
+            e[l] = fast_exp(scale * p[i + l] - shift[i + l]) * inverse[i + l];
+        for (size_t l = 0; l < LANES; l++)
+            d[l] = e[l] * (g[i + l] - dot[i + l]) * scale;
+        memcpy(p + i, e, sizeof(e));
+        memcpy(g + i, d, sizeof(d));
+    }
+    for (; i < n; i++) {
+        p[i] = fast_exp(scale * p[i] - shift[i]) * inverse[i];
+        g[i] = p[i] * (g[i] - dot[i]) * scale;
+    }
+}
+
 BODY float max_body(size_t n, const float *x) {
     float lane[LANES], m = x[0];
     size_t i = 0;
@@ -305,6 +357,20 @@ BODY void accumulate_body(size_t n, const float *x, float *y) {
                                 float *p) {                                   \
         return exp_shift_body(n, s, shift, p);                                \
     }                                                                         \
+    ATTR static void SET##_column_max(size_t n, float scale, const float *x,  \
+                                      float *most) {                          \
+        column_max_body(n, scale, x, most);                                   \
+    }                                                                         \
+    ATTR static void SET##_column_exp(size_t n, float scale, float *x,        \
+                                      const float *shift, float *sum) {       \
+        column_exp_body(n, scale, x, shift, sum);                             \
+    }                                                                         \
+    ATTR static void SET##_column_back(size_t n, float scale,                 \
+                                       const float *shift,                    \
+                                       const float *inverse,                  \
+                                       const float *dot, float *p, float *g) {\
+        column_back_body(n, scale, shift, inverse, dot, p, g);                \
+    }                                                                         \
     ATTR static float SET##_max(size_t n, const float *x) {                   \
         return max_body(n, x);                                                \
     }                                                                         \
@@ -346,6 +412,9 @@ BODY void accumulate_body(size_t n, const float *x, float *y) {
         k->rmsnorm = SET##_norm;                                              \
         k->rmsnorm_back = SET##_norm_back;                                    \
         k->exp_shift = SET##_exp;                                             \
+        k->column_max = SET##_column_max;                                     \
+        k->column_exp = SET##_column_exp;                                     \
+        k->column_back = SET##_column_back;                                   \
         k->max = SET##_max;                                                   \
         k->swiglu = SET##_swiglu;                                             \
         k->swiglu_back = SET##_swiglu_back;                                   \

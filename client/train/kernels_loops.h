@@ -18,16 +18,16 @@ const char *hearth_kernels__fill_loops(hearth_kernels *k);
 bool hearth_kernels__fill_products(hearth_kernels *k, const char *set);
 
 /* The same for the products of bfloat16 numbers, without "avx512" and with
- * "amx", "amx3", "avx512bf16" and "bfmmla". */
+ * "amx", "amx2", "amx3", "avx512bf16" and "bfmmla". */
 bool hearth_kernels__fill_pairs(hearth_kernels *k, const char *set);
 #endif
 
 /* The parts of set "bfmmla" that are its own, where the machine has it. */
 bool hearth_kernels__fill_bfmmla(hearth_kernels *k);
 
-/* The same of sets "amx" and "amx3", into a table that has "avx512bf16". */
-bool hearth_kernels__fill_amx(hearth_kernels *k);
-bool hearth_kernels__fill_amx_parts(hearth_kernels *k);
+/* The same of sets "amx", "amx2" and "amx3", of so many parts, into a table that
+ * has "avx512bf16". */
+bool hearth_kernels__fill_amx(hearth_kernels *k, size_t parts);
 
 /* What runs the products of a set that is there; static. */
 const char *hearth_kernels__describe_native(void);

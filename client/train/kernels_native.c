@@ -19,7 +19,7 @@
 #define FEW_ROWS ((size_t)4) /* below, packing costs more than it gives */
 
 static pthread_once_t once = PTHREAD_ONCE_INIT; /* guards all below */
-static hearth_kernels native, in_pairs;
+static hearth_kernels native, in_pairs, two_parts;
 static char description[80], pair_description[80];
 static bool fast_pairs;
 
@@ -164,8 +164,10 @@ bool hearth_kernels__fill_pairs(hearth_kernels *k, const char *set) {
 #if defined(__x86_64__)
     bool narrow = strcmp(set, "avx2") == 0 && __builtin_cpu_supports("avx2") &&
                   __builtin_cpu_supports("fma");
-    bool parts = strcmp(set, "amx3") == 0;
-    bool tiles = parts || strcmp(set, "amx") == 0;
+    size_t parts = strcmp(set, "amx3") == 0   ? 3
+                   : strcmp(set, "amx2") == 0 ? 2
+                                              : 1;
+    bool tiles = parts > 1 || strcmp(set, "amx") == 0;
     bool wide = (tiles || strcmp(set, "avx512bf16") == 0) &&
                 __builtin_cpu_supports("avx512f") &&
                 __builtin_cpu_supports("avx512dq") &&
@@ -175,8 +177,7 @@ bool hearth_kernels__fill_pairs(hearth_kernels *k, const char *set) {
     if (narrow) avx2_pairs_fill(k);
     hearth_kernels part = *k;
     if (wide) avx512bf16_fill(&part);
-    if (tiles && !(wide && (parts ? hearth_kernels__fill_amx_parts
-                                  : hearth_kernels__fill_amx)(&part)))
+    if (tiles && !(wide && hearth_kernels__fill_amx(&part, parts)))
         return false;
     if (wide) *k = part;
     return plain || narrow || wide;
@@ -194,8 +195,11 @@ static void start(void) {
     native.name = "native";
     const char *set = hearth_kernels__fill_loops(&native);
     (void)hearth_kernels__fill_products(&native, set);
-    in_pairs = native;
+    in_pairs = two_parts = native;
     bool parts = hearth_kernels__fill_pairs(&native, "amx3");
+    if (parts) native.attention = &native;
+    if (hearth_kernels__fill_pairs(&two_parts, "amx2"))
+        in_pairs.attention = &two_parts;
     (void)snprintf(description, sizeof(description),
                    "own products and loops; %s%s", set,
                    parts ? ", amx (f32 as three bfloat16 numbers)" : "");

@@ -123,6 +123,28 @@ static real exp_shift(size_t n, const real *s, real shift, real *p) {
     return sum;
 }
 
+static void column_max(size_t n, real scale, const real *x, real *most) {
+    for (size_t i = 0; i < n; i++)
+        if (scale * x[i] > most[i]) most[i] = scale * x[i];
+}
+
+static void column_exp(size_t n, real scale, real *x, const real *shift,
+                       real *sum) {
+    for (size_t i = 0; i < n; i++) {
+        x[i] = exponential(scale * x[i] - shift[i]);
+        sum[i] += x[i];
+    }
+}
+
+static void column_back(size_t n, real scale, const real *shift,
+                        const real *inverse, const real *dot, real *p,
+                        real *g) {
+    for (size_t i = 0; i < n; i++) {
+        p[i] = exponential(scale * p[i] - shift[i]) * inverse[i];
+        g[i] = p[i] * (g[i] - dot[i]) * scale;
+    }
+}
+
 static real largest(size_t n, const real *x) {
     real m = x[0];
     for (size_t i = 1; i < n; i++)
@@ -210,6 +232,9 @@ static const hearth_kernels reference = {
     .layernorm_back = layernorm_back,
     .layer_inverse = layer_inverse,
     .exp_shift = exp_shift,
+    .column_max = column_max,
+    .column_exp = column_exp,
+    .column_back = column_back,
     .max = largest,
     .dot = dot,
     .swiglu = swiglu,

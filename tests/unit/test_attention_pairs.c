@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_attention_pairs.c - attention by products of bfloat16 pairs
  * against attention by vectors, on the same queries, keys and values: in one
- * part, and in three where the machine has a set that does it. */
+ * part, and in two and three where the machine has sets that do it. */
 #include <math.h>
 
 #include "tests/support/model_fixture.h"
@@ -60,13 +60,15 @@ static void run(hearth_decoder *d, size_t window, bool pairs, result *out) {
 }
 
 static void open_engine(tiny_engine *e, const hearth_model *m,
-                        hearth_pool *pool, const hearth_kernels *k) {
+                        hearth_pool *pool, const hearth_kernels *k,
+                        const hearth_kernels *pairs) {
     tiny_engine_open(e,
                      (hearth_decoder_shape){.model = m,
                                             .mode = HEARTH_DECODER_FULL,
                                             .max_tokens = TOKENS,
                                             .round_parts = k->pair_parts},
                      pool, k);
+    e->dec->pairs = pairs; /* whatever the decoder would take */
     const hearth_slot *s = hearth_decoder__slot(e->dec, 0);
     size_t q = TOKENS * HEADS * e->dec->c->head_dim, kv = q / HEADS * KV;
     assert_true(q <= MOST);
@@ -88,8 +90,9 @@ static double apart(const float *got, const float *want, size_t n) {
     return sqrt(off / size);
 }
 
-/* Observed about 5e-3 in one part, 4e-7 in three. */
-static void check_set(const hearth_kernels *k, double bound) {
+/* Observed about 5e-3 in one part, 2e-5 in two, 4e-7 in three. */
+static void check_set(const hearth_kernels *k, const hearth_kernels *pairs,
+                      double bound) {
     static const size_t head[] = {32, 72, 96}, windows[] = {0, 5, 100, 300};
     static result by_pairs, by_vectors;
     for (size_t h = 0; h < 3; h++) {
@@ -98,7 +101,7 @@ static void check_set(const hearth_kernels *k, double bound) {
         for (size_t w = 0; w < 4; w++) {
             tiny_engine e;
             size_t q = TOKENS * HEADS * head[h], kv = q / HEADS * KV;
-            open_engine(&e, m, NULL, k);
+            open_engine(&e, m, NULL, k, pairs);
             run(e.dec, windows[w], true, &by_pairs);
             run(e.dec, windows[w], false, &by_vectors);
             double off[] = {apart(by_pairs.o, by_vectors.o, q),
@@ -118,14 +121,23 @@ static void check_set(const hearth_kernels *k, double bound) {
 static void one_part_agrees_with_vectors(void **state) {
     (void)state;
     if (!hearth_kernels_bf16()) skip();
-    check_set(hearth_kernels_bf16(), 1e-2);
+    check_set(hearth_kernels_bf16(), hearth_kernels_bf16(), 1e-2);
+}
+
+/* What the decoder takes beside weights in bfloat16. */
+static void two_parts_agree_with_vectors(void **state) {
+    (void)state;
+    if (!hearth_kernels_bf16() || !hearth_kernels_bf16()->attention) skip();
+    assert_int_equal(hearth_kernels_bf16()->attention->pair_parts, 2);
+    check_set(hearth_kernels_bf16(), hearth_kernels_bf16()->attention, 1e-4);
 }
 
 static void three_parts_agree_with_vectors(void **state) {
     (void)state;
-    if (!hearth_kernels_native() || hearth_kernels_native()->pair_parts != 3)
-        skip();
-    check_set(hearth_kernels_native(), 2e-6);
+    if (!hearth_kernels_native() || !hearth_kernels_native()->attention) skip();
+    assert_int_equal(hearth_kernels_native()->attention->pair_parts, 3);
+    check_set(hearth_kernels_native(), hearth_kernels_native()->attention,
+              2e-6);
 }
 
 static void any_number_of_workers_gives_the_same_bytes(void **state) {
@@ -139,7 +151,7 @@ static void any_number_of_workers_gives_the_same_bytes(void **state) {
         hearth_pool *pool = NULL;
         tiny_engine e;
         assert_ok(hearth_pool_open(&pool, workers[i], NULL, NULL));
-        open_engine(&e, m, pool, hearth_kernels_bf16());
+        open_engine(&e, m, pool, hearth_kernels_bf16(), hearth_kernels_bf16());
         run(e.dec, 0, true, i ? &other : &first);
         if (i) assert_memory_equal(&first, &other, sizeof(first));
         tiny_engine_close(&e);
@@ -151,6 +163,7 @@ static void any_number_of_workers_gives_the_same_bytes(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_part_agrees_with_vectors),
+        cmocka_unit_test(two_parts_agree_with_vectors),
         cmocka_unit_test(three_parts_agree_with_vectors),
         cmocka_unit_test(any_number_of_workers_gives_the_same_bytes),
     };

@@ -225,6 +225,32 @@ static void gelu_and_layer_norm_are_as_defined(void **state) {
     }
 }
 
+/* The softmax down columns: a scores, b and c what belongs to the columns. */
+static void columns_agree(const hearth_kernels *k, const hearth_kernels *r,
+                          size_t n) {
+    float *x[] = {d, e}, *sum = d + n, *want = e + n;
+    const hearth_kernels *set[] = {k, r};
+    for (int i = 0; i < 2; i++) {
+        memcpy(x[i], b, n * sizeof(*b));
+        set[i]->column_max(n, 0.3f, a, x[i]);
+    }
+    check("column_max", n, d, e, n);
+    for (int i = 0; i < 2; i++) {
+        memcpy(x[i], a, n * sizeof(*a));
+        memcpy(x[i] + n, c, n * sizeof(*c));
+        set[i]->column_exp(n, 0.3f, x[i], b, x[i] + n);
+    }
+    check("column_exp", n, d, e, n);
+    check("sums of column_exp", n, sum, want, n);
+    for (int i = 0; i < 2; i++) {
+        memcpy(x[i], a, n * sizeof(*a));
+        memcpy(x[i] + n, c, n * sizeof(*c));
+        set[i]->column_back(n, 0.3f, b, c, a, x[i], x[i] + n);
+    }
+    check("column_back p", n, d, e, n);
+    check("column_back g", n, sum, want, n);
+}
+
 static void loops_agree(void **state) {
     const hearth_kernels *r = hearth_kernels_reference();
     const hearth_kernels *k = n_fast ? fast[0] : r; /* all have the same */
@@ -251,6 +277,7 @@ static void loops_agree(void **state) {
         y = r->exp_shift(n, a, y, e);
         check("exp_shift", n, d, e, n);
         check("sum of exp_shift", n, &x, &y, 1);
+        columns_agree(k, r, n);
         k->swiglu(n, a, b, d);
         r->swiglu(n, a, b, e);
         check("swiglu", n, d, e, n);
