@@ -98,17 +98,12 @@ WIDE static void decode(bool eight, const uint8_t *p, size_t n, float *out) {
 
 WIDE_BF16 static void decode_bf16(bool eight, const uint8_t *p, size_t n,
                                   size_t parts, uint16_t *out, size_t apart) {
-    if (parts == 1) {
-        if (eight)
-            to_bf16(true, p, n, 1, out, apart);
-        else
-            to_bf16(false, p, n, 1, out, apart);
-    } else {
-        if (eight)
-            to_bf16(true, p, n, 3, out, apart);
-        else
-            to_bf16(false, p, n, 3, out, apart);
-    }
+    if (parts == 1 && eight) to_bf16(true, p, n, 1, out, apart);
+    if (parts == 1 && !eight) to_bf16(false, p, n, 1, out, apart);
+    if (parts == 2 && eight) to_bf16(true, p, n, 2, out, apart);
+    if (parts == 2 && !eight) to_bf16(false, p, n, 2, out, apart);
+    if (parts == 3 && eight) to_bf16(true, p, n, 3, out, apart);
+    if (parts == 3 && !eight) to_bf16(false, p, n, 3, out, apart);
 }
 
 static bool available(hearth_quant_type t) {
@@ -129,7 +124,7 @@ bool hearth_quant_decode_bf16(hearth_quant_type t, const uint8_t *row,
                               size_t first, size_t n, size_t parts,
                               uint16_t *out, size_t apart) {
     if (!available(t) || !__builtin_cpu_supports("avx512bf16")) return false;
-    if (parts != 1 && parts != 3) return false;
+    if (parts < 1 || parts > 3) return false;
     row += first / BLOCK * hearth_quant_bytes(t);
     decode_bf16(t == HEARTH_QUANT_Q8_0, row, n, parts, out, apart);
     return true;

@@ -52,8 +52,8 @@ void hearth_quant_decode(hearth_quant_type t, const uint8_t *row, size_t first,
                          size_t n, float *out);
 
 /* The same rounded to the nearest bfloat16, even in a tie; what is below the
- * normal numbers becomes 0.  Of 3 parts the second, from out + apart on, is the
- * same of what the first leaves, and the third of what the second does.  False,
+ * normal numbers becomes 0.  Of 2 or 3 parts the second, from out + apart on, is
+ * the same of what the first leaves, and the third of what the second does.  False,
  * nothing written: neither this machine nor this type has a faster way than to
  * decode and to round. */
 bool hearth_quant_decode_bf16(hearth_quant_type t, const uint8_t *row,

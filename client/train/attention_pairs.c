@@ -103,10 +103,10 @@ static void make_panels(const hearth_kernels *k, bool turned, size_t n,
                         uint16_t *panels) {
     size_t part = ld / k->pair_parts;
     for (size_t i = 0; i < n; i += k->pair_panel)
-        hearth_pairs_pack(k, turned, min_size(k->pair_panel, n - i), n_s,
-                          (const unsigned char *)(rows + i * (turned ? ld : 1)),
-                          ld, part * sizeof(*rows),
-                          panels + hearth_pairs_panels(k, i, n_s));
+        hearth_pairs_pack(
+            k, k->pair_parts, turned, min_size(k->pair_panel, n - i), n_s,
+            (const unsigned char *)(rows + i * (turned ? ld : 1)), ld,
+            part * sizeof(*rows), panels + hearth_pairs_panels(k, i, n_s));
 }
 
 /* c[m, n] (+)= a[m, n_s] panels[n_s, n]. */
@@ -116,8 +116,8 @@ static void multiply(const hearth_kernels *k, size_t m, size_t n, size_t n_s,
     for (size_t i = 0; i < n; i += k->pair_panel)
         k->gemm_pairs(
             m, min_size(k->pair_panel, n - i), n_s, a, lda,
-            (uint32_t *)(void *)(panels + hearth_pairs_panels(k, i, n_s)), add,
-            c + i, ldc);
+            (uint32_t *)(void *)(panels + hearth_pairs_panels(k, i, n_s)),
+            k->pair_parts, add, c + i, ldc);
 }
 
 /* ---- keys and values ---- */

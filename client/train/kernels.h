@@ -81,9 +81,10 @@ typedef struct hearth_kernels {
     void (*pack_pairs_turned)(size_t n, size_t k, const void *w, size_t ldw,
                               uint32_t *panel);
     /* c[M, n] = a[M,K] panel[K, n], + c when add; a from round_rows, its parts
-     * lda / pair_parts apart. */
+     * lda / pair_parts apart.  parts: that the panel has, pair_parts at most;
+     * those that it lacks are 0. */
     void (*gemm_pairs)(size_t m, size_t n, size_t k, const uint16_t *a,
-                       size_t lda, const uint32_t *panel, int add,
+                       size_t lda, const uint32_t *panel, size_t parts, int add,
                        hearth_real *c, size_t ldc);
 
     /* The set whose products by pairs attention takes beside this one's loops;

@@ -79,10 +79,11 @@ typedef struct {
 #define MOST      3 /* parts */
 
 /* Tiles 0 to 3: sums; 4, 5: rows; 6, 7: columns.  Of several parts, i and j
- * count from the largest: i + j < parts. */
-BODY void step(const size_t parts, const bool tall, const uint16_t *a,
-               size_t lda, size_t a_part, const uint32_t *b, size_t b_part) {
-    for (size_t j = 0; j < parts; j++) {
+ * count from the largest: i + j < parts; j < b_parts, those that the panel has. */
+BODY void step(const size_t parts, const size_t b_parts, const bool tall,
+               const uint16_t *a, size_t lda, size_t a_part, const uint32_t *b,
+               size_t b_part) {
+    for (size_t j = 0; j < b_parts; j++) {
         _tile_loadd(6, b + j * b_part, 4 * COLUMNS);
         _tile_loadd(7, b + j * b_part + ROWS, 4 * COLUMNS);
         for (size_t i = 0; i + j < parts; i++) {
@@ -98,8 +99,8 @@ BODY void step(const size_t parts, const bool tall, const uint16_t *a,
 }
 
 /* c[32, 32] = the sums, + c when add; of 16 rows when not tall. */
-BODY void block(const size_t parts, const bool tall, const operands *o, int add,
-                float *c, size_t ldc) {
+BODY void block(const size_t parts, const size_t b_parts, const bool tall,
+                const operands *o, int add, float *c, size_t ldc) {
     if (add) {
         _tile_loadd(0, c, 4 * ldc);
         _tile_loadd(1, c + ROWS, 4 * ldc);
@@ -112,10 +113,10 @@ BODY void block(const size_t parts, const bool tall, const operands *o, int add,
         _tile_zero(3);
     }
     for (size_t s = 0; s < o->steps; s++)
-        step(parts, tall, o->a + s * DEEP, o->lda, o->a_part,
+        step(parts, b_parts, tall, o->a + s * DEEP, o->lda, o->a_part,
              o->b + s * ROWS * COLUMNS, o->b_part);
     if (o->a_rest)
-        step(parts, tall, o->a_rest, REST_LD, REST_PART, o->b_rest,
+        step(parts, b_parts, tall, o->a_rest, REST_LD, REST_PART, o->b_rest,
              ROWS * COLUMNS);
     _tile_stored(0, c, 4 * ldc);
     _tile_stored(1, c + ROWS, 4 * ldc);
@@ -123,16 +124,28 @@ BODY void block(const size_t parts, const bool tall, const operands *o, int add,
     if (tall) _tile_stored(3, c + ROWS * ldc + ROWS, 4 * ldc);
 }
 
-#define DEFINE_BLOCK(name, parts, tall)                                        \
-    TILES static void name(const operands *o, int add, float *c, size_t ldc) { \
-        block(parts, tall, o, add, c, ldc);                                    \
+#define DEFINE_BLOCKS(p, b)                                                    \
+    TILES static void low_##p##b(const operands *o, int add, float *c,         \
+                                 size_t ldc) {                                 \
+        block(p, b, false, o, add, c, ldc);                                    \
+    }                                                                          \
+    TILES static void tall_##p##b(const operands *o, int add, float *c,        \
+                                  size_t ldc) {                                \
+        block(p, b, true, o, add, c, ldc);                                     \
     }
-DEFINE_BLOCK(block_1_low, 1, false)
-DEFINE_BLOCK(block_1_tall, 1, true)
-DEFINE_BLOCK(block_2_low, 2, false)
-DEFINE_BLOCK(block_2_tall, 2, true)
-DEFINE_BLOCK(block_3_low, 3, false)
-DEFINE_BLOCK(block_3_tall, 3, true)
+DEFINE_BLOCKS(1, 1)
+DEFINE_BLOCKS(2, 1)
+DEFINE_BLOCKS(2, 2)
+DEFINE_BLOCKS(3, 1)
+DEFINE_BLOCKS(3, 2)
+DEFINE_BLOCKS(3, 3)
+
+/* By the parts of rows and of the panel, and whether it is tall. */
+typedef void (*block_fn)(const operands *o, int add, float *c, size_t ldc);
+static const block_fn blocks[MOST][MOST][2] = {
+    {{low_11, tall_11}},
+    {{low_21, tall_21}, {low_22, tall_22}},
+    {{low_31, tall_31}, {low_32, tall_32}, {low_33, tall_33}}};
 
 /* Room for what does not fill a tile. */
 typedef struct {
@@ -152,25 +165,21 @@ static void copy_rows(size_t parts, size_t m, size_t n, const uint16_t *a,
 }
 
 /* The sums of some rows, to c or first to e->out. */
-static void some_rows(size_t parts, size_t rows, size_t n, const operands *o,
-                      int add, float *c, size_t ldc, edges *e) {
-    bool tall = rows > ROWS, straight = n == COLUMNS && rows % ROWS == 0;
+static void some_rows(const block_fn run[2], size_t rows, size_t n,
+                      const operands *o, int add, float *c, size_t ldc,
+                      edges *e) {
+    bool straight = n == COLUMNS && rows % ROWS == 0;
     float *to = straight ? c : e->out;
-    size_t ld = straight ? ldc : COLUMNS;
-    if (parts == 1)
-        (tall ? block_1_tall : block_1_low)(o, straight && add, to, ld);
-    else if (parts == 2)
-        (tall ? block_2_tall : block_2_low)(o, straight && add, to, ld);
-    else
-        (tall ? block_3_tall : block_3_low)(o, straight && add, to, ld);
+    run[rows > ROWS](o, straight && add, to, straight ? ldc : COLUMNS);
     for (size_t r = 0; !straight && r < rows; r++)
         for (size_t j = 0; j < n; j++)
             c[r * ldc + j] = to[r * COLUMNS + j] + (add ? c[r * ldc + j] : 0);
 }
 
-TILES static void multiply(size_t parts, size_t m, size_t n, size_t k,
-                           const uint16_t *a, size_t lda, const uint32_t *panel,
-                           int add, float *c, size_t ldc) {
+TILES static void multiply(size_t parts, size_t b_parts, size_t m, size_t n,
+                           size_t k, const uint16_t *a, size_t lda,
+                           const uint32_t *panel, int add, float *c,
+                           size_t ldc) {
     edges e;
     operands o = {.steps = k / DEEP,
                   .b_part = (k + DEEP - 1) / DEEP * ROWS * COLUMNS,
@@ -179,7 +188,7 @@ TILES static void multiply(size_t parts, size_t m, size_t n, size_t k,
     size_t whole = o.steps * DEEP, rest = k - whole;
     size_t rest_bytes = (rest + 1) / 2 * COLUMNS * sizeof(*panel);
     if (rest) memset(e.b_rest, 0, sizeof(e.b_rest));
-    for (size_t p = 0; rest && p < parts; p++)
+    for (size_t p = 0; rest && p < b_parts; p++)
         memcpy(e.b_rest + p * ROWS * COLUMNS,
                panel + p * o.b_part + whole / 2 * COLUMNS, rest_bytes);
     _tile_loadconfig(&setting);
@@ -200,16 +209,17 @@ TILES static void multiply(size_t parts, size_t m, size_t n, size_t k,
                       REST_LD, REST_PART);
             o.a_rest = e.a_rest;
         }
-        some_rows(parts, rows, n, &o, add, c + i * ldc, ldc, &e);
+        some_rows(blocks[parts - 1][b_parts - 1], rows, n, &o, add, c + i * ldc,
+                  ldc, &e);
     }
     _tile_release();
 }
 
 #define DEFINE_GEMM(parts)                                                     \
     static void gemm_##parts(size_t m, size_t n, size_t k, const uint16_t *a,  \
-                             size_t lda, const uint32_t *panel, int add,       \
-                             float *c, size_t ldc) {                           \
-        multiply(parts, m, n, k, a, lda, panel, add, c, ldc);                  \
+                             size_t lda, const uint32_t *panel,                \
+                             size_t b_parts, int add, float *c, size_t ldc) {  \
+        multiply(parts, b_parts, m, n, k, a, lda, panel, add, c, ldc);         \
     }
 DEFINE_GEMM(1)
 DEFINE_GEMM(2)

@@ -73,7 +73,9 @@ MATRIX static void block(size_t fours, const uint16_t *a, size_t lda,
 }
 
 static void gemm(size_t m, size_t n, size_t k, const uint16_t *a, size_t lda,
-                 const uint32_t *panel, int add, float *c, size_t ldc) {
+                 const uint32_t *panel, size_t parts, int add, float *c,
+                 size_t ldc) {
+    (void)parts;
     float out[ROWS * COLUMNS];
     uint16_t last[ROWS * HEARTH_PANEL_DEPTH];
     size_t fours = (k + 3) / 4;

@@ -26,21 +26,21 @@ static inline size_t hearth_pairs_part(const hearth_kernels *k, size_t n_s) {
            k->pair_panel;
 }
 
-/* Halves of the panels for n columns and n_s numbers, in all parts. */
+/* Halves of the panels for n columns and n_s numbers, in pair_parts parts. */
 static inline size_t hearth_pairs_panels(const hearth_kernels *k, size_t n,
                                          size_t n_s) {
     size_t panels = (n + k->pair_panel - 1) / k->pair_panel;
     return panels * k->pair_parts * hearth_pairs_part(k, n_s);
 }
 
-/* One panel of n_j columns and n_s numbers of the sum.  rows: of numbers along
+/* Some parts of one panel of n_j columns and n_s numbers of the sum.  rows: of numbers along
  * the sum, one a column (turned), or across it; ld halves between them, parts
  * part_bytes apart. */
-static inline void hearth_pairs_pack(const hearth_kernels *k, bool turned,
-                                     size_t n_j, size_t n_s,
+static inline void hearth_pairs_pack(const hearth_kernels *k, size_t parts,
+                                     bool turned, size_t n_j, size_t n_s,
                                      const unsigned char *rows, size_t ld,
                                      size_t part_bytes, uint16_t *panel) {
-    for (size_t part = 0; part < k->pair_parts; part++)
+    for (size_t part = 0; part < parts; part++)
         (turned ? k->pack_pairs_turned : k->pack_pairs_straight)(
             n_j, n_s, rows + part * part_bytes, ld,
             (uint32_t *)(void *)(panel + part * hearth_pairs_part(k, n_s)));

@@ -122,8 +122,9 @@ PAIR_ATTR BODY size_t PAIR(step)(size_t m, const size_t nv, size_t pairs,
 
 PAIR_ATTR static void PAIR(gemm)(size_t m, size_t n, size_t k,
                                  const uint16_t *a, size_t lda,
-                                 const uint32_t *panel, int add, float *c,
-                                 size_t ldc) {
+                                 const uint32_t *panel, size_t parts, int add,
+                                 float *c, size_t ldc) {
+    (void)parts;
     float part[PAIR_MR * NR];
     size_t pairs = (k + 1) / 2;
     for (size_t i = 0, done; i < m; i += done, a += done * lda) {

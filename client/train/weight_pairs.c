@@ -55,6 +55,20 @@ static bool is_direct(const hearth_weight *w) {
            !(w->shift < 0) && !(w->shift > 0);
 }
 
+/* In how many parts do products take a weight?  Significant bits: bfloat16 8;
+ * two parts 17, the sign of the second counted; f16 11, and times the integers
+ * of Q4_0 and Q5_0, of 3 and 4 bits, 14 and 15.  Q8_0's 18 are too many. */
+static size_t parts_of(const hearth_kernels *k, const hearth_weight *w) {
+    bool shifted = w->shift < 0 || w->shift > 0;
+    size_t need = 3;
+    if (w->type == HEARTH_WEIGHT_BF16 && !shifted) need = 1;
+    if (w->type == HEARTH_WEIGHT_F16 && !shifted) need = 2;
+    if (w->type == HEARTH_WEIGHT_QUANT && !shifted &&
+        (w->quant == HEARTH_QUANT_Q4_0 || w->quant == HEARTH_QUANT_Q5_0))
+        need = 2;
+    return min_size(need, k->pair_parts);
+}
+
 /* Rows of numbers of two bytes; its parts lie part_bytes behind each other. */
 typedef struct {
     const unsigned char *at;
@@ -67,15 +81,16 @@ static half_matrix half_rows(const hearth_kernels *k, const hearth_weight *w,
                              size_t row, size_t n_r, size_t first, size_t n_c,
                              uint16_t *scratch) {
     hearth_real part[256];
-    size_t stored = w->transposed ? w->rows : w->cols;
-    if (k->pair_parts == 1 && is_direct(w))
+    size_t stored = w->transposed ? w->rows : w->cols, parts = parts_of(k, w);
+    if (parts == 1 && is_direct(w))
         return (half_matrix){w->data + 2 * (row * stored + first), stored, 0};
-    size_t ld = k->pair_parts * hearth_pairs_row(n_c);
-    half_matrix out = {(const unsigned char *)scratch, ld,
-                       2 * hearth_pairs_row(n_c)};
-    if (hearth_weight__stored_halves(w, row, n_r, first, n_c, k->pair_parts,
-                                     scratch, ld))
+    size_t apart = hearth_pairs_row(n_c), ld = k->pair_parts * apart;
+    half_matrix out = {(const unsigned char *)scratch, parts * apart,
+                       2 * apart};
+    if (hearth_weight__stored_halves(w, row, n_r, first, n_c, parts, scratch,
+                                     out.ld))
         return out;
+    out.ld = ld;
     for (size_t r = 0; r < n_r; r++) {
         hearth_weight__stored_rows(w, row + r, 1, first, n_c, part);
         k->round_rows(1, n_c, part, n_c, scratch + r * ld, ld);
@@ -115,6 +130,7 @@ static void add_part(const hearth_pair_product *p, const inputs *in, size_t n0,
     bool turned = p->forward != p->w->transposed, keep = in->near < in->n_t;
     half_matrix rows = {0};
     size_t at = p->first + in->s, columns = k->pair_panel;
+    size_t parts = parts_of(k, p->w);
     uint16_t *panels = scratch;
     scratch += hearth_pairs_panels(k, keep ? n_n : columns, in->n_s);
     if (!turned) rows = half_rows(k, p->w, at, in->n_s, n0, n_n, scratch);
@@ -127,14 +143,14 @@ static void add_part(const hearth_pair_product *p, const inputs *in, size_t n0,
                 if (turned)
                     rows =
                         half_rows(k, p->w, n0 + j, n_j, at, in->n_s, scratch);
-                hearth_pairs_pack(k, turned, n_j, in->n_s,
+                hearth_pairs_pack(k, parts, turned, n_j, in->n_s,
                                   rows.at + (turned ? 0 : 2 * j), rows.ld,
                                   rows.part_bytes, panel);
                 prefetch_next(p, turned, n0, n_n, j, n_j, at, in->n_s);
             }
             k->gemm_pairs(min_size(in->near, in->n_t - t), n_j, in->n_s,
                           in->a + t * in->lda, in->lda,
-                          (uint32_t *)(void *)panel, p->add || in->s,
+                          (uint32_t *)(void *)panel, parts, p->add || in->s,
                           out + t * p->ld_out + j, p->ld_out);
         }
 }

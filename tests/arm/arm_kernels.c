@@ -87,7 +87,7 @@ static void pair_products(const hearth_kernels *k) {
                 memcpy(d, c, sizeof(float) * M * LDC);
                 (turned ? k->pack_pairs_turned
                         : k->pack_pairs_straight)(n, l, rb, LDW, panel);
-                k->gemm_pairs(M, n, l, ra, LDA, panel, turned, c, LDC);
+                k->gemm_pairs(M, n, l, ra, LDA, panel, 1, turned, c, LDC);
                 (turned ? r->gemm_nt : r->gemm_nn)(M, n, l, 1, a, LDA, b, LDW,
                                                    turned, d, LDC);
                 e = check("bfloat16", k->name, (size_t)M * LDC);

@@ -120,7 +120,7 @@ static void panels_of_a_set_agree(const hearth_kernels *k) {
             memcpy(d, c, sizeof(float) * M * LDC);
             (turned ? k->pack_pairs_turned
                     : k->pack_pairs_straight)(n, l, odd + 1, LDW, panel);
-            k->gemm_pairs(M, n, l, ra, LDA, panel, turned, c, LDC);
+            k->gemm_pairs(M, n, l, ra, LDA, panel, 1, turned, c, LDC);
             (turned ? r->gemm_nt : r->gemm_nn)(M, n, l, 1, a, LDA, b, LDW,
                                                turned, d, LDC);
             check(k->name, (size_t)M * LDC, c, d);

@@ -122,7 +122,7 @@ static void panels_are_as_exact_as_f32(void **state) {
                     n, l, rb + p * DEPTH, 3 * DEPTH,
                     panel + p * ((l + 31) / 32 * 16 * parts.pair_panel));
             for (size_t i = 0; i < 64 * LDC; i++) y[i] = 1;
-            parts.gemm_pairs(m, n, l, ra, 3 * DEPTH, panel, 0, y, LDC);
+            parts.gemm_pairs(m, n, l, ra, 3 * DEPTH, panel, 3, 0, y, LDC);
             errors got = compare(m, n, l, x, l, dense, turned ? 1 : n,
                                  turned ? l : 1, y, LDC);
             for (size_t i = 0; i < 64; i++) /* nothing beside the block */
@@ -133,7 +133,7 @@ static void panels_are_as_exact_as_f32(void **state) {
                 fail_msg("%zu columns, sums of %zu: off by %.3g", n, l,
                          got.largest);
             memcpy(dx, y, sizeof(float) * m * LDC);
-            parts.gemm_pairs(m, n, l, ra, 3 * DEPTH, panel, 1, y, LDC);
+            parts.gemm_pairs(m, n, l, ra, 3 * DEPTH, panel, 3, 1, y, LDC);
             for (size_t i = 0; i < m; i++)
                 for (size_t j = 0; j < n; j++)
                     assert_float_equal(y[i * LDC + j], 2 * dx[i * LDC + j],
@@ -168,8 +168,8 @@ static void check_weight(const char *what, const hearth_weight *w) {
 
 static void weights_are_as_exact_as_f32(void **state) {
     static const hearth_quant_type quant[] = {
-        HEARTH_QUANT_Q8_0, HEARTH_QUANT_Q4_0, HEARTH_QUANT_Q5_1,
-        HEARTH_QUANT_Q6_K};
+        HEARTH_QUANT_Q8_0, HEARTH_QUANT_Q4_0, HEARTH_QUANT_Q5_0,
+        HEARTH_QUANT_Q5_1, HEARTH_QUANT_Q6_K};
     (void)state;
     if (!there) skip();
     fill((float *)(void *)stored, MANY, 5);
@@ -187,10 +187,16 @@ static void weights_are_as_exact_as_f32(void **state) {
                                           .rows = ROWS,
                                           .cols = COLS,
                                           .data = stored});
+    fill(dense, MANY, 7);
+    (void)hearth_quant_encode(HEARTH_QUANT_F16, dense, MANY, stored);
+    check_weight("f16", &(hearth_weight){.type = HEARTH_WEIGHT_F16,
+                                         .rows = ROWS,
+                                         .cols = COLS,
+                                         .data = stored});
     hearth_philox_key key = hearth_philox_key_make(9, HEARTH_PHILOX_DATA);
     for (size_t i = 0; i < sizeof(stored); i++) /* all halves finite */
         stored[i] = (unsigned char)hearth_philox_below(key, 0, i, 0x38);
-    for (size_t q = 0; q < 4; q++) {
+    for (size_t q = 0; q < sizeof(quant) / sizeof(*quant); q++) {
         hearth_weight w = {.type = HEARTH_WEIGHT_QUANT,
                            .quant = quant[q],
                            .rows = ROWS,
