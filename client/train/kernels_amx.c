@@ -16,9 +16,12 @@
  *
  * A panel is that of pairs_body.h, 32 columns wide; packing is "avx512bf16"'s.
  * A step of the inner block takes two tiles of rows and two of columns, and
- * holds four of sums: each tile that is read serves two products.  What is left
- * over in rows or in the sum is copied between zeros, so that one setting of the
- * tiles serves all.
+ * holds four of sums: each tile that is read serves two products.  Of several
+ * parts sums begin at zero and are added to the output by vectors while the next
+ * block multiplies: tiles that are loaded with the output and stored to it make
+ * the products wait, for a quarter of the time.  Of one part there are too few
+ * products to hide that behind.  What is left over in rows or in the sum is
+ * copied between zeros, so that one setting of the tiles serves all.
  *
  * The instruction sums even and odd numbers apart and then both, so results
  * agree with the other sets within a tolerance, not in every bit.  Tile
@@ -72,66 +75,162 @@ typedef struct {
     const uint16_t *a, *a_rest; /* a_rest NULL: nothing is left over */
     size_t lda, a_part, b_part;
     const uint32_t *b, *b_rest;
+    float *c; /* where sums of one part go straight away; NULL: by out */
+    size_t ldc;
+    int add;
 } operands;
 
 #define REST_LD   DEEP /* numbers between rows of a_rest */
 #define REST_PART (2 * ROWS * REST_LD)
-#define MOST      3 /* parts */
+#define MOST      3           /* parts */
+#define GIVE      ((size_t)4) /* rows of sums that go out in one step */
 
-/* Tiles 0 to 3: sums; 4, 5: rows; 6, 7: columns.  Of several parts, i and j
- * count from the largest: i + j < parts; j < b_parts, those that the panel has. */
-BODY void step(const size_t parts, const size_t b_parts, const bool tall,
-               const uint16_t *a, size_t lda, size_t a_part, const uint32_t *b,
-               size_t b_part) {
-    for (size_t j = 0; j < b_parts; j++) {
-        _tile_loadd(6, b + j * b_part, 4 * COLUMNS);
-        _tile_loadd(7, b + j * b_part + ROWS, 4 * COLUMNS);
-        for (size_t i = 0; i + j < parts; i++) {
-            _tile_loadd(4, a + i * a_part, 2 * lda);
-            _tile_dpbf16ps(0, 4, 6);
-            _tile_dpbf16ps(1, 4, 7);
-            if (!tall) continue;
-            _tile_loadd(5, a + i * a_part + ROWS * lda, 2 * lda);
-            _tile_dpbf16ps(2, 5, 6);
-            _tile_dpbf16ps(3, 5, 7);
+static size_t min_size(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+/* The products of parts i of the rows and j of the panel that a step takes, in
+ * an order in which one factor stays from each to the next; by the parts of
+ * rows and of the panel.  Counted from the largest: i + j < parts. */
+typedef struct {
+    size_t n;
+    unsigned char i[6], j[6];
+} path;
+
+BODY path path_of(const size_t parts, const size_t b_parts) {
+    if (parts == 1) return (path){1, {0}, {0}};
+    if (parts == 2 && b_parts == 1) return (path){2, {1, 0}, {0, 0}};
+    if (parts == 2) return (path){3, {1, 0, 0}, {0, 0, 1}};
+    if (b_parts == 1) return (path){3, {2, 1, 0}, {0, 0, 0}};
+    if (b_parts == 2) return (path){5, {2, 1, 1, 0, 0}, {0, 0, 1, 1, 0}};
+    return (path){6, {2, 1, 1, 0, 0, 0}, {0, 0, 1, 1, 0, 2}};
+}
+
+/* Tiles 0 to 3: sums; 4, 5: rows; 6, 7: columns. */
+BODY void load_rows(const bool tall, const uint16_t *a, size_t lda) {
+    _tile_loadd(4, a, 2 * lda);
+    if (tall) _tile_loadd(5, a + ROWS * lda, 2 * lda);
+}
+
+BODY void load_columns(const uint32_t *b) {
+    _tile_loadd(6, b, 4 * COLUMNS);
+    _tile_loadd(7, b + ROWS, 4 * COLUMNS);
+}
+
+/* The products of what is loaded, and what comes next, each tile as soon as the
+ * last product with the one before it has begun: loads wait for that. */
+BODY void turn(const bool tall, const bool rows, const bool columns,
+               const uint16_t *a, size_t lda, const uint32_t *b) {
+    _tile_dpbf16ps(0, 4, 6);
+    if (columns && !rows) {
+        if (tall) _tile_dpbf16ps(2, 5, 6);
+        _tile_loadd(6, b, 4 * COLUMNS);
+        _tile_dpbf16ps(1, 4, 7);
+    } else {
+        _tile_dpbf16ps(1, 4, 7);
+        if (rows) _tile_loadd(4, a, 2 * lda);
+        if (tall) _tile_dpbf16ps(2, 5, 6);
+        if (columns) _tile_loadd(6, b, 4 * COLUMNS);
+    }
+    if (tall) _tile_dpbf16ps(3, 5, 7);
+    if (rows && tall) _tile_loadd(5, a + ROWS * lda, 2 * lda);
+    if (columns) _tile_loadd(7, b + ROWS, 4 * COLUMNS);
+}
+
+/* Sums of a block on their way to the output: masks of 16 columns each. */
+typedef struct {
+    const float *from; /* [2 ROWS][COLUMNS] */
+    float *to;
+    size_t ld, rows;
+    __mmask16 left, right;
+    int add;
+} sums;
+
+/* Some rows of them. */
+BODY void give(const sums *s, size_t first, size_t n) {
+    for (size_t r = first; r < first + n && r < s->rows; r++) {
+        float *to = s->to + r * s->ld;
+        __m512 x = _mm512_load_ps(s->from + r * COLUMNS);
+        __m512 y = _mm512_load_ps(s->from + r * COLUMNS + ROWS);
+        if (s->add) {
+            x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(s->left, to));
+            y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(s->right, to + ROWS));
         }
+        _mm512_mask_storeu_ps(to, s->left, x);
+        _mm512_mask_storeu_ps(to + ROWS, s->right, y);
     }
 }
 
-/* c[32, 32] = the sums, + c when add; of 16 rows when not tall. */
-BODY void block(const size_t parts, const size_t b_parts, const bool tall,
-                const operands *o, int add, float *c, size_t ldc) {
-    if (add) {
-        _tile_loadd(0, c, 4 * ldc);
-        _tile_loadd(1, c + ROWS, 4 * ldc);
-        if (tall) _tile_loadd(2, c + ROWS * ldc, 4 * ldc);
-        if (tall) _tile_loadd(3, c + ROWS * ldc + ROWS, 4 * ldc);
-    } else {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
+/* Some steps; a, b: of the first, a_part, b_part: from part to part.  Between
+ * them the sums of the block before go out. */
+BODY void steps(const size_t parts, const size_t b_parts, const bool tall,
+                size_t n, const uint16_t *a, size_t lda, size_t a_part,
+                const uint32_t *b, size_t b_part, const sums *before) {
+    const path p = path_of(parts, b_parts);
+    load_rows(tall, a + p.i[0] * a_part, lda);
+    load_columns(b + p.j[0] * b_part);
+    for (size_t s = 0; s < n; s++) {
+#pragma GCC unroll 6
+        for (size_t t = 0; t + 1 < p.n; t++)
+            turn(tall, p.i[t] != p.i[t + 1], p.j[t] != p.j[t + 1],
+                 a + p.i[t + 1] * a_part, lda, b + p.j[t + 1] * b_part);
+        if (s + 1 < n) {
+            a += DEEP;
+            b += ROWS * COLUMNS;
+        }
+        if (s + 1 < n)
+            turn(tall, true, true, a + p.i[0] * a_part, lda,
+                 b + p.j[0] * b_part);
+        else
+            turn(tall, false, false, a, lda, b);
+        if (parts > 1) give(before, s * GIVE, GIVE);
     }
-    for (size_t s = 0; s < o->steps; s++)
-        step(parts, b_parts, tall, o->a + s * DEEP, o->lda, o->a_part,
-             o->b + s * ROWS * COLUMNS, o->b_part);
-    if (o->a_rest)
-        step(parts, b_parts, tall, o->a_rest, REST_LD, REST_PART, o->b_rest,
-             ROWS * COLUMNS);
+}
+
+BODY void load_sums(const bool tall, const float *c, size_t ldc) {
+    _tile_loadd(0, c, 4 * ldc);
+    _tile_loadd(1, c + ROWS, 4 * ldc);
+    if (tall) _tile_loadd(2, c + ROWS * ldc, 4 * ldc);
+    if (tall) _tile_loadd(3, c + ROWS * ldc + ROWS, 4 * ldc);
+}
+
+BODY void store_sums(const bool tall, float *c, size_t ldc) {
     _tile_stored(0, c, 4 * ldc);
     _tile_stored(1, c + ROWS, 4 * ldc);
     if (tall) _tile_stored(2, c + ROWS * ldc, 4 * ldc);
     if (tall) _tile_stored(3, c + ROWS * ldc + ROWS, 4 * ldc);
 }
 
+/* out[32, 32] = the sums, of 16 rows when not tall; or o->c (+)= them. */
+BODY void block(const size_t parts, const size_t b_parts, const bool tall,
+                const operands *o, const sums *before, float *out) {
+    const bool straight = parts == 1 && o->c;
+    if (straight && o->add) {
+        load_sums(tall, o->c, o->ldc);
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    }
+    if (o->steps)
+        steps(parts, b_parts, tall, o->steps, o->a, o->lda, o->a_part, o->b,
+              o->b_part, before);
+    give(before, parts > 1 ? o->steps * GIVE : 0, 2 * ROWS);
+    if (o->a_rest)
+        steps(parts, b_parts, tall, 1, o->a_rest, REST_LD, REST_PART, o->b_rest,
+              ROWS * COLUMNS, &(sums){.rows = 0});
+    store_sums(tall, straight ? o->c : out, straight ? o->ldc : COLUMNS);
+}
+
 #define DEFINE_BLOCKS(p, b)                                                    \
-    TILES static void low_##p##b(const operands *o, int add, float *c,         \
-                                 size_t ldc) {                                 \
-        block(p, b, false, o, add, c, ldc);                                    \
+    TILES static void low_##p##b(const operands *o, const sums *before,        \
+                                 float *out) {                                 \
+        block(p, b, false, o, before, out);                                    \
     }                                                                          \
-    TILES static void tall_##p##b(const operands *o, int add, float *c,        \
-                                  size_t ldc) {                                \
-        block(p, b, true, o, add, c, ldc);                                     \
+    TILES static void tall_##p##b(const operands *o, const sums *before,       \
+                                  float *out) {                                \
+        block(p, b, true, o, before, out);                                     \
     }
 DEFINE_BLOCKS(1, 1)
 DEFINE_BLOCKS(2, 1)
@@ -141,18 +240,19 @@ DEFINE_BLOCKS(3, 2)
 DEFINE_BLOCKS(3, 3)
 
 /* By the parts of rows and of the panel, and whether it is tall. */
-typedef void (*block_fn)(const operands *o, int add, float *c, size_t ldc);
+typedef void (*block_fn)(const operands *o, const sums *before, float *out);
 static const block_fn blocks[MOST][MOST][2] = {
     {{low_11, tall_11}},
     {{low_21, tall_21}, {low_22, tall_22}},
     {{low_31, tall_31}, {low_32, tall_32}, {low_33, tall_33}}};
 
-/* Room for what does not fill a tile. */
+/* Sums of a block, which are gone when those of the next come, and room for what
+ * does not fill a tile. */
 typedef struct {
-    float out[2 * ROWS * COLUMNS];
+    _Alignas(64) float out[2 * ROWS * COLUMNS];
     uint16_t last[MOST * ROWS * HEARTH_PANEL_DEPTH], a_rest[MOST * REST_PART];
     uint32_t b_rest[MOST * ROWS * COLUMNS];
-} edges;
+} scratch;
 
 /* n numbers of m rows, part by part; all else of out is 0. */
 static void copy_rows(size_t parts, size_t m, size_t n, const uint16_t *a,
@@ -164,27 +264,18 @@ static void copy_rows(size_t parts, size_t m, size_t n, const uint16_t *a,
                    a + p * (lda / parts) + i * lda, n * sizeof(*out));
 }
 
-/* The sums of some rows, to c or first to e->out. */
-static void some_rows(const block_fn run[2], size_t rows, size_t n,
-                      const operands *o, int add, float *c, size_t ldc,
-                      edges *e) {
-    bool straight = n == COLUMNS && rows % ROWS == 0;
-    float *to = straight ? c : e->out;
-    run[rows > ROWS](o, straight && add, to, straight ? ldc : COLUMNS);
-    for (size_t r = 0; !straight && r < rows; r++)
-        for (size_t j = 0; j < n; j++)
-            c[r * ldc + j] = to[r * COLUMNS + j] + (add ? c[r * ldc + j] : 0);
-}
-
 TILES static void multiply(size_t parts, size_t b_parts, size_t m, size_t n,
                            size_t k, const uint16_t *a, size_t lda,
                            const uint32_t *panel, int add, float *c,
                            size_t ldc) {
-    edges e;
+    scratch e;
+    sums before = {.rows = 0};
     operands o = {.steps = k / DEEP,
                   .b_part = (k + DEEP - 1) / DEEP * ROWS * COLUMNS,
                   .b = panel,
-                  .b_rest = e.b_rest};
+                  .b_rest = e.b_rest,
+                  .ldc = ldc,
+                  .add = add};
     size_t whole = o.steps * DEEP, rest = k - whole;
     size_t rest_bytes = (rest + 1) / 2 * COLUMNS * sizeof(*panel);
     if (rest) memset(e.b_rest, 0, sizeof(e.b_rest));
@@ -209,9 +300,19 @@ TILES static void multiply(size_t parts, size_t b_parts, size_t m, size_t n,
                       REST_LD, REST_PART);
             o.a_rest = e.a_rest;
         }
-        some_rows(blocks[parts - 1][b_parts - 1], rows, n, &o, add, c + i * ldc,
-                  ldc, &e);
+        bool straight = parts == 1 && n == COLUMNS && rows % ROWS == 0;
+        o.c = straight ? c + i * ldc : NULL;
+        blocks[parts - 1][b_parts - 1][rows > ROWS](&o, &before, e.out);
+        before =
+            (sums){.from = e.out,
+                   .to = c + i * ldc,
+                   .ld = ldc,
+                   .rows = straight ? 0 : rows,
+                   .left = (__mmask16)((1u << min_size(n, ROWS)) - 1),
+                   .right = (__mmask16)((1u << (n - min_size(n, ROWS))) - 1),
+                   .add = add};
     }
+    give(&before, 0, 2 * ROWS);
     _tile_release();
 }
 
