@@ -89,13 +89,15 @@ static hearth_status make_stream(pass *p, hearth_error *err) {
 static hearth_status open_pass(pass *p, hearth_workbench *wb,
                                hearth_decoder_mode mode, hearth_error *err) {
     hearth_decoder_sizes sizes;
-    hearth_decoder_shape shape = {.model = wb->model,
-                                  .adapter = wb->adapter,
-                                  .mode = mode,
-                                  .max_tokens = p->ids.n,
-                                  .round_parts = wb->kernels->pair_parts,
-                                  .store_bf16 = p->store_bf16,
-                                  .n_workers = hearth_pool_size(wb->pool)};
+    hearth_decoder_shape shape = {
+        .model = wb->model,
+        .adapter = wb->adapter,
+        .mode = mode,
+        .max_tokens = p->ids.n,
+        .round_parts = wb->kernels->pair_parts,
+        .attention_parts = hearth_kernels_attention_parts(wb->kernels),
+        .store_bf16 = p->store_bf16,
+        .n_workers = hearth_pool_size(wb->pool)};
     hearth_status st = check_ids(wb, &p->ids, err);
     if (st == HEARTH_OK) st = make_stream(p, err);
     if (st == HEARTH_OK) st = hearth_decoder_plan(&shape, &sizes, err);

@@ -7,6 +7,9 @@
  * window, other documents) are never made.  The backward pass makes the
  * probabilities again from each row's maximum and sum.
  *
+ * Where kernels have a set for it, products are by pairs of bfloat16 numbers
+ * (attention_pairs.c); the cut into tasks is the same.
+ *
  * Forward, a task is some blocks of one head of a document; their outputs are
  * their own.  Backward it is a share of the query heads of one key-value head:
  * each share has its own dK and dV, added in the order of the shares.
@@ -45,6 +48,10 @@ size_t hearth_attention__aux(const hearth_decoder *d) {
     size_t vectors = 2 * d->query_rows * d->n_keys;
     size_t pairs = hearth_attention_pairs__aux(d);
     return vectors > pairs ? vectors : pairs;
+}
+
+size_t hearth_attention__halves(const hearth_decoder *d) {
+    return hearth_attention_pairs__halves(d, d->shape.max_tokens);
 }
 
 static attention_job make_job(const hearth_decoder *d, const hearth_pass *p,

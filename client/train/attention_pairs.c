@@ -45,13 +45,26 @@ size_t hearth_attention_pairs__queries(const hearth_decoder *d) {
     return d->c->head_dim > LONG_HEAD ? FEW_QUERIES : MANY_QUERIES;
 }
 
+/* One head's rows of keys and values, and its keys turned. */
+static size_t head_halves(const hearth_decoder *d, size_t n, bool back) {
+    size_t rows = (back ? 2 : 1) * n * hearth_pairs_pitch(d->c->head_dim);
+    size_t turned = d->c->head_dim * hearth_pairs_pitch(n);
+    return d->shape.attention_parts * (rows + turned);
+}
+
+size_t hearth_attention_pairs__halves(const hearth_decoder *d, size_t n) {
+    size_t hd = d->c->head_dim;
+    if (hd < MIN_HEAD || hd > HEARTH_PANEL_DEPTH) return 0;
+    return head_halves(d, n, true);
+}
+
 /* Keys of a tile, at most. */
 static size_t most_keys(const hearth_decoder *d) {
     return min_size(d->n_positions, MAX_KEYS);
 }
 
 size_t hearth_attention_pairs__aux(const hearth_decoder *d) {
-    if (!d->shape.round_parts) return 0;
+    if (!d->shape.attention_parts) return 0;
     size_t most = hearth_attention_pairs__queries(d);
     size_t queries = min_size(d->shape.max_tokens, most);
     return queries * (2 * most_keys(d) + d->c->head_dim);
@@ -130,15 +143,15 @@ void hearth_attention_pairs__begin(hearth_attention_job *j, bool back) {
     scratch none;
     *r = (hearth_attention_room){.back = back};
     if (!k || !d->compute.halves || !d->compute.tile) return;
-    if (j->p->past || n < MIN_TOKENS || hd < MIN_HEAD ||
-        hd > HEARTH_PANEL_DEPTH)
+    if (k->pair_parts != d->shape.attention_parts || j->p->past ||
+        n < MIN_TOKENS || !hearth_attention_pairs__halves(d, n))
         return;
     if (lay_out(&none, k, hearth_attention_pairs__queries(d), hd, NULL) >
         TILE_HALVES)
         return;
     r->ld_rows = k->pair_parts * hearth_pairs_pitch(hd);
     r->ld_turned = k->pair_parts * hearth_pairs_pitch(n);
-    r->head = (back ? 2 : 1) * n * r->ld_rows + hd * r->ld_turned;
+    r->head = head_halves(d, n, back);
     r->most = min_size(d->compute.n_halves / r->head, d->c->n_kv_heads);
 }
 

@@ -50,6 +50,11 @@ size_t hearth_attention_pairs__aux(const hearth_decoder *d);
 /* Queries of a block. */
 size_t hearth_attention_pairs__queries(const hearth_decoder *d);
 
+/* Halves of the room that one head of n tokens takes, so that whether pairs are
+ * used depends on nothing that a plan chooses; 0: heads are too short or too
+ * long. */
+size_t hearth_attention_pairs__halves(const hearth_decoder *d, size_t n);
+
 /* Lay out the room for a pass; most stays 0 where vectors do it: the set has
  * no products by pairs or no room, heads or passes are small, or keys are in a
  * cache. */

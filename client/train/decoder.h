@@ -61,6 +61,7 @@ typedef struct {
     bool dropout;       /* hearth_decoder_grad may be given dropout */
     size_t round_parts; /* pair_parts of the kernels: room to round a product's
                            input once; 0: none */
+    size_t attention_parts; /* the same of their `attention`; 0: none */
     /* Less memory for more time; the gradients are the same bytes, but with
      * store_bf16. */
     size_t recompute; /* layers, from the lowest that is differentiated, that

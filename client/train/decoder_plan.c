@@ -311,6 +311,7 @@ static void layout_halves(hearth_decoder *d, layout *b, size_t q, size_t kv) {
     size_t mlp = (c->fused_gate_up ? 2 : 1) * (size_t)c->ffn_size;
     if (!parts) return;
     n = max_size(n, hearth_compute_halves(mlp_capacity(d), mlp, parts));
+    n = max_size(n, hearth_attention__halves(d));
     d->compute.halves = take(b, n, sizeof(*d->compute.halves));
     d->compute.n_halves = n;
 }

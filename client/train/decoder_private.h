@@ -234,6 +234,9 @@ void hearth_cross_entropy__derive(hearth_decoder *d);
 hearth_weight hearth_decoder__head_rows(const hearth_decoder *d, size_t worker,
                                         size_t first, size_t n);
 
+/* Halves of the compute's room that attention needs. */
+size_t hearth_attention__halves(const hearth_decoder *d);
+
 /* Reals of aux scratch one worker needs. */
 size_t hearth_attention__aux(const hearth_decoder *d);
 size_t hearth_cross_entropy__aux(const hearth_decoder *d);

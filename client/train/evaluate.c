@@ -183,6 +183,8 @@ static hearth_status open_decoder(evaluation *e, const hearth_model *model,
                                   .mode = HEARTH_DECODER_INFER,
                                   .max_tokens = e->max_tokens,
                                   .round_parts = k->pair_parts,
+                                  .attention_parts =
+                                      hearth_kernels_attention_parts(k),
                                   .n_workers = hearth_pool_size(pool)};
     hearth_decoder_sizes sizes;
     hearth_status st = HEARTH_OK;

@@ -158,6 +158,11 @@ typedef struct hearth_kernels {
     void (*accumulate)(size_t n, const hearth_real *x, hearth_real *y);
 } hearth_kernels;
 
+/* pair_parts of k->attention; 0: it has none. */
+static inline size_t hearth_kernels_attention_parts(const hearth_kernels *k) {
+    return k->attention ? k->attention->pair_parts : 0;
+}
+
 /* Always there. */
 const hearth_kernels *hearth_kernels_reference(void);
 

@@ -284,27 +284,36 @@ TILES static void multiply(size_t parts, size_t b_parts, size_t m, size_t n,
                panel + p * o.b_part + whole / 2 * COLUMNS, rest_bytes);
     _tile_loadconfig(&setting);
     for (size_t i = 0, rows; i < m; i += rows) {
-        rows = m - i >= 2 * ROWS ? 2 * ROWS : m - i < ROWS ? m - i : ROWS;
-        o.a = a + i * lda;
+        rows = m - i < ROWS ? m - i : ROWS;
+        if (m - i >= 2 * ROWS) rows = 2 * ROWS;
+        /* Rows that fill no tile: once more with some that are done. */
+        size_t again = m >= 2 * ROWS && m - i < 2 * ROWS && m - i != ROWS
+                           ? 2 * ROWS - (m - i)
+                           : 0;
+        if (again) rows = m - i;
+        const uint16_t *from = a + (i - again) * lda;
+        size_t taken = rows + again;
+        o.a = from;
         o.lda = lda;
         o.a_part = lda / parts;
-        if (rows < ROWS) {
+        if (taken < ROWS) {
             o.a_part = ROWS * HEARTH_PANEL_DEPTH;
-            copy_rows(parts, rows, whole, o.a, lda, e.last, HEARTH_PANEL_DEPTH,
-                      o.a_part);
+            copy_rows(parts, taken, whole, from, lda, e.last,
+                      HEARTH_PANEL_DEPTH, o.a_part);
             o.a = e.last;
             o.lda = HEARTH_PANEL_DEPTH;
         }
         if (rest) {
-            copy_rows(parts, rows, rest, a + i * lda + whole, lda, e.a_rest,
-                      REST_LD, REST_PART);
+            copy_rows(parts, taken, rest, from + whole, lda, e.a_rest, REST_LD,
+                      REST_PART);
             o.a_rest = e.a_rest;
         }
-        bool straight = parts == 1 && n == COLUMNS && rows % ROWS == 0;
+        bool straight =
+            parts == 1 && n == COLUMNS && !again && rows % ROWS == 0;
         o.c = straight ? c + i * ldc : NULL;
-        blocks[parts - 1][b_parts - 1][rows > ROWS](&o, &before, e.out);
+        blocks[parts - 1][b_parts - 1][taken > ROWS](&o, &before, e.out);
         before =
-            (sums){.from = e.out,
+            (sums){.from = e.out + again * COLUMNS,
                    .to = c + i * ldc,
                    .ld = ldc,
                    .rows = straight ? 0 : rows,

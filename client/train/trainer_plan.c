@@ -45,6 +45,8 @@ hearth_decoder_shape hearth_trainer__shape(const hearth_model *model,
         .max_tokens = max_tokens,
         .dropout = cfg->dropout > 0.0,
         .round_parts = kernels ? kernels->pair_parts : 0,
+        .attention_parts =
+            kernels ? hearth_kernels_attention_parts(kernels) : 0,
         .recompute = choice->recompute,
         .store_bf16 = choice->store_bf16,
         .mlp_rows = choice->mlp_rows,

@@ -3,10 +3,11 @@
  * the output, for weight.c, and blocks of the head, for the cross-entropy.
  *
  * What a worker's tile of scratch holds while it runs, in halves: the rounded
- * rows of the input where they were not rounded before, a panel, and the rows
- * of the weight that the panel is packed from where the file does not hold them
- * in bfloat16.  Rounding an input once for all tiles instead of once for every
- * 128 columns saves about a twelfth of a product's time.
+ * rows of the input where they were not rounded before, a panel (of many tokens
+ * all of a block's), and the rows of the weight that the panel is packed from
+ * where the file does not hold them in bfloat16.  Rounding an input once for all
+ * tiles instead of once for every 128 columns saves about a twelfth of a
+ * product's time.
  */
 #include "client/train/weight.h"
 

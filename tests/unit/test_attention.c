@@ -208,7 +208,7 @@ static void scratch_does_not_grow_with_the_stream(void **state) {
     const hearth_model_config c = {.head_dim = 256};
     for (size_t parts = 0; parts < 4; parts += 3) {
         hearth_decoder d = {.c = &c,
-                            .shape.round_parts = parts,
+                            .shape.attention_parts = parts,
                             .shape.max_tokens = 2048,
                             .n_positions = 2048};
         hearth_attention__derive(&d);

@@ -62,12 +62,14 @@ static void run(hearth_decoder *d, size_t window, bool pairs, result *out) {
 static void open_engine(tiny_engine *e, const hearth_model *m,
                         hearth_pool *pool, const hearth_kernels *k,
                         const hearth_kernels *pairs) {
-    tiny_engine_open(e,
-                     (hearth_decoder_shape){.model = m,
-                                            .mode = HEARTH_DECODER_FULL,
-                                            .max_tokens = TOKENS,
-                                            .round_parts = k->pair_parts},
-                     pool, k);
+    tiny_engine_open(
+        e,
+        (hearth_decoder_shape){.model = m,
+                               .mode = HEARTH_DECODER_FULL,
+                               .max_tokens = TOKENS,
+                               .round_parts = k->pair_parts,
+                               .attention_parts = pairs->pair_parts},
+        pool, k);
     e->dec->pairs = pairs; /* whatever the decoder would take */
     const hearth_slot *s = hearth_decoder__slot(e->dec, 0);
     size_t q = TOKENS * HEADS * e->dec->c->head_dim, kv = q / HEADS * KV;
