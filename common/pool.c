@@ -31,8 +31,8 @@
 
 #include "common/mem.h"
 
-#define SPIN_NS                                                                \
-    100000 /* about twice what waking a thread of a virtual machine costs */
+/* About twice what waking a thread of a virtual machine costs. */
+#define SPIN_NS 100000
 
 /* state: number of the run, closed or not, workers in it. */
 #define ACTIVE ((uint_fast64_t)0xffff)

@@ -55,7 +55,9 @@ static size_t head_halves(const hearth_decoder *d, size_t n, bool back) {
 size_t hearth_attention_pairs__halves(const hearth_decoder *d, size_t n) {
     size_t hd = d->c->head_dim;
     if (hd < MIN_HEAD || hd > HEARTH_PANEL_DEPTH) return 0;
-    return head_halves(d, n, true);
+    /* Passes of fewer tokens fit too: rows of 64 numbers have a pitch of 96,
+     * those of 68 one of 68. */
+    return head_halves(d, n, true) + d->shape.attention_parts * hd * 32;
 }
 
 /* Keys of a tile, at most. */
