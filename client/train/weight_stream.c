@@ -410,6 +410,9 @@ static hearth_status open_source(hearth_weight_stream *s, size_t i,
 #if defined(POSIX_FADV_RANDOM)
     (void)posix_fadvise(x->fd, 0, 0, POSIX_FADV_RANDOM);
 #endif
+#if defined(POSIX_FADV_NOREUSE) /* pages are dropped: no need to age them */
+    (void)posix_fadvise(x->fd, 0, 0, POSIX_FADV_NOREUSE);
+#endif
     return HEARTH_OK;
 }
 
