@@ -38,7 +38,7 @@ F32, Q4_0, Q8_0 = 0, 2, 8
 BLOCK = {F32: (1, 4), Q4_0: (32, 18), Q8_0: (32, 34)}  # elements, bytes
 
 SHAPES = {  # hidden, feed-forward, layers, heads, key-value heads, vocabulary
-    "small": dict(arch="qwen2", size=(256, 4096, 14, 4, 2, 49152), limit=30 * MIB, seq=16),
+    "small": dict(arch="qwen2", size=(256, 4096, 16, 4, 2, 49152), limit=34 * MIB, seq=16),
     "qwen": dict(arch="qwen2", size=(896, 4864, 24, 14, 2, 151936), limit=160 * MIB, seq=256,
                  budget="100M"),
     "llama": dict(arch="llama", size=(2048, 8192, 16, 32, 8, 128256), limit=400 * MIB, seq=256,
