@@ -44,7 +44,7 @@ typedef struct {
     size_t lo, hi;  /* rows of the keys that any query sees: [lo, hi) */
 } hearth_attention_block;
 
-/* Reals of aux scratch that one worker needs, for heads of so many numbers. */
+/* Reals of aux scratch that one worker needs; 0: the plan has no set for it. */
 size_t hearth_attention_pairs__aux(const hearth_decoder *d);
 
 /* Queries of a block. */

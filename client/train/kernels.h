@@ -3,12 +3,12 @@
  *
  * `reference`: + - * / sqrt and common/refmath only: the same bytes on every
  * IEEE machine.  `native`: our own products for the widest vectors of this
- * machine, and vectorised loops for the rest; it needs no library.  With AMX the
- * products of weights take f32 as sums of three bfloat16 numbers.  `blas`:
- * OpenBLAS for products (one BLAS thread per caller), native's loops for the
- * rest.  `bf16`: native, with products of weights whose factors are rounded to
- * bfloat16 and whose sums are f32.  Sets agree within the tolerances in
- * tests/unit/test_kernels.c.
+ * machine, and vectorised loops for the rest; it needs no library.  With AMX
+ * products of weights and in attention take f32 as sums of three bfloat16
+ * numbers.  `blas`: OpenBLAS for products (one BLAS thread per caller), native's
+ * loops for the rest.  `bf16`: native, with products of weights whose factors
+ * are rounded to bfloat16 and whose sums are f32.  Sets agree within the
+ * tolerances in tests/unit/test_kernels.c.
  *
  * Letters: M rows, N columns, K inner; matrices row-major, ld* = elements
  * between rows.  No kernel allocates, branches on thread count or keeps state.
@@ -90,7 +90,7 @@ typedef struct hearth_kernels {
     /* The set whose products by pairs attention takes beside this one's loops;
      * NULL: attention takes gemm_nt, gemm_nn and gemm_tn.  Where weights are
      * rounded to bfloat16 it has two parts: probabilities and their gradients in
-     * one would cost gradients more than all weights do. */
+     * one would cost gradients nearly as much again as the weights do. */
     const struct hearth_kernels *attention;
 
     /* y = x / sqrt(mean(x^2) + eps) * w, one row of n. */

@@ -284,15 +284,12 @@ TILES static void multiply(size_t parts, size_t b_parts, size_t m, size_t n,
                panel + p * o.b_part + whole / 2 * COLUMNS, rest_bytes);
     _tile_loadconfig(&setting);
     for (size_t i = 0, rows; i < m; i += rows) {
-        rows = m - i < ROWS ? m - i : ROWS;
-        if (m - i >= 2 * ROWS) rows = 2 * ROWS;
-        /* Rows that fill no tile: once more with some that are done. */
-        size_t again = m >= 2 * ROWS && m - i < 2 * ROWS && m - i != ROWS
-                           ? 2 * ROWS - (m - i)
-                           : 0;
-        if (again) rows = m - i;
+        /* Rows that fill no tile: with some that are done already. */
+        size_t left = m - i, taken = min_size(left, ROWS);
+        if (m >= 2 * ROWS && left != ROWS) taken = 2 * ROWS;
+        size_t again = taken > left ? taken - left : 0;
         const uint16_t *from = a + (i - again) * lda;
-        size_t taken = rows + again;
+        rows = taken - again;
         o.a = from;
         o.lda = lda;
         o.a_part = lda / parts;

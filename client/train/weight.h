@@ -88,7 +88,8 @@ const uint16_t *hearth_compute_round(const hearth_compute *c, size_t n_tokens,
 
 /* For the same sets, on this worker alone: y[T, n] = x[T, cols] W^T, and
  * dx[T, cols] (+)= dy[T, n] W, with rows first .. first + n - 1 of W.  rounded:
- * x by hearth_compute_round, or NULL.  They use the worker's tile. */
+ * x by hearth_compute_round, of the same n_tokens, or NULL.  They use the
+ * worker's tile. */
 void hearth_weight_rows_forward(const hearth_compute *c, size_t worker,
                                 const hearth_weight *w, size_t first, size_t n,
                                 size_t n_tokens, const hearth_real *x,

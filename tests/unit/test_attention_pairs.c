@@ -70,6 +70,8 @@ static void open_engine(tiny_engine *e, const hearth_model *m,
                                .round_parts = k->pair_parts,
                                .attention_parts = pairs->pair_parts},
         pool, k);
+    /* Room for a head, whatever the products of weights take. */
+    assert_true(e->dec->compute.n_halves >= hearth_attention__halves(e->dec));
     e->dec->pairs = pairs; /* whatever the decoder would take */
     const hearth_slot *s = hearth_decoder__slot(e->dec, 0);
     size_t q = TOKENS * HEADS * e->dec->c->head_dim, kv = q / HEADS * KV;
