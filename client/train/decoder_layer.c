@@ -187,12 +187,14 @@ static void project(hearth_decoder *d, const hearth_pass *p, size_t l,
     hearth_real *v = s->v + p->past * kv_width(d);
     hearth_real *q_in = s->q_in ? s->q_in : s->q, *k_in = s->k_in ? s->k_in : k;
     if (d->c->fused_qkv) {
-        hearth_linear__forward(d, p, l, HEARTH_TARGET_QKV, d->h, d->fused, 0);
+        const hearth_linear fused = {HEARTH_TARGET_QKV, .y = d->fused};
+        hearth_linear__forward(d, p, l, &fused, 1, d->h, 0);
         split_qkv(d, p->n, q_in, k_in, v, 1);
     } else {
-        hearth_linear__forward(d, p, l, HEARTH_TARGET_Q, d->h, q_in, 0);
-        hearth_linear__forward(d, p, l, HEARTH_TARGET_K, d->h, k_in, 0);
-        hearth_linear__forward(d, p, l, HEARTH_TARGET_V, d->h, v, 0);
+        const hearth_linear part[] = {{HEARTH_TARGET_Q, .y = q_in},
+                                      {HEARTH_TARGET_K, .y = k_in},
+                                      {HEARTH_TARGET_V, .y = v}};
+        hearth_linear__forward(d, p, l, part, 3, d->h, 0);
     }
     if (d->c->qk_norm) {
         hearth_norm__forward(d, &w->norm[NORM_Q], p->n * d->c->n_heads, hd,
@@ -212,10 +214,12 @@ static void add_block(hearth_decoder *d, const hearth_pass *p, size_t l,
     size_t width = d->c->hidden_size, n = p->n * width;
     if (!post->w) {
         memmove(y, residual, n * sizeof(*y));
-        hearth_linear__forward(d, p, l, target, x, y, 1);
+        hearth_linear__forward(d, p, l, &(hearth_linear){target, .y = y}, 1, x,
+                               1);
         return;
     }
-    hearth_linear__forward(d, p, l, target, x, kept, 0);
+    hearth_linear__forward(d, p, l, &(hearth_linear){target, .y = kept}, 1, x,
+                           0);
     hearth_norm__forward(d, post, p->n, width, kept, d->dn);
     memmove(y, residual, n * sizeof(*y));
     d->compute.kernels->accumulate(n, d->dn, y);
@@ -264,14 +268,14 @@ static void into_mlp(hearth_decoder *d, const hearth_pass *part, size_t l,
     hearth_norm__forward(d, &d->layer[l].norm[NORM_MLP], part->n,
                          d->c->hidden_size, s->mid, d->h);
     if (d->c->fused_gate_up) {
-        hearth_linear__forward(d, part, l, HEARTH_TARGET_GATE_UP, d->h,
-                               d->fused, 0);
+        const hearth_linear fused = {HEARTH_TARGET_GATE_UP, .y = d->fused};
+        hearth_linear__forward(d, part, l, &fused, 1, d->h, 0);
         split_gate_up(d, part->n, s->g, s->u, 1);
     } else {
-        if (d->c->mlp_kind != HEARTH_MLP_GELU)
-            hearth_linear__forward(d, part, l, HEARTH_TARGET_GATE, d->h, s->g,
-                                   0);
-        hearth_linear__forward(d, part, l, HEARTH_TARGET_UP, d->h, s->u, 0);
+        const hearth_linear both[] = {{HEARTH_TARGET_GATE, .y = s->g},
+                                      {HEARTH_TARGET_UP, .y = s->u}};
+        size_t skip = d->c->mlp_kind == HEARTH_MLP_GELU;
+        hearth_linear__forward(d, part, l, both + skip, 2 - skip, d->h, 0);
     }
 }
 
@@ -333,8 +337,9 @@ static void mlp_again(hearth_decoder *d, const hearth_pass *part, size_t l,
     if (post || w->lora[HEARTH_TARGET_DOWN] || w->grad_w[HEARTH_TARGET_DOWN])
         activate(d, part->n, s);
     if (post)
-        hearth_linear__forward(d, part, l, HEARTH_TARGET_DOWN, d->m,
-                               s->down_out, 0);
+        hearth_linear__forward(
+            d, part, l, &(hearth_linear){HEARTH_TARGET_DOWN, .y = s->down_out},
+            1, d->m, 0);
     else
         hearth_linear__inner(d, part, l, HEARTH_TARGET_DOWN, d->m);
 }
@@ -344,15 +349,14 @@ static void into_mlp_backward(hearth_decoder *d, const hearth_pass *part,
                               size_t l, const hearth_slot *s, hearth_real *dh) {
     if (d->c->fused_gate_up) {
         split_gate_up(d, part->n, s->g, s->u, -1);
-        hearth_linear__backward(d, part, l, HEARTH_TARGET_GATE_UP, d->h,
-                                d->fused, dh, 0);
+        const hearth_linear fused = {HEARTH_TARGET_GATE_UP, .dy = d->fused};
+        hearth_linear__backward(d, part, l, &fused, 1, d->h, dh);
         return;
     }
-    bool gate = d->c->mlp_kind != HEARTH_MLP_GELU;
-    if (gate)
-        hearth_linear__backward(d, part, l, HEARTH_TARGET_GATE, d->h, s->g, dh,
-                                0);
-    hearth_linear__backward(d, part, l, HEARTH_TARGET_UP, d->h, s->u, dh, gate);
+    const hearth_linear both[] = {{HEARTH_TARGET_GATE, .dy = s->g},
+                                  {HEARTH_TARGET_UP, .dy = s->u}};
+    size_t skip = d->c->mlp_kind == HEARTH_MLP_GELU;
+    hearth_linear__backward(d, part, l, both + skip, 2 - skip, d->h, dh);
 }
 
 /* One part of mlp_backward; dx: its rows. */
@@ -368,8 +372,8 @@ static void part_backward(hearth_decoder *d, const hearth_pass *part, size_t l,
         activate(d, part->n, s);
     const hearth_real *dy =
         behind_post(d, part->n, &w->norm[POST_MLP], s->down_out, dx);
-    hearth_linear__backward(d, part, l, HEARTH_TARGET_DOWN, d->m, dy,
-                            inner ? d->dm : NULL, 0);
+    const hearth_linear down = {HEARTH_TARGET_DOWN, .dy = dy};
+    hearth_linear__backward(d, part, l, &down, 1, d->m, inner ? d->dm : NULL);
     if (!inner) return;
     rows_job j = {.d = d, .y = s->g, .z = s->u, .dy = d->dm};
     hearth_decoder__rows(d, part->n, activate_back_rows, &j);
@@ -412,13 +416,14 @@ static void project_backward(hearth_decoder *d, const hearth_pass *p, size_t l,
                          d->input[l], d->h);
     if (d->c->fused_qkv) {
         split_qkv(d, p->n, d->dq, d->dk, d->dv, -1);
-        hearth_linear__backward(d, p, l, HEARTH_TARGET_QKV, d->h, d->fused, dh,
-                                0);
+        const hearth_linear fused = {HEARTH_TARGET_QKV, .dy = d->fused};
+        hearth_linear__backward(d, p, l, &fused, 1, d->h, dh);
         return;
     }
-    hearth_linear__backward(d, p, l, HEARTH_TARGET_Q, d->h, d->dq, dh, 0);
-    hearth_linear__backward(d, p, l, HEARTH_TARGET_K, d->h, d->dk, dh, 1);
-    hearth_linear__backward(d, p, l, HEARTH_TARGET_V, d->h, d->dv, dh, 1);
+    const hearth_linear part[] = {{HEARTH_TARGET_Q, .dy = d->dq},
+                                  {HEARTH_TARGET_K, .dy = d->dk},
+                                  {HEARTH_TARGET_V, .dy = d->dv}};
+    hearth_linear__backward(d, p, l, part, 3, d->h, dh);
 }
 
 /* dx: gradient of mid -> of the input.  below: is that wanted at all? */
@@ -428,8 +433,8 @@ static void attention_backward(hearth_decoder *d, const hearth_pass *p,
     bool inner = below || any_adapted(w, IN_ATTENTION);
     const hearth_real *dy =
         behind_post(d, p->n, &w->norm[POST_ATTN], s->o_out, d->dx);
-    hearth_linear__backward(d, p, l, HEARTH_TARGET_O, s->o, dy,
-                            inner ? d->d_o : NULL, 0);
+    const hearth_linear o = {HEARTH_TARGET_O, .dy = dy};
+    hearth_linear__backward(d, p, l, &o, 1, s->o, inner ? d->d_o : NULL);
     if (!inner) return;
     hearth_attention__backward(d, p, s, window_of(d, l));
     project_backward(d, p, l, s, below ? d->dh : NULL);

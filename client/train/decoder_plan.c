@@ -129,6 +129,22 @@ static void derive(hearth_decoder *d) {
         max_size(hearth_attention__aux(d), hearth_cross_entropy__aux(d));
 }
 
+/* Rank of the adapter of a target anywhere, 0 when it has none; one value for
+ * all layers keeps slots alike. */
+static size_t largest_rank(const hearth_decoder *d, uint32_t target) {
+    const hearth_adapter *a = d->shape.adapter;
+    size_t rank = 0;
+    for (size_t i = 0; a && i < a->n_pairs; i++)
+        if (a->pair[i].target == target) rank = max_size(rank, a->pair[i].rank);
+    return rank;
+}
+
+/* Columns of t, at the first of the targets that share it. */
+static void derive_t(hearth_decoder *d) {
+    for (uint32_t t = 0; t < HEARTH_TARGET_COUNT; t++)
+        d->t_width[hearth_decoder__shares(t)] += largest_rank(d, t);
+}
+
 /* How many parameters are trained. */
 static void count_params(hearth_decoder *d) {
     const hearth_decoder_shape *s = &d->shape;
@@ -167,6 +183,7 @@ hearth_status hearth_decoder__check(hearth_decoder *d,
                                 (unsigned)d->c->max_positions);
     if ((st = check_mode(s, err)) != HEARTH_OK) return st;
     derive(d);
+    derive_t(d);
     count_params(d);
     return HEARTH_OK;
 }
@@ -201,16 +218,6 @@ static void layout_parameters(hearth_decoder *d, layout *b) {
         d->value =
             reals(b, hearth_adapter_dim(d->shape.adapter, HEARTH_PART_AB), 1);
 #endif
-}
-
-/* Rank of the adapter of a target anywhere, 0 when it has none; one value for
- * all layers keeps slots alike. */
-static size_t largest_rank(const hearth_decoder *d, uint32_t target) {
-    const hearth_adapter *a = d->shape.adapter;
-    size_t rank = 0;
-    for (size_t i = 0; a && i < a->n_pairs; i++)
-        if (a->pair[i].target == target) rank = max_size(rank, a->pair[i].rank);
-    return rank;
 }
 
 /* Rows of the largest part of the MLP. */
@@ -252,10 +259,8 @@ static void layout_own(hearth_decoder *d, layout *b, hearth_slot *s) {
         s->top = reals(b, n, c->n_heads);
         s->inverse = reals(b, n, c->n_heads);
     }
-    for (uint32_t t = 0; t < HEARTH_TARGET_COUNT; t++) {
-        size_t rank = largest_rank(d, t);
-        s->t[t] = rank ? reals(b, n, rank) : NULL;
-    }
+    for (uint32_t t = 0; t < HEARTH_TARGET_COUNT; t++)
+        s->t[t] = d->t_width[t] ? reals(b, n, d->t_width[t]) : NULL;
 }
 
 /* Inputs of differentiated layers are kept; the others share one buffer, which
@@ -326,15 +331,30 @@ static void layout_parts(hearth_decoder *d, layout *b) {
         d->part_dh = reals(b, (d->vocab_parts - 1) * rows, d->c->hidden_size);
 }
 
+/* What the backward pass of adapters needs, and room for factors that several
+ * have one below the other. */
+static void layout_adapters(hearth_decoder *d, layout *b) {
+    const hearth_adapter *a = d->shape.adapter;
+    size_t widest = 0, factors = 0;
+    for (size_t i = 0; a && i < a->n_pairs; i++) {
+        size_t n = d->t_width[hearth_decoder__shares(a->pair[i].target)], all;
+        widest = max_size(widest, n);
+        if (!hearth_size_mul(n, a->pair[i].in, &all)) b->failed = true;
+        if (n > a->pair[i].rank) factors = max_size(factors, all);
+    }
+    if (widest && d->shape.mode != HEARTH_DECODER_INFER)
+        d->dt = reals(b, d->shape.max_tokens, widest);
+    if (factors) d->factors = reals(b, factors, 1);
+}
+
 static void layout_scratch(hearth_decoder *d, layout *b) {
     const hearth_model_config *c = d->c;
     const hearth_adapter *a = d->shape.adapter;
     size_t n = d->shape.max_tokens, q = (size_t)c->n_heads * c->head_dim;
-    size_t kv = (size_t)c->n_kv_heads * c->head_dim, rank = 0, dropped = 0;
+    size_t kv = (size_t)c->n_kv_heads * c->head_dim, dropped = 0;
     size_t rows = mlp_capacity(d);
     for (size_t i = 0; a && i < a->n_pairs; i++) {
         size_t of = is_of_mlp(a->pair[i].target) ? rows : n, reals_of;
-        rank = max_size(rank, a->pair[i].rank);
         if (!hearth_size_mul(of, a->pair[i].in, &reals_of)) b->failed = true;
         dropped = max_size(dropped, reals_of);
     }
@@ -350,6 +370,7 @@ static void layout_scratch(hearth_decoder *d, layout *b) {
     d->row_lse = reals(b, n, 1);
     d->row_hit = take(b, n, 1);
     layout_parts(d, b);
+    layout_adapters(d, b);
     if (d->shape.mode == HEARTH_DECODER_INFER) return;
     d->dm = reals(b, rows, c->ffn_size);
     d->dx = reals(b, n, c->hidden_size);
@@ -358,7 +379,6 @@ static void layout_scratch(hearth_decoder *d, layout *b) {
     d->dk = reals(b, n, kv);
     d->dv = reals(b, n, kv);
     d->d_o = reals(b, n, q);
-    if (rank) d->dt = reals(b, n, rank);
     if (d->shape.dropout && dropped) d->xd = reals(b, dropped, 1);
 }
 

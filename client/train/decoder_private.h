@@ -60,7 +60,9 @@ typedef struct {
     hearth_real *g;                /* [T, F] gate, before silu */
     hearth_real *u;                /* [T, F] up */
     bool part;                     /* g, u hold one part of the tokens only */
-    hearth_real *t[HEARTH_TARGET_COUNT]; /* [T, rank] x A^T of adapters */
+    hearth_real *t[HEARTH_TARGET_COUNT]; /* [T, t_width] x A^T of adapters; of
+                                            those that share an input side by
+                                            side, at hearth_decoder__shares */
     uint16_t *store; /* bfloat16 of all that decoder_store.c names, which lies
                         in arrays that all layers share; NULL: in its own */
 } hearth_slot;
@@ -119,17 +121,19 @@ struct hearth_decoder {
     hearth_real *cos[2], *sin[2]; /* [positions, head_dim / 2]; [1]: of layers
                                      that slide, where their base differs */
     size_t n_positions;
-    hearth_real *h;         /* [T, D] normed input; rows for the head */
-    hearth_real *m;         /* [R, F] silu(gate) up; R: see mlp_capacity */
-    hearth_real *dm;        /* [R, F] */
-    hearth_real *dx;        /* [T, D] gradient of the residual stream */
-    hearth_real *dh;        /* [T, D] gradient of a normed input */
-    hearth_real *dq;        /* [T, Q] */
-    hearth_real *dk, *dv;   /* [T, KV] */
-    hearth_real *d_o;       /* [T, Q] */
-    hearth_real *dn;        /* [T, D] behind a sandwich norm */
-    hearth_real *fused;     /* [T, Q + 2 KV or 2 F] of fused linears */
-    hearth_real *dt;        /* [T, largest rank] */
+    hearth_real *h;       /* [T, D] normed input; rows for the head */
+    hearth_real *m;       /* [R, F] silu(gate) up; R: see mlp_capacity */
+    hearth_real *dm;      /* [R, F] */
+    hearth_real *dx;      /* [T, D] gradient of the residual stream */
+    hearth_real *dh;      /* [T, D] gradient of a normed input */
+    hearth_real *dq;      /* [T, Q] */
+    hearth_real *dk, *dv; /* [T, KV] */
+    hearth_real *d_o;     /* [T, Q] */
+    hearth_real *dn;      /* [T, D] behind a sandwich norm */
+    hearth_real *fused;   /* [T, Q + 2 KV or 2 F] of fused linears */
+    size_t t_width[HEARTH_TARGET_COUNT]; /* of the slots' t */
+    hearth_real *dt;                     /* [T, largest t_width] */
+    hearth_real *factors;   /* [t_width, input] A of adapters that share one */
     hearth_real *xd;        /* [T, largest input] dropped-out input; [R, F] */
     uint32_t *row;          /* [T] supervised rows */
     double *row_loss;       /* [T] */
@@ -196,18 +200,36 @@ void hearth_store__put_mlp(const hearth_decoder *d, const hearth_pass *part,
 void hearth_store__get_mlp(const hearth_decoder *d, const hearth_pass *part,
                            const hearth_slot *s);
 
-/* lora_layer.c: y[T, out] = x[T, in] W^T (+ y when add) + adapter. */
+/* One of a few linear layers that take the same input. */
+typedef struct {
+    hearth_target target;
+    hearth_real *y;        /* forward: [T, out] */
+    const hearth_real *dy; /* backward: [T, out] */
+} hearth_linear;
+
+#define HEARTH_LINEAR_GROUP 3 /* so many at most */
+
+/* Targets that take the same input have their first one's number here. */
+static inline uint32_t hearth_decoder__shares(uint32_t target) {
+    if (target == HEARTH_TARGET_K || target == HEARTH_TARGET_V)
+        return HEARTH_TARGET_Q;
+    return target == HEARTH_TARGET_UP ? HEARTH_TARGET_GATE : target;
+}
+
+/* lora_layer.c: y[T, out] = x[T, in] W^T (+ y when add) + adapter, of n parts
+ * in the order of their targets. */
 void hearth_linear__forward(hearth_decoder *d, const hearth_pass *p, size_t l,
-                            hearth_target target, const hearth_real *x,
-                            hearth_real *y, int add);
+                            const hearth_linear *part, size_t n,
+                            const hearth_real *x, int add);
 /* Only t = x A^T into the slot, for a recomputed layer; no-op when the target
  * is not adapted. */
 void hearth_linear__inner(hearth_decoder *d, const hearth_pass *p, size_t l,
                           hearth_target target, const hearth_real *x);
-/* Gradients of the adapter or the weight, and dx (+)= ...; dx NULL: none. */
+/* Gradients of the adapters or the weights, and dx = what all hand back; dx
+ * NULL: none. */
 void hearth_linear__backward(hearth_decoder *d, const hearth_pass *p, size_t l,
-                             hearth_target target, const hearth_real *x,
-                             const hearth_real *dy, hearth_real *dx, int add);
+                             const hearth_linear *part, size_t n,
+                             const hearth_real *x, hearth_real *dx);
 
 /* attention.c: slot q, k, v -> o, top, inverse; and with d_o -> dq, dk, dv.
  * window: keys that a query sees at most, itself included; 0: all.  The

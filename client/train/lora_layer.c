@@ -1,22 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* client/train/lora_layer.c - a linear layer with an optional bias and adapter:
- * y = x W^T + bias + scale (drop(x) A^T) B^T.
+/* client/train/lora_layer.c - linear layers with an optional bias and adapter,
+ * y = x W^T + bias + scale (drop(x) A^T) B^T; several that take the same x, as
+ * those of queries, keys and values, share the adapters' products with it.
  *
  * The inner t = drop(x) A^T is kept in the slot: it is what B's gradient needs.
  * Source: Hu et al., LoRA, arXiv:2106.09685; dropout on the adapter's input
  * as in PEFT.
  */
+#include <string.h>
+
 #include "client/train/decoder_private.h"
 #include "common/philox.h"
 
-/* One adapter applied to rows of x. */
+/* One of the adapters of a group. */
 typedef struct {
-    const hearth_decoder *d;
-    const hearth_pass *p;
     const hearth_lora_pair *pair;
-    const hearth_real *x, *dy;
-    hearth_real *t, *y, *dx;
-} adapter_job;
+    const hearth_real *dy;
+    hearth_real *y;
+    size_t at; /* its first column in t and dt, its first row in factors */
+} member;
+
+/* Adapters of layers that take the same input, side by side: their A, one below
+ * the other, take part in one product for t, one for their gradient and one for
+ * dx.  With dropout, whose masks differ, a group has one member. */
+typedef struct {
+    hearth_decoder *d;
+    const hearth_pass *p;
+    member of[HEARTH_LINEAR_GROUP];
+    size_t n, in, rank; /* rank: of all together */
+    const hearth_real *x;
+    hearth_real *t, *dx; /* t: first column of the first member */
+    size_t ld_t;
+    const hearth_real *a; /* [rank, in] */
+} group;
 
 /* The document that row i belongs to: largest k with doc_start[k] <= i. */
 static size_t find_doc(const hearth_pass *p, size_t i) {
@@ -60,22 +76,30 @@ static void drop_row(const hearth_lora_pair *pair, const hearth_pass *p,
     }
 }
 
+/* x, or what dropout leaves of it, for rows from first on. */
+static const hearth_real *dropped(const group *g, size_t first, size_t n) {
+    const hearth_real *x = g->x + first * g->in;
+    if (!g->p->dropout) return x;
+    hearth_real *xd = g->d->xd + first * g->in;
+    for (size_t i = 0; i < n; i++)
+        drop_row(g->of[0].pair, g->p, first + i, x + i * g->in, xd + i * g->in,
+                 false);
+    return xd;
+}
+
 static void forward_rows(void *ud, size_t first, size_t n) {
-    const adapter_job *j = ud;
-    const hearth_kernels *k = j->d->compute.kernels;
-    size_t in = j->pair->in, out = j->pair->out, r = j->pair->rank;
-    const hearth_real *x = j->x + first * in;
-    if (j->p->dropout) {
-        for (size_t i = 0; i < n; i++)
-            drop_row(j->pair, j->p, first + i, x + i * in,
-                     j->d->xd + (first + i) * in, false);
-        x = j->d->xd + first * in;
+    const group *g = ud;
+    const hearth_kernels *k = g->d->compute.kernels;
+    hearth_real *t = g->t + first * g->ld_t;
+    k->gemm_nt(n, g->rank, g->in, 1, dropped(g, first, n), g->in, g->a, g->in,
+               0, t, g->ld_t);
+    for (size_t m = 0; m < g->n; m++) {
+        const hearth_lora_pair *pair = g->of[m].pair;
+        if (g->of[m].y)
+            k->gemm_nt(n, pair->out, pair->rank, pair->scale, t + g->of[m].at,
+                       g->ld_t, pair->b, pair->rank, 1,
+                       g->of[m].y + first * pair->out, pair->out);
     }
-    hearth_real *t = j->t + first * r;
-    k->gemm_nt(n, r, in, 1, x, in, j->pair->a, in, 0, t, r);
-    if (j->y)
-        k->gemm_nt(n, out, r, j->pair->scale, t, r, j->pair->b, r, 1,
-                   j->y + first * out, out);
 }
 
 /* y += bias in every row; out: its width. */
@@ -92,108 +116,178 @@ static void bias_rows(void *ud, size_t first, size_t n) {
         j->d->compute.kernels->accumulate(j->out, j->bias, j->y + i * j->out);
 }
 
-/* Where t of the first row of p lies. */
-static hearth_real *inner_rows(const hearth_decoder *d, const hearth_pass *p,
-                               size_t l, hearth_target target) {
-    const hearth_lora_pair *pair = d->layer[l].lora[target];
-    hearth_real *t = hearth_decoder__slot(d, l)->t[target];
-    return pair ? t + p->first * pair->rank : NULL;
+/* The columns of t before those of a target: of adapters that share it. */
+static size_t column_of(const hearth_layer *layer, hearth_target target) {
+    size_t at = 0;
+    for (uint32_t u = 0; u < (uint32_t)target; u++)
+        if (layer->lora[u] && hearth_decoder__shares(u) ==
+                                  hearth_decoder__shares((uint32_t)target))
+            at += layer->lora[u]->rank;
+    return at;
+}
+
+/* Those of n parts from *next on that are adapted; with dropout one of them. */
+static group take_group(hearth_decoder *d, const hearth_pass *p, size_t l,
+                        const hearth_linear *part, size_t n, size_t *next) {
+    const hearth_layer *layer = &d->layer[l];
+    group g = {.d = d, .p = p};
+    for (; *next < n && !(p->dropout && g.n); ++*next) {
+        const hearth_linear *one = &part[*next];
+        hearth_lora_pair *pair = layer->lora[one->target];
+        if (!pair) continue;
+        size_t shared = hearth_decoder__shares(one->target);
+        if (!g.n) {
+            g.in = pair->in;
+            g.ld_t = d->t_width[shared];
+            g.t = hearth_decoder__slot(d, l)->t[shared] + p->first * g.ld_t +
+                  column_of(layer, one->target);
+        }
+        g.of[g.n++] = (member){pair, one->dy, one->y, g.rank};
+        g.rank += pair->rank;
+    }
+    return g;
+}
+
+/* Their factors A, one below the other. */
+static const hearth_real *gather(const group *g) {
+    if (g->n == 1) return g->of[0].pair->a;
+    for (size_t m = 0; m < g->n; m++) {
+        const hearth_lora_pair *pair = g->of[m].pair;
+        memcpy(g->d->factors + g->of[m].at * g->in, pair->a,
+               pair->rank * g->in * sizeof(*pair->a));
+    }
+    return g->d->factors;
+}
+
+static void adapters_forward(hearth_decoder *d, const hearth_pass *p, size_t l,
+                             const hearth_linear *part, size_t n,
+                             const hearth_real *x) {
+    for (size_t next = 0; next < n;) {
+        group g = take_group(d, p, l, part, n, &next);
+        if (!g.n) continue;
+        g.x = x;
+        g.a = gather(&g);
+        hearth_decoder__rows(d, p->n, forward_rows, &g);
+    }
 }
 
 void hearth_linear__forward(hearth_decoder *d, const hearth_pass *p, size_t l,
-                            hearth_target target, const hearth_real *x,
-                            hearth_real *y, int add) {
-    const hearth_weight *w = d->layer[l].w[target];
-    size_t in = hearth_weight_cols(w), out = hearth_weight_rows(w);
-    bias_job b = {d, d->layer[l].bias[target], out, y};
-    hearth_weight_forward(&d->compute, w, p->n, x, in, y, out, add);
-    if (b.bias) hearth_decoder__rows(d, p->n, bias_rows, &b);
-    adapter_job j = {.d = d,
-                     .p = p,
-                     .pair = d->layer[l].lora[target],
-                     .x = x,
-                     .t = inner_rows(d, p, l, target),
-                     .y = y};
-    if (j.pair) hearth_decoder__rows(d, p->n, forward_rows, &j);
+                            const hearth_linear *part, size_t n,
+                            const hearth_real *x, int add) {
+    for (size_t i = 0; i < n; i++) {
+        const hearth_weight *w = d->layer[l].w[part[i].target];
+        size_t in = hearth_weight_cols(w), out = hearth_weight_rows(w);
+        bias_job b = {d, d->layer[l].bias[part[i].target], out, part[i].y};
+        hearth_weight_forward(&d->compute, w, p->n, x, in, part[i].y, out, add);
+        if (b.bias) hearth_decoder__rows(d, p->n, bias_rows, &b);
+    }
+    adapters_forward(d, p, l, part, n, x);
 }
 
 void hearth_linear__inner(hearth_decoder *d, const hearth_pass *p, size_t l,
                           hearth_target target, const hearth_real *x) {
-    adapter_job j = {.d = d,
-                     .p = p,
-                     .pair = d->layer[l].lora[target],
-                     .x = x,
-                     .t = inner_rows(d, p, l, target)};
-    if (j.pair) hearth_decoder__rows(d, p->n, forward_rows, &j);
+    adapters_forward(d, p, l, &(hearth_linear){.target = target}, 1, x);
 }
 
 /* dt = scale dy B, and the dropped-out input again for A's gradient. */
 static void backward_rows(void *ud, size_t first, size_t n) {
-    const adapter_job *j = ud;
-    size_t in = j->pair->in, out = j->pair->out, r = j->pair->rank;
-    j->d->compute.kernels->gemm_nn(n, r, out, j->pair->scale,
-                                   j->dy + first * out, out, j->pair->b, r, 0,
-                                   j->d->dt + first * r, r);
-    if (j->p->dropout && j->pair->grad_a)
-        for (size_t i = first; i < first + n; i++)
-            drop_row(j->pair, j->p, i, j->x + i * in, j->d->xd + i * in, false);
+    const group *g = ud;
+    for (size_t m = 0; m < g->n; m++) {
+        const hearth_lora_pair *pair = g->of[m].pair;
+        g->d->compute.kernels->gemm_nn(
+            n, pair->rank, pair->out, pair->scale,
+            g->of[m].dy + first * pair->out, pair->out, pair->b, pair->rank, 0,
+            g->d->dt + first * g->rank + g->of[m].at, g->rank);
+    }
+    if (g->p->dropout && g->of[0].pair->grad_a) (void)dropped(g, first, n);
 }
 
 /* dx += mask(dt A). */
 static void input_rows(void *ud, size_t first, size_t n) {
-    const adapter_job *j = ud;
-    const hearth_kernels *k = j->d->compute.kernels;
-    size_t in = j->pair->in, r = j->pair->rank;
-    const hearth_real *dt = j->d->dt + first * r;
-    if (!j->p->dropout) {
-        k->gemm_nn(n, in, r, 1, dt, r, j->pair->a, in, 1, j->dx + first * in,
-                   in);
+    const group *g = ud;
+    const hearth_kernels *k = g->d->compute.kernels;
+    const hearth_real *dt = g->d->dt + first * g->rank;
+    hearth_real *dx = g->dx + first * g->in;
+    if (!g->p->dropout) {
+        k->gemm_nn(n, g->in, g->rank, 1, dt, g->rank, g->a, g->in, 1, dx,
+                   g->in);
         return;
     }
-    hearth_real *xd = j->d->xd + first * in;
-    k->gemm_nn(n, in, r, 1, dt, r, j->pair->a, in, 0, xd, in);
+    hearth_real *xd = g->d->xd + first * g->in;
+    k->gemm_nn(n, g->in, g->rank, 1, dt, g->rank, g->a, g->in, 0, xd, g->in);
     for (size_t i = 0; i < n; i++)
-        drop_row(j->pair, j->p, first + i, xd + i * in,
-                 j->dx + (first + i) * in, true);
+        drop_row(g->of[0].pair, g->p, first + i, xd + i * g->in, dx + i * g->in,
+                 true);
 }
 
-static void adapter_backward(hearth_decoder *d, const adapter_job *job) {
-    adapter_job j = *job;
-    const hearth_lora_pair *pair = j.pair;
-    size_t r = pair->rank, n = j.p->n;
-    bool need_dt = pair->grad_a || j.dx;
-    if (pair->grad_b)
-        hearth_dense_gradient(&d->compute, pair->out, r, n, pair->scale, j.dy,
-                              pair->out, j.t, r, pair->grad_b);
-    if (need_dt) hearth_decoder__rows(d, n, backward_rows, &j);
-    if (pair->grad_a)
-        hearth_dense_gradient(&d->compute, r, pair->in, n, 1, d->dt, r,
-                              j.p->dropout ? d->xd : j.x, pair->in,
-                              pair->grad_a);
-    if (j.dx) hearth_decoder__rows(d, n, input_rows, &j);
+/* A's gradients into one matrix, or back. */
+static void move_gradients(const group *g, bool back) {
+    for (size_t m = 0; m < g->n; m++) {
+        const hearth_lora_pair *pair = g->of[m].pair;
+        hearth_real *here = g->d->factors + g->of[m].at * g->in;
+        memcpy(back ? pair->grad_a : here, back ? here : pair->grad_a,
+               pair->rank * g->in * sizeof(*here));
+    }
+}
+
+/* A's gradients += dt^T x; those of several are moved, not summed apart, so
+ * that the parts of a pass add up to what the whole would. */
+static void gradient_a(const group *g) {
+    hearth_decoder *d = g->d;
+    bool several = g->n > 1;
+    if (several) move_gradients(g, false);
+    hearth_dense_gradient(&d->compute, g->rank, g->in, g->p->n, 1, d->dt,
+                          g->rank, g->p->dropout ? d->xd : g->x, g->in,
+                          several ? d->factors : g->of[0].pair->grad_a);
+    if (several) move_gradients(g, true);
+}
+
+static void adapters_backward(group *g) {
+    hearth_decoder *d = g->d;
+    bool grad_a = g->of[0].pair->grad_a; /* of all or of none */
+    for (size_t m = 0; m < g->n; m++) {
+        const hearth_lora_pair *pair = g->of[m].pair;
+        if (pair->grad_b)
+            hearth_dense_gradient(&d->compute, pair->out, pair->rank, g->p->n,
+                                  pair->scale, g->of[m].dy, pair->out,
+                                  g->t + g->of[m].at, g->ld_t, pair->grad_b);
+    }
+    if (grad_a || g->dx) hearth_decoder__rows(d, g->p->n, backward_rows, g);
+    if (grad_a) gradient_a(g);
+    if (!g->dx) return;
+    g->a = gather(g);
+    hearth_decoder__rows(d, g->p->n, input_rows, g);
+}
+
+/* The weight's gradient and what it hands back. */
+static void weight_backward(hearth_decoder *d, const hearth_pass *p, size_t l,
+                            const hearth_linear *part, const hearth_real *x,
+                            hearth_real *dx, int add) {
+    const hearth_layer *layer = &d->layer[l];
+    const hearth_weight *w = layer->w[part->target];
+    size_t in = hearth_weight_cols(w), out = hearth_weight_rows(w);
+    hearth_real *grad = layer->grad_w[part->target];
+    hearth_real *grad_bias = layer->grad_bias[part->target];
+    if (dx)
+        hearth_weight_backward(&d->compute, w, p->n, part->dy, out, dx, in,
+                               add);
+    if (grad)
+        hearth_dense_gradient(&d->compute, out, in, p->n, 1, part->dy, out, x,
+                              in, grad);
+    for (size_t i = 0; grad_bias && i < p->n; i++)
+        d->compute.kernels->accumulate(out, part->dy + i * out, grad_bias);
 }
 
 void hearth_linear__backward(hearth_decoder *d, const hearth_pass *p, size_t l,
-                             hearth_target target, const hearth_real *x,
-                             const hearth_real *dy, hearth_real *dx, int add) {
-    const hearth_layer *layer = &d->layer[l];
-    const hearth_weight *w = layer->w[target];
-    size_t in = hearth_weight_cols(w), out = hearth_weight_rows(w);
-    if (dx) hearth_weight_backward(&d->compute, w, p->n, dy, out, dx, in, add);
-    if (layer->grad_w[target])
-        hearth_dense_gradient(&d->compute, out, in, p->n, 1, dy, out, x, in,
-                              layer->grad_w[target]);
-    for (size_t i = 0; layer->grad_bias[target] && i < p->n; i++)
-        d->compute.kernels->accumulate(out, dy + i * out,
-                                       layer->grad_bias[target]);
-    if (layer->lora[target]) {
-        adapter_job j = {.d = d,
-                         .p = p,
-                         .pair = layer->lora[target],
-                         .x = x,
-                         .dy = dy,
-                         .t = inner_rows(d, p, l, target),
-                         .dx = dx};
-        adapter_backward(d, &j);
+                             const hearth_linear *part, size_t n,
+                             const hearth_real *x, hearth_real *dx) {
+    for (size_t i = 0; i < n; i++)
+        weight_backward(d, p, l, &part[i], x, dx, i > 0);
+    for (size_t next = 0; next < n;) {
+        group g = take_group(d, p, l, part, n, &next);
+        if (!g.n) continue;
+        g.x = x;
+        g.dx = dx;
+        adapters_backward(&g);
     }
 }

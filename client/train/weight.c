@@ -29,6 +29,7 @@ _Static_assert(HEARTH_PANEL_DEPTH *(HEARTH_PANEL_MAX + BLOCK) <= TILE_REALS,
 #define PREFETCH(p) ((void)(p))
 #endif
 #define GRAD_BLOCK  ((size_t)64)  /* rows of dW in one tile */
+#define GRAD_WIDTH  ((size_t)256) /* its columns, where one tile has all rows */
 #define GRAD_TOKENS ((size_t)64)  /* of one sum of a thin gradient */
 #define GRAD_THIN   ((size_t)256) /* its shorter side at most */
 
@@ -495,8 +496,8 @@ void hearth_weight_backward(const hearth_compute *c, const hearth_weight *w,
     multiply(&p);
 }
 
-/* c[M, N] += scale a[T, M]^T b[T, N]: rows of c cut into tiles.  A thin c, an
- * adapter's, is summed over runs of tokens in order, so that a caller who comes
+/* c[M, N] += scale a[T, M]^T b[T, N]: rows of c cut into tiles, or columns where
+ * there are few rows.  A thin c, an adapter's, is summed over runs of tokens in order, so that a caller who comes
  * with one run after the other gets the same bytes. */
 typedef struct {
     const hearth_compute *c;
@@ -507,17 +508,24 @@ typedef struct {
     hearth_real *out; /* leading dimension n */
 } gradient;
 
+static size_t columns_of(const gradient *g) {
+    return g->m <= GRAD_BLOCK ? ceil_div(g->n, GRAD_WIDTH) : 1;
+}
+
 static void gradient_tile(void *ud, size_t i, size_t worker) {
     const gradient *g = ud;
-    size_t r0 = i * GRAD_BLOCK, n_r = min_size(GRAD_BLOCK, g->m - r0);
+    size_t across = columns_of(g);
+    size_t r0 = i / across * GRAD_BLOCK, n_r = min_size(GRAD_BLOCK, g->m - r0);
+    size_t c0 = i % across * GRAD_WIDTH;
+    size_t n_c = across > 1 ? min_size(GRAD_WIDTH, g->n - c0) : g->n;
     bool thin = min_size(g->m, g->n) <= GRAD_THIN;
     size_t tokens = thin ? GRAD_TOKENS : g->n_tokens;
     (void)worker;
     for (size_t t = 0; t < g->n_tokens; t += tokens)
-        g->c->kernels->gemm_tn(n_r, g->n, min_size(tokens, g->n_tokens - t),
+        g->c->kernels->gemm_tn(n_r, n_c, min_size(tokens, g->n_tokens - t),
                                g->scale, g->a + t * g->lda + r0, g->lda,
-                               g->b + t * g->ldb, g->ldb, 1, g->out + r0 * g->n,
-                               g->n);
+                               g->b + t * g->ldb + c0, g->ldb, 1,
+                               g->out + r0 * g->n + c0, g->n);
 }
 
 void hearth_dense_gradient(const hearth_compute *c, size_t m, size_t n,
@@ -526,7 +534,8 @@ void hearth_dense_gradient(const hearth_compute *c, size_t m, size_t n,
                            const hearth_real *b, size_t ldb, hearth_real *out) {
     gradient g = {c, m, n, n_tokens, scale, a, b, lda, ldb, out};
     if (n_tokens)
-        hearth_pool_run(c->pool, ceil_div(m, GRAD_BLOCK), gradient_tile, &g);
+        hearth_pool_run(c->pool, ceil_div(m, GRAD_BLOCK) * columns_of(&g),
+                        gradient_tile, &g);
 }
 
 const hearth_real *hearth_weight_rows_at(const hearth_weight *w, size_t first,

@@ -155,6 +155,31 @@ static void every_family(void **state) {
     }
 }
 
+/* Layers that take one input with adapters of several ranks, some with none. */
+static void lora_of_unequal_ranks(void **state) {
+    char dir[64];
+    tiny_spec s = TINY_SPEC;
+    hearth_lora_spec spec = {3, 5.0f, HEARTH_TARGETS_LINEAR, 0, false, false};
+    hearth_dropout d = {0.4f, 11, 3, 100};
+    (void)state;
+    hearth_model *m = tiny_model(&s, 2, dir);
+    hearth_adapter *a = tiny_adapter(m, &spec, 4);
+    size_t n = 0;
+    for (size_t i = 0; i < a->n_pairs; i++) {
+        hearth_adapter_pair p = a->pair[i];
+        if (p.layer == 0 && p.target == HEARTH_TARGET_K) continue;
+        if (p.layer == 1 && p.target == HEARTH_TARGET_Q) continue;
+        p.rank = 1 + (p.layer + p.target) % 3;
+        a->pair[n++] = p;
+    }
+    assert_true(n < a->n_pairs);
+    a->n_pairs = n;
+    check(m, a, false, NULL);
+    check(m, a, false, &d);
+    hearth_adapter_free(a);
+    tiny_drop(m, dir);
+}
+
 static void lora_with_dropout(void **state) {
     hearth_dropout d = {0.4f, 11, 3, 100};
     (void)state;
@@ -167,6 +192,7 @@ int main(void) {
         cmocka_unit_test(large_vocabulary),
         cmocka_unit_test(lora_on_each_target_alone),
         cmocka_unit_test(lora_on_all_targets),
+        cmocka_unit_test(lora_of_unequal_ranks),
         cmocka_unit_test(lora_with_dropout),
         cmocka_unit_test(every_family),
     };

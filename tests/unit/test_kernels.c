@@ -540,20 +540,26 @@ static void quantised_views_agree(void **state) {
         }
 }
 
+/* Many rows, and so few that its tiles are of columns. */
 static void dense_gradient_adds_over_tokens(void **state) {
+    static const size_t shape[2][2] = {{130, 9}, {9, 530}};
     const hearth_kernels *r = hearth_kernels_reference();
     hearth_compute compute = {
         .kernels = hearth_kernels_default(), .pool = NULL, .tile = NULL};
     (void)state;
-    fill(dy, TOKENS * 130, 3, 1);
-    fill(x, TOKENS * 9, 2, 1);
-    fill(c, 130 * 9, 5, 1);
-    memcpy(d, c, sizeof(float) * 130 * 9);
-    hearth_dense_gradient(&compute, 130, 9, TOKENS, 0.5f, dy, 130, x, 9, c);
-    r->gemm_tn(130, 9, TOKENS, 0.5f, dy, 130, x, 9, 1, d, 9);
-    check("dense_gradient", 0, c, d, 130 * 9);
-    hearth_dense_gradient(&compute, 130, 9, 0, 1, dy, 130, x, 9, d);
-    check("no tokens", 0, c, d, 130 * 9);
+    for (int i = 0; i < 2; i++) {
+        size_t m = shape[i][0], n = shape[i][1], all = m * n;
+        assert_true(TOKENS * n <= sizeof(x) / sizeof(*x));
+        fill(dy, TOKENS * m, 3, 1);
+        fill(x, TOKENS * n, 2, 1);
+        fill(c, all, 5, 1);
+        memcpy(d, c, sizeof(float) * all);
+        hearth_dense_gradient(&compute, m, n, TOKENS, 0.5f, dy, m, x, n, c);
+        r->gemm_tn(m, n, TOKENS, 0.5f, dy, m, x, n, 1, d, n);
+        check("dense_gradient", 0, c, d, all);
+        hearth_dense_gradient(&compute, m, n, 0, 1, dy, m, x, n, d);
+        check("no tokens", 0, c, d, all);
+    }
 }
 
 int main(void) {

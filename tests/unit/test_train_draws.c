@@ -24,7 +24,7 @@
 static char dir[64];
 static hearth_model *model;
 static hearth_adapter *adapter;
-static hearth_real ones[MANY * WIDE];
+static hearth_real ones[MANY * WIDE], out[HEARTH_LINEAR_GROUP][MANY * WIDE];
 
 static int setup(void **state) {
     tiny_spec s = TINY_SPEC;
@@ -68,7 +68,8 @@ typedef struct {
 
 static const draw BASE = {{0.5f, 7, 2, 10}, 1, HEARTH_TARGET_V};
 
-/* 1 where an element is kept; rows first .. first + n - 1 of the stream. */
+/* 1 where an element is kept; rows first .. first + n - 1 of the stream, in a
+ * product with all targets that take the same input. */
 static void masks(tiny_engine *e, const draw *d, const hearth_stream *s,
                   size_t first, size_t n, unsigned char *kept) {
     const hearth_lora_pair *pair = e->dec->layer[d->layer].lora[d->target];
@@ -79,13 +80,22 @@ static void masks(tiny_engine *e, const draw *d, const hearth_stream *s,
                            .position = s->position,
                            .dropout = &d->drop};
     double scale = 1.0 / (1.0 - (double)d->drop.p);
-    hearth_linear__inner(e->dec, &p, d->layer, d->target, ones);
+    size_t shared = hearth_decoder__shares(d->target), at = 0, n_parts = 0;
+    size_t ld = e->dec->t_width[shared];
+    hearth_linear part[HEARTH_LINEAR_GROUP];
+    for (uint32_t u = 0; u <= HEARTH_TARGET_DOWN; u++) {
+        if (hearth_decoder__shares(u) != shared) continue;
+        if (u < (uint32_t)d->target)
+            at += e->dec->layer[d->layer].lora[u]->rank;
+        part[n_parts] = (hearth_linear){(hearth_target)u, out[n_parts], NULL};
+        n_parts++;
+    }
+    hearth_linear__forward(e->dec, &p, d->layer, part, n_parts, ones, 0);
     const hearth_real *t =
-        hearth_decoder__slot(e->dec, d->layer)->t[d->target] +
-        first * pair->rank;
+        hearth_decoder__slot(e->dec, d->layer)->t[shared] + first * ld + at;
     for (size_t i = 0; i < n; i++)
         for (size_t c = 0; c < pair->in; c++) {
-            double v = (double)t[i * pair->rank + c];
+            double v = (double)t[i * ld + c];
             assert_true(v == 0 || fabs(v - scale) < 1e-5 * scale);
             kept[i * pair->in + c] = v > 0;
         }
