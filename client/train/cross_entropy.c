@@ -30,6 +30,7 @@ typedef struct {
     const int32_t *label; /* of the whole stream; row[] picks */
     bool with_grad;
     size_t n_blocks;         /* of d->vocab_rows rows of the head */
+    size_t begin, end;       /* of a part's blocks, those of this turn */
     const uint16_t *rounded; /* the inputs of this group, or NULL */
 } ce_job;
 
@@ -118,10 +119,11 @@ static void part_tile(void *ud, size_t part, size_t worker) {
     size_t width = d->c->hidden_size, vocab = d->c->vocab_size;
     size_t from = part * j->n_blocks / d->vocab_parts;
     size_t to = (part + 1) * j->n_blocks / d->vocab_parts;
+    size_t begin = from + j->begin, end = min_size(from + j->end, to);
     const hearth_real *h = d->h + j->first * width;
     hearth_real *logits = d->aux + worker * d->aux_reals;
     hearth_real *dh = j->with_grad ? part_gradient(j, part) : NULL;
-    for (size_t b = from; b < to; b++) {
+    for (size_t b = begin; b < end; b++) {
         size_t v0 = b * d->vocab_rows, m = min_size(d->vocab_rows, vocab - v0);
         hearth_weight block = hearth_decoder__head_rows(d, worker, v0, m);
         const hearth_real *w = NULL; /* stays NULL: products in bfloat16 */
@@ -206,8 +208,34 @@ static void head_tile(void *ud, size_t tile, size_t worker) {
                width);
 }
 
-void hearth_cross_entropy__run(hearth_decoder *d, size_t n,
-                               const int32_t *label, bool with_grad) {
+/* Blocks of a part that cost at most what a layer does, between two questions
+ * to the gate. */
+static size_t blocks_of_turn(const hearth_decoder *d) {
+    size_t layer = 0, all = d->vocab_parts * d->vocab_rows * d->c->hidden_size;
+    for (int t = 0; t < HEARTH_TARGET_COUNT; t++)
+        if (d->layer[0].w[t])
+            layer += hearth_weight_rows(d->layer[0].w[t]) *
+                     hearth_weight_cols(d->layer[0].w[t]);
+    return layer > all ? layer / all : 1;
+}
+
+/* All blocks for one group. */
+static hearth_status run_parts(ce_job *j, hearth_error *err) {
+    hearth_decoder *d = j->d;
+    size_t most = ceil_div(j->n_blocks, d->vocab_parts);
+    size_t turn = blocks_of_turn(d);
+    for (j->begin = 0; j->begin < most; j->begin = j->end) {
+        j->end = min_size(j->begin + turn, most);
+        hearth_status st = hearth_decoder__ask(d, err);
+        if (st != HEARTH_OK) return st;
+        hearth_pool_run(d->compute.pool, d->vocab_parts, part_tile, j);
+    }
+    return HEARTH_OK;
+}
+
+hearth_status hearth_cross_entropy__run(hearth_decoder *d, size_t n,
+                                        const int32_t *label, bool with_grad,
+                                        hearth_error *err) {
     size_t width = d->c->hidden_size;
     ce_job j = {.d = d,
                 .label = label,
@@ -218,10 +246,12 @@ void hearth_cross_entropy__run(hearth_decoder *d, size_t n,
         if (d->compute.kernels->pair_panel)
             j.rounded = hearth_compute_round(&d->compute, j.n, width,
                                              d->h + j.first * width, width);
-        hearth_pool_run(d->compute.pool, d->vocab_parts, part_tile, &j);
+        hearth_status st = run_parts(&j, err);
+        if (st != HEARTH_OK) return st;
         hearth_pool_run(d->compute.pool, ceil_div(j.n, MERGE_ROWS), merge_tile,
                         &j);
         if (with_grad && d->grad_head)
             hearth_pool_run(d->compute.pool, j.n_blocks, head_tile, &j);
     }
+    return HEARTH_OK;
 }

@@ -167,15 +167,19 @@ static void refresh_norms(hearth_decoder *d) {
     hearth_norm__refresh(&d->norm_final, d->c->hidden_size);
 }
 
+hearth_status hearth_decoder__ask(const hearth_decoder *d, hearth_error *err) {
+    if (!d->gate || d->gate(d->gate_ud)) return HEARTH_OK;
+    return hearth_error_set(err, HEARTH_ECANCELLED,
+                            "stopped between layers; the step in progress is "
+                            "dropped");
+}
+
 /* Ready layer l: the gate, and its weights.  `next` is what the pass asks for
  * after it. */
 static hearth_status enter_layer(hearth_decoder *d, size_t l, size_t next,
                                  hearth_error *err) {
-    if (d->gate && !d->gate(d->gate_ud))
-        return hearth_error_set(err, HEARTH_ECANCELLED,
-                                "stopped between layers; the step in progress "
-                                "is dropped");
-    if (!d->shape.stream) return HEARTH_OK;
+    hearth_status st = hearth_decoder__ask(d, err);
+    if (st != HEARTH_OK || !d->shape.stream) return st;
     return hearth_weight_stream_acquire(d->shape.stream, l, next, err);
 }
 
@@ -253,13 +257,10 @@ static hearth_status sum_loss(const hearth_decoder *d, const hearth_stream *s,
  * so far ends it: its numbers are made of zeros. */
 static hearth_status run_head(hearth_decoder *d, const hearth_stream *s,
                               size_t n, bool with_grad, hearth_error *err) {
-    if (d->gate && !d->gate(d->gate_ud))
-        return hearth_error_set(err, HEARTH_ECANCELLED,
-                                "stopped before the head; the step in progress "
-                                "is dropped");
-    hearth_cross_entropy__run(d, n, s->label, with_grad);
-    return d->shape.stream ? hearth_weight_stream_check(d->shape.stream, err)
-                           : HEARTH_OK;
+    hearth_status st =
+        hearth_cross_entropy__run(d, n, s->label, with_grad, err);
+    if (st != HEARTH_OK || !d->shape.stream) return st;
+    return hearth_weight_stream_check(d->shape.stream, err);
 }
 
 hearth_status hearth_decoder_loss(hearth_decoder *dec, const hearth_stream *s,

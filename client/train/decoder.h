@@ -162,8 +162,8 @@ HEARTH_MUST_CHECK hearth_status hearth_decoder_logits(hearth_decoder *dec,
                                                       hearth_real *logits,
                                                       hearth_error *err);
 
-/* Asked between layers, forward and backward, on the thread of the call: a
- * decoder does nothing until it returns.  False ends the pass with
+/* Asked between layers, forward and backward, and as often in the head, on the
+ * thread of the call: a decoder does nothing until it returns.  False ends the pass with
  * HEARTH_ECANCELLED, and what it made is not to be used. */
 typedef bool (*hearth_gate_fn)(void *ud);
 void hearth_decoder_set_gate(hearth_decoder *dec, hearth_gate_fn fn, void *ud);

@@ -239,10 +239,15 @@ void hearth_attention__forward(hearth_decoder *d, const hearth_pass *p,
 void hearth_attention__backward(hearth_decoder *d, const hearth_pass *p,
                                 const hearth_slot *s, size_t window);
 
+/* decoder.c: may the pass go on?  HEARTH_ECANCELLED: the gate said no. */
+hearth_status hearth_decoder__ask(const hearth_decoder *d, hearth_error *err);
+
 /* cross_entropy.c: n rows of h against labels: row_loss, row_hit; with_grad:
- * dh and, in full mode, the head's gradient. */
-void hearth_cross_entropy__run(hearth_decoder *d, size_t n,
-                               const int32_t *label, bool with_grad);
+ * dh and, in full mode, the head's gradient.  The gate is asked about as often
+ * as layers of the same work would ask; HEARTH_ECANCELLED when it says no. */
+hearth_status hearth_cross_entropy__run(hearth_decoder *d, size_t n,
+                                        const int32_t *label, bool with_grad,
+                                        hearth_error *err);
 
 /* Fill query_rows and n_keys from the shape. */
 void hearth_attention__derive(hearth_decoder *d);

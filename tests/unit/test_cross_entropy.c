@@ -107,7 +107,7 @@ static void loss_and_gradient_are_those_of_the_definition(void **state) {
         open_engine(&e, NULL, set[t % 6 < 2 ? 1 : 0]);
         hearth_decoder *d = e.dec;
         fill(d, n, scale[at], label);
-        hearth_cross_entropy__run(d, n, label, true);
+        assert_ok(hearth_cross_entropy__run(d, n, label, true, NULL));
         memset(dw, 0, sizeof(dw));
         for (size_t i = 0; i < n; i++) {
             size_t l = (size_t)label[d->row[i]];
@@ -140,7 +140,7 @@ static void any_number_of_workers_gives_the_same_bytes(void **state) {
         assert_ok(hearth_pool_open(&pool, workers[i], NULL, NULL));
         open_engine(&e, pool, hearth_kernels_default());
         fill(e.dec, TOKENS, 1, label);
-        hearth_cross_entropy__run(e.dec, TOKENS, label, true);
+        assert_ok(hearth_cross_entropy__run(e.dec, TOKENS, label, true, NULL));
         if (i) {
             assert_memory_equal(e.dec->dh, dh, sizeof(dh));
             assert_memory_equal(e.dec->grad_head, dw, sizeof(dw));
@@ -161,11 +161,11 @@ static void the_loss_alone_is_the_same_and_makes_no_gradient(void **state) {
     (void)state;
     open_engine(&e, NULL, hearth_kernels_default());
     fill(e.dec, 70, 1, label);
-    hearth_cross_entropy__run(e.dec, 70, label, true);
+    assert_ok(hearth_cross_entropy__run(e.dec, 70, label, true, NULL));
     memcpy(loss, e.dec->row_loss, 70 * sizeof(*loss));
     hearth_decoder_zero_grad(e.dec);
     memset(e.dec->dh, 0, 70 * WIDTH * sizeof(*e.dec->dh));
-    hearth_cross_entropy__run(e.dec, 70, label, false);
+    assert_ok(hearth_cross_entropy__run(e.dec, 70, label, false, NULL));
     assert_memory_equal(e.dec->row_loss, loss, 70 * sizeof(*loss));
     for (size_t i = 0; i < 70 * WIDTH; i++)
         assert_true(fabs((double)e.dec->dh[i]) <= 0);
@@ -194,11 +194,46 @@ static void scratch_is_small_for_real_shapes(void **state) {
     }
 }
 
+/* Questions left until the answer is no. */
+static bool count_down(void *ud) {
+    size_t *left = ud;
+    return *left && (*left)--;
+}
+
+/* The head of this model costs more than its layer: the gate is asked in the
+ * midst of each group, and whatever it stops can be begun again. */
+static void the_gate_is_asked_within_the_head(void **state) {
+    static float want[TOKENS * WIDTH];
+    int32_t label[TOKENS];
+    tiny_engine e;
+    size_t left = SIZE_MAX;
+    (void)state;
+    open_engine(&e, NULL, hearth_kernels_default());
+    hearth_decoder *d = e.dec;
+    fill(d, TOKENS, 1, label);
+    hearth_decoder_set_gate(d, count_down, &left);
+    assert_ok(hearth_cross_entropy__run(d, TOKENS, label, true, NULL));
+    memcpy(want, d->dh, sizeof(want));
+    size_t asked = SIZE_MAX - left, groups = TOKENS / d->ce_rows + 1;
+    assert_true(asked >= 2 * groups);
+    for (size_t stop = 0; stop < asked; stop++) {
+        left = stop;
+        assert_int_equal(
+            hearth_cross_entropy__run(d, TOKENS, label, true, NULL),
+            HEARTH_ECANCELLED);
+    }
+    left = asked;
+    assert_ok(hearth_cross_entropy__run(d, TOKENS, label, true, NULL));
+    assert_memory_equal(d->dh, want, sizeof(want));
+    tiny_engine_close(&e);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(loss_and_gradient_are_those_of_the_definition),
         cmocka_unit_test(any_number_of_workers_gives_the_same_bytes),
         cmocka_unit_test(the_loss_alone_is_the_same_and_makes_no_gradient),
+        cmocka_unit_test(the_gate_is_asked_within_the_head),
         cmocka_unit_test(scratch_is_small_for_real_shapes),
     };
     return cmocka_run_group_tests_name("client/train/cross_entropy", tests,
