@@ -171,11 +171,12 @@ class Ours:
         self.pause()
 
     def until(self, kind):
+        event = {}
         for line in self.run.stdout:
             event = json.loads(line)
             if event["event"] == kind:
                 return event
-        raise RuntimeError(self.run.stderr.read().strip())
+        raise RuntimeError(event.get("message") or self.run.stderr.read().strip())
 
     def pause(self):
         self.run.send_signal(signal.SIGSTOP)
