@@ -1,16 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client/cli/cmd_plan.c - `hearth plan`: what a run holds and how long it
- * takes, before it runs.
- *
- * Time is an estimate: multiply-adds of the chosen plan over the speed of the
- * kernels, measured here for a moment on a product of the model's shape. */
-#include <string.h>
-
+ * takes, before it runs. */
 #include "client/cli/train_flags.h"
 #include "client/train/trainer.h"
-#include "common/clock.h"
 #include "common/file.h"
-#include "common/mem.h"
 
 typedef struct {
     hearth_cli *cli;
@@ -20,63 +13,11 @@ typedef struct {
     hearth_train_config cfg;
 } planning;
 
-/* One product on every thread at once, as training does. */
-typedef struct {
-    const hearth_kernels *k;
-    size_t rows, side;
-    const float *w; /* [side, side] */
-    float *x;       /* [n_threads][rows, side], y behind */
-} speed_job;
-
-static void multiply(void *ud, size_t tile, size_t worker) {
-    const speed_job *j = ud;
-    float *x = j->x + tile * 2 * j->rows * j->side;
-    (void)worker;
-    j->k->gemm_nt(j->rows, j->side, j->side, 1.0f, x, j->side, j->w, j->side, 0,
-                  x + j->rows * j->side, j->side);
-}
-
-/* Multiply-adds a second, over a few milliseconds. */
-static double measure_once(speed_job *j, hearth_pool *pool,
-                           const hearth_clock *clock) {
-    size_t n = hearth_pool_size(pool);
-    int64_t from = hearth_clock_mono(clock), now;
-    uint64_t runs = 0;
-    do {
-        hearth_pool_run(pool, n, multiply, j);
-        runs += n;
-        now = hearth_clock_mono(clock);
-    } while (now - from < 8);
-    return (double)(j->rows * j->side * j->side) * (double)runs /
-           ((double)(now - from) / 1000.0);
-}
-
-/* The same of all threads at their best. */
-static double measure_speed(const hearth_kernels *k, hearth_pool *pool,
-                            size_t hidden) {
-    speed_job j = {.k = k, .rows = 64, .side = hidden < 512 ? hidden : 512};
-    size_t n = hearth_pool_size(pool);
-    hearth_clock clock = hearth_clock_system();
-    float *all = hearth_mem_array(NULL, j.side * (j.side + 2 * n * j.rows),
-                                  sizeof(*all));
-    double best = 0.0;
-    if (!all) return 0.0;
-    memset(all, 0, j.side * (j.side + 2 * n * j.rows) * sizeof(*all));
-    j.w = all;
-    j.x = all + j.side * j.side;
-    for (int i = 0; i < 6; i++) { /* the best of them: others may compute too */
-        double rate = measure_once(&j, pool, &clock);
-        if (rate > best) best = rate;
-    }
-    hearth_mem_free(NULL, all);
-    return best;
-}
-
 /* What the chosen plan multiplies, layers that are done again included. */
 static double seconds_per_epoch(const planning *p, const hearth_memplan *plan,
                                 uint64_t tokens) {
-    const hearth_model_config *c = hearth_model_get_config(p->f.wb.model);
-    double speed = measure_speed(p->f.wb.kernels, p->f.wb.pool, c->hidden_size);
+    double speed = hearth_trainer_speed(p->f.wb.model, &p->cfg,
+                                        plan->choice.max_tokens, p->f.wb.pool);
     return speed > 0 ? plan->choice.work * (double)tokens / speed : 0.0;
 }
 

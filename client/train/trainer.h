@@ -95,6 +95,14 @@ size_t hearth_trainer_longest_seq(const hearth_model *model,
                                   const hearth_train_config *cfg,
                                   const hearth_pool *pool);
 
+/* Multiply-adds a second in products of n_tokens (of 256 at most) with the
+ * model's weights, as cfg's runs compute them on the pool; a plan's choice.work
+ * times the tokens over it is about the time that they take.  Measured now, for
+ * some 40 ms and a few MiB; 0: no memory, or no kernels.  Reads no weight. */
+double hearth_trainer_speed(const hearth_model *model,
+                            const hearth_train_config *cfg, size_t n_tokens,
+                            hearth_pool *pool);
+
 /* Plan, compare with the budget, commit the memory.  Everything given is
  * borrowed until _close; adapter is trained in place (mode lora); pool may be
  * NULL.

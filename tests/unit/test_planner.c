@@ -488,6 +488,27 @@ static void a_planned_stream_is_what_runs(void **state) {
     deep_close(&d);
 }
 
+/* ---- how long ---- */
+
+/* For every kind of products, on one thread and on two. */
+static void speed_is_measured_with_the_runs_own_products(void **state) {
+    hearth_train_config c = settings();
+    hearth_pool *two = NULL;
+    (void)state;
+    assert_ok(hearth_pool_open(&two, 2, NULL, NULL));
+    for (int i = 0; i < 4; i++) {
+        c.reference_kernels = i == 1;
+        c.bf16 = i == 2;
+        hearth_pool *pool = i == 3 ? two : NULL;
+        bool able = i != 2 || hearth_kernels_bf16();
+        assert_true((hearth_trainer_speed(model, &c, 64, pool) > 0) == able);
+        assert_true((hearth_trainer_speed(model, &c, 100000, pool) > 0) ==
+                    able);
+        assert_false(hearth_trainer_speed(model, &c, 0, pool) > 0);
+    }
+    hearth_pool_close(two);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_budget_the_fastest_is_planned),
@@ -504,6 +525,7 @@ int main(void) {
         cmocka_unit_test(of_streamed_plans_the_fastest_that_fits_is_taken),
         cmocka_unit_test(the_longest_record_may_need_streaming),
         cmocka_unit_test(a_planned_stream_is_what_runs),
+        cmocka_unit_test(speed_is_measured_with_the_runs_own_products),
     };
     return cmocka_run_group_tests_name("client/train/planner", tests, set_up,
                                        tear_down);
