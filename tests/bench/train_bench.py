@@ -41,6 +41,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 TOKENIZER = HERE.parent.parent / "deploy" / "demo" / "model" / "tokenizer.json"
 THREADS = 2
 MIB = 1 << 20
+PEAKS = ("sgemm_gflops", "bf16_gflops", "amx_gflops")  # of bench_peak
 # name: (base file, flags)
 OURS = {
     "f32": ("f32", []),
@@ -251,7 +252,7 @@ def turns(shape, runs, options):
         for name, run in runs.items():
             row[name] = run.turn(options.steps)
             after = peak()
-            row[name] |= {k: (before[k] + after[k]) / 2 for k in ("sgemm_gflops", "bf16_gflops")}
+            row[name] |= {k: (before[k] + after[k]) / 2 for k in PEAKS}
             before = after
         rows.append(row)
         print(f"{shape}: turn {i + 1} of {options.pairs}: " + ", ".join(
@@ -274,7 +275,7 @@ def table(bench, rows, runs):
     best16 = next((n for n in peers if "bf16" in n), None)
     lines = [f"### {bench.shape}; best PyTorch f32: {best}", "",
              "| what | s a step | tokens/s | against best f32 | against bf16 | of sgemm peak"
-             " | rss MiB | private | file |", "| --- " * 9 + "|"]
+             " | of bf16 peak | rss MiB | private | file |", "| --- " * 10 + "|"]
     for name in [*peers, *(n for n in runs if n not in peers)]:
         def ratio(to):
             each = sorted(r[to]["seconds"] / r[name]["seconds"] for r in rows) if to else ()
@@ -284,14 +285,18 @@ def table(bench, rows, runs):
         giga = 4e-9 * (layers + head) * tokens
         seconds = median(rows, lambda r: r[name]["seconds"])
         share = median(rows, lambda r: giga / r[name]["seconds"] / r[name]["sgemm_gflops"])
+        share16 = median(rows, lambda r: giga / r[name]["seconds"] / max(
+            1, r[name]["bf16_gflops"], r[name]["amx_gflops"])) if "bf16" in name else 0
         last = rows[-1][name]
         lines.append(
             f"| {name} | {seconds:.3f} | {tokens / seconds:.1f} | {ratio(best)} |"
-            f" {ratio(best16)} | {100 * share:.0f} % | {last['rss_mib']:.0f} |"
+            f" {ratio(best16)} | {100 * share:.0f} % |"
+            f" {f'{100 * share16:.0f} %' if share16 else ''} | {last['rss_mib']:.0f} |"
             f" {last.get('private_mib', 0):.0f} | {last.get('file_mib', 0):.0f} |")
     peaks = [result for r in rows for result in r.values()]
-    lines += ["", f"Peaks: sgemm {median(peaks, lambda p: p['sgemm_gflops']):.0f} GFLOP/s, bf16 "
-              f"{median(peaks, lambda p: p['bf16_gflops']):.0f}; medians of {len(rows)} turns.", ""]
+    most = [f"{median(peaks, lambda p: p[k]):.0f}" for k in PEAKS]
+    lines += ["", f"Peaks: sgemm {most[0]} GFLOP/s, bf16 by vectors {most[1]}, by tiles {most[2]};"
+              f" medians of {len(rows)} turns.", ""]
     return "\n".join(lines)
 
 
