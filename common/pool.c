@@ -17,6 +17,7 @@
 
 #include "common/pool.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -30,6 +31,19 @@
 #endif
 
 #include "common/mem.h"
+
+#if defined(__has_feature)
+#define FEATURE(x) __has_feature(x)
+#else
+#define FEATURE(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||           \
+    FEATURE(address_sanitizer) || FEATURE(thread_sanitizer) ||                 \
+    FEATURE(memory_sanitizer)
+#define OWN_STACK 0
+#else
+#define OWN_STACK 1
+#endif
 
 /* About twice what waking a thread of a virtual machine costs. */
 #define SPIN_NS 100000
@@ -211,6 +225,19 @@ static void *worker_main(void *arg) {
     }
 }
 
+/* Where the system refuses such a stack, because an app's thread-local variables
+ * fill it, the thread gets the usual one. */
+static int start_worker(pool_worker *w) {
+    pthread_attr_t attr;
+    int rc = EINVAL;
+    if (OWN_STACK && pthread_attr_init(&attr) == 0) {
+        (void)pthread_attr_setstacksize(&attr, HEARTH_POOL_STACK_BYTES);
+        rc = pthread_create(&w->thread, &attr, worker_main, w);
+        (void)pthread_attr_destroy(&attr);
+    }
+    return rc == EINVAL ? pthread_create(&w->thread, NULL, worker_main, w) : rc;
+}
+
 hearth_status hearth_pool_open(hearth_pool **out, size_t n_threads,
                                const hearth_alloc *al, hearth_error *err) {
     *out = NULL;
@@ -233,8 +260,7 @@ hearth_status hearth_pool_open(hearth_pool **out, size_t n_threads,
     for (size_t i = 1; i < n_threads; i++) {
         p->worker[i].pool = p;
         p->worker[i].index = i;
-        if (pthread_create(&p->worker[i].thread, NULL, worker_main,
-                           &p->worker[i])) {
+        if (start_worker(&p->worker[i])) {
             hearth_pool_close(p);
             return hearth_error_set(err, HEARTH_ENOMEM,
                                     "cannot start thread %zu; use fewer with "
@@ -249,6 +275,10 @@ hearth_status hearth_pool_open(hearth_pool **out, size_t n_threads,
 
 size_t hearth_pool_size(const hearth_pool *p) {
     return p ? p->n_threads : 1;
+}
+
+bool hearth_pool_is_pinned(const hearth_pool *p) {
+    return p && p->home >= 0;
 }
 
 void hearth_pool_limit(hearth_pool *p, size_t n) {

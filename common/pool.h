@@ -8,16 +8,18 @@
  *     static void tile(void *ud, size_t i, size_t worker) { ... }
  *     hearth_pool_run(pool, n_tiles, tile, &job);
  *
- * Between runs workers look for work for some 20 us and then sleep; where there
+ * Between runs workers look for work for some 100 us and then sleep; where there
  * are more threads than CPUs they sleep at once.  The environment's HEARTH_PIN=0
  * leaves all threads where the system puts them.
  *
  * Threads: a pool belongs to one thread at a time; `tile` runs on many.
- * Memory:  fixed at open.  run() allocates nothing.
+ * Memory:  fixed at open, with a stack of HEARTH_POOL_STACK_BYTES a worker: a
+ *          tile keeps what is large in scratch.  run() allocates nothing.
  */
 #ifndef HEARTH_COMMON_POOL_H
 #define HEARTH_COMMON_POOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "common/alloc.h"
@@ -25,6 +27,10 @@
 #include "common/status.h"
 
 #define HEARTH_POOL_MAX_THREADS 64
+
+/* Not the system's 8 MiB, of which a limit on data (RLIMIT_DATA) counts every
+ * byte.  Sanitizers widen frames; their builds have the system's. */
+#define HEARTH_POOL_STACK_BYTES ((size_t)256 << 10)
 
 typedef struct hearth_pool hearth_pool;
 
@@ -43,6 +49,9 @@ HEARTH_MUST_CHECK hearth_status hearth_pool_open(hearth_pool **out,
 
 /* Threads in the pool, the caller included.  1 for NULL. */
 size_t hearth_pool_size(const hearth_pool *p);
+
+/* Is each worker kept on a core of its own? */
+bool hearth_pool_is_pinned(const hearth_pool *p);
 
 /* From the next run on at most n threads work (0: all).  For the thread that
  * the pool belongs to; results do not depend on it. */
