@@ -10,7 +10,6 @@ import math
 import os
 import pathlib
 import re
-import resource
 import shutil
 import signal
 import struct
@@ -409,33 +408,13 @@ class Cli(unittest.TestCase):
         e = self.events("plan", "--model", self.model, "--layers", "last:1")
         self.assertEqual(e[0]["trained_layers"], 1)
 
-    def test_private_memory_is_what_was_planned_and_flat(self):
+    def test_a_run_says_what_it_held(self):  # test_cli_memory.py: how much that may be
         e = self.events(*self.train_args("mem", "--threads", 2))
-        steps = [x["private_bytes"] for x in e if x["event"] == "step"]
-        done = e[-1]
-        self.assertEqual(len(steps), 12)
-        for key in ("private_peak", "file_resident_peak", "rss_peak"):
-            self.assertGreater(done[key], 0)
-        if os.environ.get("HEARTH_SANITIZE"):
-            return  # a sanitizer's own memory is in no plan
-        self.assertLessEqual(done["private_peak"], done["plan_bytes"])
-        grown = done["private_peak"] - done["private_at_open"]
-        self.assertLessEqual(abs(grown - done["open_bytes"]),
-                             max(0.05 * done["open_bytes"], 4 << 20))
-        # the kernel counts in batches of pages for each thread
-        self.assertLessEqual(max(steps) - steps[0], 512 << 10)
-
-    def test_a_run_needs_no_more_than_its_plan_and_32_mib(self):
-        if os.environ.get("HEARTH_SANITIZE"):
-            return
-        args = ("--model", self.model, "--data", self.train, "--seq", 64,
-                "--threads", 2)
-        limit = self.events("plan", *args)[0]["private_bytes"] + (32 << 20)
-        r = self.run_cli(
-            "train", *args, "--out", self.dir / "limited", "--steps", 3,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA,
-                                                  (limit, limit)))
-        self.assertEqual(r.returncode, 0, r.stderr)
+        held = [x["private_bytes"] for x in e if x["event"] == "step"]
+        held += [e[-1][key] for key in ("private_peak", "file_resident_peak", "rss_peak",
+                                        "private_at_open", "open_bytes", "plan_bytes")]
+        self.assertEqual(len(held), 12 + 6)
+        self.assertTrue(all(n > 0 for n in held), held)
 
     def test_choices_are_scored(self):
         rows = [{"question": "walk?", "choices": ["yes", "no"], "answer": i % 2}
