@@ -241,7 +241,11 @@ static int start_worker(pool_worker *w) {
 hearth_status hearth_pool_open(hearth_pool **out, size_t n_threads,
                                const hearth_alloc *al, hearth_error *err) {
     *out = NULL;
-    if (!n_threads) n_threads = cores_allowed();
+    if (!n_threads) {
+        n_threads = cores_allowed();
+        if (n_threads > HEARTH_POOL_MAX_THREADS)
+            n_threads = HEARTH_POOL_MAX_THREADS;
+    }
     if (n_threads > HEARTH_POOL_MAX_THREADS)
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "%zu threads are too many; use at most %d",

@@ -39,10 +39,10 @@ typedef struct hearth_pool hearth_pool;
 /* tile in [0, n_tiles); worker in [0, hearth_pool_size) picks scratch. */
 typedef void (*hearth_pool_fn)(void *ud, size_t tile, size_t worker);
 
-/* n_threads 0: one per core that this process may use.  The caller's thread
- * is worker 0 and free to move; others are pinned to one core each, of those
- * that this process may use, unless there are more threads than cores or the
- * system does not let us.
+/* n_threads 0: one per core that this process may use, the maximum at most.
+ * The caller's thread is worker 0 and free to move; others are pinned to one
+ * core each, of those that this process may use, unless there are more threads
+ * than cores or the system does not let us.
  * Returns HEARTH_OK, HEARTH_EINVAL above the maximum, HEARTH_ENOMEM. */
 HEARTH_MUST_CHECK hearth_status hearth_pool_open(hearth_pool **out,
                                                  size_t n_threads,

@@ -28,16 +28,42 @@ static void report(checkup *c, const char *what, bool ok, const char *detail) {
 }
 
 /* OpenBLAS takes its kernels from the environment when it is told to, also
- * slower ones than the machine has. */
-static void check_core_type(checkup *c) {
+ * slower ones than the machine has.  A build without it reads nothing there,
+ * and says nothing. */
+static void check_blas(checkup *c) {
+    const hearth_kernels *k = hearth_kernels_blas();
     const char *type = getenv("OPENBLAS_CORETYPE");
-    char text[160];
-    if (!hearth_kernels_blas() || !type || !*type) return;
+    char text[192];
+    if (!k) return;
+    report(c, "blas", true, hearth_kernels_describe(k));
+    if (!type || !*type) return;
     (void)snprintf(text, sizeof(text),
                    "warning: OPENBLAS_CORETYPE=%.32s chooses OpenBLAS's "
                    "kernels (--kernels blas); unset it to have the fastest",
                    type);
     report(c, "OpenBLAS", true, text);
+}
+
+/* Of a pool as every command opens it. */
+static void check_threads(checkup *c) {
+    hearth_pool *p = NULL;
+    hearth_error err = {0};
+    char text[160];
+    if (hearth_pool_open(&p, 0, NULL, &err) != HEARTH_OK) {
+        report(c, "threads", false, err.text);
+        return;
+    }
+    size_t n = hearth_pool_size(p);
+    const char *where = n == 1 ? "one core is all there is"
+                        : hearth_pool_is_pinned(p)
+                            ? "all but the first kept on a core each; "
+                              "HEARTH_PIN=0 in the environment lets them move"
+                        : getenv("HEARTH_PIN")
+                            ? "free to move, as HEARTH_PIN asks for"
+                            : "free to move";
+    (void)snprintf(text, sizeof(text), "%zu: %s", n, where);
+    report(c, "threads", true, text);
+    hearth_pool_close(p);
 }
 
 static void check_kernels(checkup *c) {
@@ -52,7 +78,7 @@ static void check_kernels(checkup *c) {
                        ? ""
                        : "; no faster than f32 on this machine");
     if (k) report(c, "bf16", true, text);
-    check_core_type(c);
+    check_blas(c);
 }
 
 static void check_machine(checkup *c) {
@@ -181,6 +207,7 @@ int hearth_cmd_doctor(hearth_cli *cli, int argc, char **argv) {
     int rc;
     if (!hearth_cli_parse(cli, &u, argc, argv, &rc)) return rc;
     check_machine(&c);
+    check_threads(&c);
     check_kernels(&c);
     check_build(&c);
     check_crypto(&c);

@@ -4,7 +4,8 @@
 Checks: the CMake package and hearth.pc build deploy/examples/health_app.c, and
 the app runs; every header compiles alone as C11 and C++17; the shared library
 exports exactly the functions that the headers declare and needs no library
-that is GPL or LGPL; nothing in the prefix names the build machine's paths."""
+that is GPL or LGPL; neither it nor a program needs OpenBLAS where the build is
+without; nothing in the prefix names the build machine's paths."""
 import json
 import os
 import pathlib
@@ -13,11 +14,12 @@ import subprocess
 import sys
 import tempfile
 
-build, source, compiler, flags = sys.argv[1:5]
+build, source, compiler, flags, with_openblas = sys.argv[1:6]
 SOURCE = pathlib.Path(source)
+BLAS = with_openblas.upper() in ("ON", "1", "YES", "TRUE")
 EXAMPLE = SOURCE / "deploy/examples/health_app.c"
 ALLOWED = re.compile(r"lib(mbed(tls|x509|crypto)|msgpackc|msgpack-c|cjson|pcre2-8|utf8proc|sqlite3|curl|"
-                     r"openblas|[cm]|pthread|asan|ubsan|tsan|gcc_s)\.so|ld-linux|linux-vdso|libclang_rt")
+                     + ("openblas|" if BLAS else "") + r"[cm]|pthread|asan|ubsan|tsan|gcc_s)\.so|ld-linux|linux-vdso|libclang_rt")
 
 
 def run(*argv, env=None, ok=True):
@@ -79,11 +81,28 @@ def check_symbols(lib, include):
     if declared != exported:
         sys.exit(f"exported but not declared: {sorted(exported - declared)}\n"
                  f"declared but not exported: {sorted(declared - exported)}")
-    needed = re.findall(r"NEEDED.*\[(.*)\]", run("readelf", "-d", lib).stdout)
-    bad = [n for n in needed if not ALLOWED.match(n)]
+    bad = [n for n in needs(lib) if not ALLOWED.match(n)]
     if bad:
         sys.exit(f"libhearth needs {bad}")
-    print(f"{len(exported)} functions exported, needs {len(needed)} libraries")
+    print(f"{len(exported)} functions exported, needs {len(needs(lib))} libraries")
+
+
+def needs(path):
+    """Libraries that the loader brings for it."""
+    found = re.findall(r"NEEDED.*\[(.*)\]", run("readelf", "-d", path).stdout)
+    if not any(n.startswith("libc.") for n in found):
+        sys.exit(f"readelf -d {path.name} is not understood")
+    return found
+
+
+def check_blas(installed, static_flags):
+    """The fast path is ours: OpenBLAS is a yardstick, in builds that ask for it."""
+    using = [p.name for p in installed if any("blas" in n for n in needs(p))]
+    if "blas" in static_flags:
+        using.append("hearth.pc --static")
+    if bool(using) != BLAS:
+        sys.exit(f"HEARTH_WITH_OPENBLAS={with_openblas}, and OpenBLAS is needed by {using}")
+    print(f"of {[p.name for p in installed]} OpenBLAS is needed by {using}")
 
 
 def check_no_paths(prefix):
@@ -115,8 +134,13 @@ with tempfile.TemporaryDirectory() as tmp:
     words = run("pkg-config", "--cflags", "--libs", "hearth", env=env).stdout.split()
     run(compiler, "-std=c11", *flags.split(), EXAMPLE, *words, "-o", tmp / "app_pc")
     use(tmp / "app_pc", model, tmp / "state_pc", env)
-    if "-lmbedcrypto" not in run("pkg-config", "--static", "--libs", "hearth", env=env).stdout:
+    static_flags = run("pkg-config", "--static", "--libs", "hearth", env=env).stdout
+    if "-lmbedcrypto" not in static_flags:
         sys.exit("hearth.pc --static does not name the private libraries")
 
     check_symbols(lib, prefix / "include")
     check_no_paths(prefix)
+    for component in ("coordinator", "fleet"):  # those that are built
+        run("cmake", "--install", build, "--prefix", tmp / "more", "--component", component)
+    programs = [p for folder in (prefix, tmp / "more") for p in sorted(folder.glob("bin/*"))]
+    check_blas([lib, *programs, tmp / "build/app_static"], static_flags)
