@@ -25,6 +25,7 @@ adds a row to each of --only for every budget.  A model takes minutes to draw: w
 """
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -270,11 +271,11 @@ def table(bench, rows, runs):
     """The rows of one shape, as Markdown."""
     layers, head = train_shapes.products_per_token(bench.config)
     peers = [n for n in runs if isinstance(runs[n], Peer)]
-    rivals = [n for n in peers if "f32" in n and "recompute" not in n]
-    best = min(rivals, key=lambda n: median(rows, lambda r: r[n]["seconds"]), default=None)
-    best16 = next((n for n in peers if "bf16" in n), None)
-    lines = [f"### {bench.shape}; best PyTorch f32: {best}", "",
-             "| what | s a step | tokens/s | against best f32 | against bf16 | of sgemm peak"
+    best, best16 = (min((n for n in peers if kind in n and "recompute" not in n), default=None,
+                        key=lambda n: median(rows, lambda r: r[n]["seconds"]))
+                    for kind in (" f32", " bf16"))
+    lines = [f"### {bench.shape}; best PyTorch f32: {best}, bf16: {best16}", "",
+             "| what | s a step | tokens/s | against best f32 | against best bf16 | of sgemm peak"
              " | of bf16 peak | rss MiB | private | file |", "| --- " * 10 + "|"]
     for name in [*peers, *(n for n in runs if n not in peers)]:
         def ratio(to):
@@ -310,15 +311,14 @@ def contestants(shape, options):
 
 
 def opponents(options):
-    """(label, name, dtype, keep) of all that are installed and were asked for."""
+    """(label, name, dtype, keep) of all that are installed and were asked for:
+    those that keep their activations, unless others are named."""
     for spec in os.environ.get("PEERS", "").split():
         name = spec.split("=")[0]
-        for label, dtype, keep in ((f"torch {name} f32", "f32", "keep"),
-                                   (f"torch {name} f32 recompute", "f32", "recompute"),
-                                   (f"torch {name} bf16", "bf16", "keep")):
-            asked = label in options.peers.split(",") if options.peers \
-                else keep == "keep" and (dtype == "f32" or name != "debian")
-            if asked:
+        for dtype, keep in itertools.product(("f32", "bf16"), ("keep", "recompute")):
+            label = f"torch {name} {dtype}" + (" recompute" if keep == "recompute" else "")
+            if options.peers == "all" or (label in options.peers.split(",") if options.peers
+                                          else keep == "keep"):
                 yield label, name, dtype, keep
 
 
@@ -389,7 +389,8 @@ def main():
     p.add_argument("--steps", type=int, default=2)
     p.add_argument("--tokens", default="256", help="tokens of a step, 6x40 packed")
     p.add_argument("--only", default="", help="our rows, by name")
-    p.add_argument("--peers", default="", help="theirs, by name, \"torch NAME f32 recompute\" too")
+    p.add_argument("--peers", default="",
+                   help="theirs, by name, \"torch NAME f32 recompute\" too; or all, or none")
     p.add_argument("--budgets", default="", help="each of our rows once more with each")
     p.add_argument("--keep", help="a folder where models stay for the next run")
     p.add_argument("--scratch", default=None, help="a folder with some GB to spare")
