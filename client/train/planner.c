@@ -16,6 +16,9 @@
 #define VISIT_TOKENS 16.0
 #define LEAST_SEQ    ((size_t)8)
 
+/* More tokens a pass than this gain little (tests/bench/BENCH.md, lengths). */
+#define MERGED_TOKENS ((size_t)512)
+
 /* Multiply-adds in the time that a number takes into a store and back. */
 #define STORE_WORK 128.0
 
@@ -214,9 +217,23 @@ static hearth_status refuse(const hearth_plan_request *q, hearth_memplan *out,
     return hearth_memplan_check(out, q->cfg->memory_budget, err);
 }
 
+/* Records of the largest pass: a micro-batch, or as many whole ones of a step as
+ * are MERGED_TOKENS.  Together they go through each layer, and read it, once. */
+static size_t most_records(const hearth_plan_request *q) {
+    hearth_memplan_choice one = smallest(q, false);
+    hearth_memplan p;
+    size_t n = q->cfg->pack ? q->cfg->batch : 1, left = q->cfg->accum;
+    if (!q->cfg->pack || !q->cfg->memory_budget ||
+        hearth_planner__list(q, &one, &p, NULL) != HEARTH_OK)
+        return n;
+    for (; left >= 2 && n <= MERGED_TOKENS / p.choice.max_tokens / 2; left /= 2)
+        n *= 2;
+    return n;
+}
+
 hearth_status hearth_planner__search(const hearth_plan_request *q,
                                      hearth_memplan *out, hearth_error *err) {
-    size_t most = q->cfg->pack ? q->cfg->batch : 1;
+    size_t most = most_records(q);
     bool found = false;
     if (!q->cfg->memory_budget) {
         hearth_memplan_choice choice = {.micro_batch = most,

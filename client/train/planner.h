@@ -40,7 +40,8 @@ hearth_status hearth_planner__list(const hearth_plan_request *q,
                                    hearth_memplan *out, hearth_error *err);
 
 /* The fastest plan within q->cfg->memory_budget; without a budget the fastest
- * of all.  With HEARTH_WEIGHTS_AUTO a mapped plan that fits is taken before any
+ * of all whose passes are micro-batches.  Within a budget a pass may be several
+ * micro-batches of a step, while they are short.  With HEARTH_WEIGHTS_AUTO a mapped plan that fits is taken before any
  * streamed one: streaming reads the model twice a pass, at a speed of the disk
  * that nobody knows here, where recomputing adds about a third.
  * HEARTH_ETOOBIG: none fits; *out is then the smallest, with the longest record

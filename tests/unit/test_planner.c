@@ -104,6 +104,7 @@ static walk_result walk(size_t batch) {
     hearth_adapter *a = adapter(0);
     walk_result r = {0};
     c.batch = batch;
+    c.accum = 1;
     size_t low = least(a, c).private_bytes;
     assert_ok(hearth_trainer_plan(&full, model, a, ds, &c, NULL, NULL));
     double work = full.choice.work, first = work;
@@ -271,6 +272,70 @@ static void every_plan_trains_the_same_values(void **state) {
     }
     assert_true(halved > 0);
     hearth_adapter_free(want);
+}
+
+/* Records of 100 tokens in micro-batches of one: as many as are at most 512 go
+ * through the layers together, where the budget has room for them. */
+static void short_micro_batches_of_a_step_are_one_pass(void **state) {
+    static const size_t accum[] = {1, 2, 3, 4, 5, 8};
+    static const size_t want[] = {1, 2, 2, 4, 4, 4};
+    (void)state;
+    hearth_memplan p;
+    hearth_adapter *a = adapter(0);
+    for (size_t i = 0; i < 6; i++) {
+        hearth_train_config c = settings();
+        c.batch = 1;
+        c.accum = accum[i];
+        c.memory_budget = (size_t)1 << 30;
+        assert_ok(hearth_trainer_plan(&p, model, a, ds, &c, NULL, NULL));
+        assert_int_equal(p.choice.micro_batch, want[i]);
+        assert_int_equal(p.choice.recompute, 0);
+        c.pack = false;
+        assert_ok(hearth_trainer_plan(&p, model, a, ds, &c, NULL, NULL));
+        assert_int_equal(p.choice.max_tokens, N_TOKENS);
+        c.pack = true;
+        c.memory_budget = 0;
+        assert_ok(hearth_trainer_plan(&p, model, a, ds, &c, NULL, NULL));
+        assert_int_equal(p.choice.micro_batch, 1);
+        c.memory_budget = least(a, c).private_bytes;
+        assert_ok(hearth_trainer_plan(&p, model, a, ds, &c, NULL, NULL));
+        assert_int_equal(p.choice.micro_batch, 1);
+    }
+    hearth_adapter_free(a);
+}
+
+/* The values of two steps in passes of one record and of more. */
+static void passes_of_more_train_the_same_values(void **state) {
+    (void)state;
+    float *want = NULL;
+    for (int merged = 0; merged < 2; merged++) {
+        hearth_train_config c = settings();
+        hearth_train_event ev = {0};
+        hearth_trainer *t = NULL;
+        hearth_adapter *a = adapter(0);
+        c.batch = 1;
+        c.accum = 5; /* a pass of four, a pass of one */
+        c.memory_budget = merged ? (size_t)1 << 30 : 0;
+        assert_ok(hearth_trainer_open(&t, model, a, ds, &c, NULL, NULL, NULL));
+        while (ev.kind != HEARTH_TRAIN_DONE)
+            assert_ok(hearth_trainer_tick(t, &ev, NULL));
+        assert_int_equal(ev.micro, merged ? 4 : 10);
+        hearth_trainer_close(t);
+        double diff = 0, norm = 0;
+        for (size_t i = 0; want && i < a->n_values; i++) {
+            double d = (double)a->values[i] - (double)want[i];
+            diff += d * d;
+            norm += (double)want[i] * (double)want[i];
+        }
+        if (want) assert_true(sqrt(diff / norm) < 1e-4);
+        if (!want) {
+            want = malloc(a->n_values * sizeof(*want));
+            assert_non_null(want);
+            memcpy(want, a->values, a->n_values * sizeof(*want));
+        }
+        hearth_adapter_free(a);
+    }
+    free(want);
 }
 
 /* ---- mapped or streamed ---- */
@@ -519,6 +584,8 @@ int main(void) {
         cmocka_unit_test(bf16_stores_before_it_makes_again),
         cmocka_unit_test(full_mode_recomputes_but_keeps_the_mlp_whole),
         cmocka_unit_test(every_plan_trains_the_same_values),
+        cmocka_unit_test(short_micro_batches_of_a_step_are_one_pass),
+        cmocka_unit_test(passes_of_more_train_the_same_values),
         cmocka_unit_test(auto_is_mapped_while_the_file_is_within_the_budget),
         cmocka_unit_test(mapped_and_full_leave_the_file_out_of_the_budget),
         cmocka_unit_test(the_least_budget_is_that_of_streaming_with_its_window),
