@@ -19,7 +19,7 @@
 #define TILE_REALS     (HEARTH_WEIGHT_TILE_BYTES / sizeof(hearth_real))
 #define MAX_VOCAB_ROWS ((size_t)256)
 #define MAX_GROUP      ((size_t)256)     /* rows of one group */
-#define GROUP_REALS    ((size_t)262144)  /* of its gradient */
+#define GROUP_REALS    ((size_t)524288)  /* of its gradient */
 #define PART_REALS     ((size_t)1048576) /* of gradients of all parts but one */
 #define MERGE_ROWS     ((size_t)16)
 
