@@ -9,36 +9,38 @@
 #include "client/delta/ledger_store.h"
 #include "client/device/policy_file.h"
 #include "client/personal/personal_store.h"
+#include "common/buf.h"
 #include "common/file.h"
 #include "privacy/accountant_zcdp.h"
 #include "privacy/epsilons.h"
 #include "proto/signed.h"
 
-#define MAX_TASKS 32
-
 typedef struct {
     hearth_cli *cli;
     hearth_ledger_store *ls;
     double delta;
-    uint64_t n_charges, n_voided, n_kept;
-    size_t n_tasks; /* distinct ones with a charge, up to MAX_TASKS */
-    char task[MAX_TASKS][HEARTH_LEDGER_NAME_MAX];
+    uint64_t n_charges, n_kept;
+    hearth_buf tasks; /* names of those with a charge, each once, with NUL */
 } listing;
 
-static void note_task(listing *l, const char *name) {
-    for (size_t i = 0; i < l->n_tasks; i++)
-        if (strcmp(l->task[i], name) == 0) return;
-    if (l->n_tasks == MAX_TASKS) return;
-    memcpy(l->task[l->n_tasks++], name, strlen(name) + 1);
+/* The next name of l->tasks after prev; NULL: the first.  NULL at the end. */
+static const char *next_task(const listing *l, const char *prev) {
+    const char *names = (const char *)l->tasks.v;
+    const char *next = prev ? prev + strlen(prev) + 1 : names;
+    return l->tasks.n && next < names + l->tasks.n ? next : NULL;
 }
 
-/* What became of a charge that was not taken back. */
+static hearth_status note_task(listing *l, const char *name) {
+    for (const char *t = NULL; (t = next_task(l, t)) != NULL;)
+        if (strcmp(t, name) == 0) return HEARTH_OK;
+    return hearth_buf_append(&l->tasks, name, strlen(name) + 1);
+}
+
+/* What became of a charge that was not taken back.  By its own row: a round
+ * whose offer changed after it was sent has two. */
 static const char *fate(listing *l, const hearth_ledger_row *r) {
-    hearth_round_key key;
     hearth_prepared_state s;
-    if (hearth_round_key_init(&key, r->task, r->round, r->cohort, r->stage) !=
-            HEARTH_OK ||
-        hearth_ledger_store_state(l->ls, &key, &s, NULL) != HEARTH_OK)
+    if (hearth_ledger_store_row_state(l->ls, r->seq, &s, NULL) != HEARTH_OK)
         return "sent";
     if (s == HEARTH_PREPARED_READY) return "not sent yet";
     return s == HEARTH_PREPARED_SENDING ? "being sent" : "sent";
@@ -53,9 +55,7 @@ static hearth_status show_row(void *ud, const hearth_ledger_row *r,
     char when[21];
     hearth_clock_format(when, r->time_ms);
     l->n_charges++;
-    l->n_voided += voided;
     l->n_kept += !voided;
-    if (!voided) note_task(l, r->task);
     hearth_event_begin(l->cli, "charge");
     hearth_event_u64(l->cli, "row", r->seq);
     hearth_event_str(l->cli, "time", when);
@@ -80,7 +80,7 @@ static hearth_status show_row(void *ud, const hearth_ledger_row *r,
                    when, r->task, (unsigned long long)r->round,
                    r->coordinator[0] ? r->coordinator : "the coordinator",
                    (unsigned long long)r->d, r->z, epsilon, what);
-    return HEARTH_OK;
+    return voided ? HEARTH_OK : note_task(l, r->task);
 }
 
 static void budget(listing *l, const char *name, const char *words, double rho,
@@ -115,11 +115,10 @@ static hearth_status show_budgets(listing *l, const hearth_ledger_rules *rules,
            s.n_window);
     budget(l, "lifetime", "all time", s.rho_lifetime, rules->epsilon_lifetime,
            s.n_lifetime);
-    for (size_t i = 0; i < l->n_tasks && st == HEARTH_OK; i++) {
-        st = hearth_ledger_store_sums(l->ls, l->task[i], &s, err);
+    for (const char *t = NULL; st == HEARTH_OK && (t = next_task(l, t));) {
+        st = hearth_ledger_store_sums(l->ls, t, &s, err);
         if (st == HEARTH_OK)
-            budget(l, l->task[i], l->task[i], s.rho_task, rules->epsilon_task,
-                   s.n_task);
+            budget(l, t, t, s.rho_task, rules->epsilon_task, s.n_task);
     }
     return st;
 }
@@ -187,7 +186,8 @@ static hearth_status show_releases(hearth_cli *cli, hearth_db *db,
 static hearth_status show_ledger(hearth_cli *cli, hearth_db *db,
                                  const hearth_ledger_rules *rules,
                                  hearth_error *err) {
-    listing l = {.cli = cli, .delta = rules->delta};
+    listing l = {
+        .cli = cli, .delta = rules->delta, .tasks = HEARTH_BUF_INIT(NULL)};
     hearth_status st = hearth_ledger_store_open(
         &l.ls, db, rules, NULL, hearth_clock_system(), NULL, err);
     if (st == HEARTH_OK) {
@@ -209,6 +209,7 @@ static hearth_status show_ledger(hearth_cli *cli, hearth_db *db,
                        "noised before it did. What was sent cannot be taken "
                        "back, and its charge stays when records are "
                        "forgotten.");
+    hearth_buf_free(&l.tasks);
     hearth_ledger_store_close(l.ls);
     return st;
 }

@@ -697,6 +697,14 @@ hearth_status hearth_ledger_store_state(hearth_ledger_store *ls,
     return st;
 }
 
+hearth_status hearth_ledger_store_row_state(hearth_ledger_store *ls,
+                                            uint64_t seq,
+                                            hearth_prepared_state *out,
+                                            hearth_error *err) {
+    if (!ls || !out) return HEARTH_EINVAL;
+    return state_of(ls, seq, out, err);
+}
+
 hearth_status hearth_ledger_store_void(hearth_ledger_store *ls,
                                        const hearth_round_key *key,
                                        hearth_error *err) {

@@ -143,6 +143,14 @@ hearth_status hearth_ledger_store_state(hearth_ledger_store *ls,
                                         hearth_prepared_state *out,
                                         hearth_error *err);
 
+/* State of the preparation that ledger row seq paid for: an older row of a key
+ * whose offer changed has its own.  HEARTH_ENOTFOUND when none. */
+HEARTH_MUST_CHECK
+hearth_status hearth_ledger_store_row_state(hearth_ledger_store *ls,
+                                            uint64_t seq,
+                                            hearth_prepared_state *out,
+                                            hearth_error *err);
+
 /* Take back the charge of a key whose bytes never left (state ready): a void
  * row is appended and the bytes are erased.
  * Returns HEARTH_OK, HEARTH_ENOTFOUND, HEARTH_ESTATE (a byte may have left). */
