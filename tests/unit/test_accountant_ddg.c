@@ -158,8 +158,19 @@ static void sums_match_every_reference_row(void **state) {
     assert_int_equal(n_exact, 15);
 }
 
+/* By hand: 0.09 + 1/4 + 0.3 + 1/2 = 1.14; 1 + 5/4 + 1 + sqrt(5)/2 = 4.37. */
+static void the_bound_is_rounded_up(void **state) {
+    (void)state;
+    uint64_t bound;
+    assert_ok(hearth_sigma_bound_sq(0.3, 0, 1, &bound));
+    assert_int_equal(bound, 2);
+    assert_ok(hearth_sigma_bound_sq(1, 0, 5, &bound));
+    assert_int_equal(bound, 5);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_bound_is_rounded_up),
         cmocka_unit_test(sums_match_the_rows_written_here),
         cmocka_unit_test(sums_match_every_reference_row),
     };
