@@ -335,6 +335,87 @@ static void composed_gaussian_is_the_closed_form(void **state) {
             }
 }
 
+/* ---- both directions, by a direct convolution of our own ---- */
+
+static double upper_tail(double x) {
+    return 0.5 * erfc(x * 0.70710678118654752440);
+}
+
+/* delta(e) of one round for any e, from the outputs whose loss is above e. */
+static double one_delta(double z, double q, bool add, double e) {
+    double ratio = (exp(add ? -e : e) - 1 + q) / q, far = (double)INFINITY;
+    double x = ratio > 0 ? z * z * log(ratio) + 0.5 : -far;
+    if (add) { /* below x; P is the Gaussian alone */
+        double at_0 = upper_tail(-x / z), at_1 = upper_tail((1 - x) / z);
+        return at_0 - exp(e) * ((1 - q) * at_0 + q * at_1);
+    }
+    double at_0 = upper_tail(x / z), at_1 = upper_tail((x - 1) / z);
+    return (1 - q) * at_0 + q * at_1 - exp(e) * at_0;
+}
+
+/* The same of several rounds: E over the first one's output x of delta of the
+ * others at e - loss(x), by the trapezoid rule, which is exact to 1e-12 for
+ * Gaussians at this step. */
+static double direct_delta(double z, double q, bool add, int rounds, double e) {
+    if (rounds == 1) return one_delta(z, q, add, e);
+    double sum = 0, step = z / 4;
+    for (double x = -8 * z; x < 1 + 8 * z; x += step) {
+        double ratio = 1 - q + q * exp((2 * x - 1) / (2 * z * z));
+        double p = exp(-x * x / (2 * z * z)) * (add ? 1 : ratio);
+        double loss = add ? -log(ratio) : log(ratio);
+        sum += p * direct_delta(z, q, add, rounds - 1, e - loss);
+    }
+    return sum * step / (z * 2.5066282746310005024);
+}
+
+static double direct_epsilon(double z, double q, bool add, int rounds,
+                             double delta) {
+    double lo = 0, hi = 64;
+    if (direct_delta(z, q, add, rounds, 0) <= delta) return 0;
+    for (int i = 0; i < 40; i++) {
+        double mid = (lo + hi) / 2;
+        if (direct_delta(z, q, add, rounds, mid) <= delta)
+            hi = mid;
+        else
+            lo = mid;
+    }
+    return hi;
+}
+
+/* In every row of the tables removing a device costs more than adding one, so
+ * epsilon alone would not show that adding is forgotten.  The asked interval is
+ * so near to the first that all is done in one pass, and both are tight; adding
+ * less so, for its losses end not far above epsilon. */
+static void pld_has_both_directions(void **state) {
+    (void)state;
+    const double rows[][4] = {/* z, q, delta, interval */
+                              {1, 0.3, 1e-5, 0.02},
+                              {1, 0.9, 1e-3, 0.06},
+                              {2, 0.5, 1e-6, 0.014},
+                              {0.8, 0.1, 1e-4, 0.02},
+                              {5, 0.2, 1e-3, 0.003}};
+    for (int i = 0; i < 5; i++)
+        for (int rounds = 1; rounds <= 3; rounds++) {
+            const double *r = rows[i];
+            hearth_pld_answer a = pld(r[0], r[1], (uint64_t)rounds, r[2], r[3]);
+            double remove = direct_epsilon(r[0], r[1], false, rounds, r[2]),
+                   add = direct_epsilon(r[0], r[1], true, rounds, r[2]);
+            print_message("z %g q %g T %d: remove %.9g of %.9g, add %.9g of "
+                          "%.9g\n",
+                          r[0], r[1], rounds, a.epsilon_remove, remove,
+                          a.epsilon_add, add);
+            assert_true(a.interval == r[3] && add > 0.01 && add < remove * 0.9);
+            assert_true(a.epsilon_remove >= remove * (1 - 1e-9));
+            assert_true(a.epsilon_remove <= remove * (1 + 2e-3));
+            assert_true(a.epsilon_add >= add * (1 - 1e-9));
+            assert_true(a.epsilon_add <= add * (1 + 5e-2));
+            assert_true(a.epsilon == fmax(a.epsilon_remove, a.epsilon_add));
+        }
+    /* True epsilon is 0 here; the grid says so of one direction only. */
+    hearth_pld_answer a = pld(1, 1e-3, 2, 1e-3, 0);
+    assert_true(a.epsilon_add > a.epsilon_remove && a.epsilon == a.epsilon_add);
+}
+
 static void pld_has_no_infinity(void **state) {
     (void)state;
     double want = hearth_gaussian_epsilon(0.05, 1000, 1e-6);
@@ -435,6 +516,7 @@ int main(void) {
         cmocka_unit_test(calibration_matches_the_rows_written_here),
         cmocka_unit_test(calibration_matches_every_reference_row),
         cmocka_unit_test(composed_gaussian_is_the_closed_form),
+        cmocka_unit_test(pld_has_both_directions),
         cmocka_unit_test(pld_has_no_infinity),
         cmocka_unit_test(pld_is_monotone_and_adds_up),
         cmocka_unit_test(pld_uses_the_asked_interval),
