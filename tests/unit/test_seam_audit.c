@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/unit/test_seam_audit.c - an attacker's view of the mechanism: clip,
- * round, noise, as client/delta/prepare.c puts them together.
+/* tests/unit/test_seam_audit.c - an attacker's view of the mechanism: the
+ * make_bytes() of client/delta/prepare.c, which clips, rounds and noises what a
+ * device sends.  Its source is compiled into this program, for it is a static.
  *
  * Two worlds: one with the worst device there is, and one without it (zero-out)
  * or with its opposite (replace-one, which is what is promised).  The attacker
@@ -17,12 +18,10 @@
 
 #include <math.h>
 
+#include "client/delta/prepare.c" /* NOLINT: its make_bytes() is audited */
 #include "privacy/accountant_gaussian.h"
-#include "privacy/clip.h"
-#include "privacy/noise.h"
-#include "privacy/quantize.h"
-#include "privacy/sigma.h"
 #include "tests/support/audit_kit.h"
+#include "tests/support/offer_fixture.h"
 #include "tests/support/privacy_seam.h"
 
 /* A checked build is thirty times as slow. */
@@ -34,7 +33,6 @@
 #define D    16
 #endif
 #define MUTANT_RUNS 3000 /* separable worlds: epsilon up to 6.70 */
-#define AT_ONCE     50   /* runs whose noise is drawn by one call */
 #define SCALE       12
 #define Z           1.0
 #define DELTA       1e-5
@@ -57,8 +55,7 @@ typedef struct {
     unsigned rounds; /* 1 or 2; the device changes its data in between */
     size_t n;        /* runs in each world */
     hearth_rng *rng;
-    hearth_sigma_sq s;
-    uint64_t bound;
+    hearth_terms t;   /* what the device goes by */
     double *score[2]; /* [n] of each world; the device is in world 1 */
 } audit;
 
@@ -66,43 +63,60 @@ static float direction(size_t i) {
     return i % 3 ? 1.0f : -1.0f;
 }
 
-/* What one device adds to a round, before noise: y [D]. */
-static hearth_status contribute(const audit *a, float size, int32_t y[D]) {
+/* The terms of an offer, broken afterwards: sigma stays what it was. */
+static hearth_terms terms(fault wrong) {
+    hearth_offer o = hearth_offer_fixture();
+    hearth_terms t;
+    o.privacy.d = D;
+    o.privacy.n_coords = 0;
+    o.privacy.clip = 1;
+    o.privacy.scale_exp = SCALE;
+    o.privacy.z = Z;
+    assert_true(hearth_offer_fixture_finish(&o));
+    assert_ok(hearth_terms_read(&t, &o, NULL));
+    if (wrong == NO_CLIP || wrong == NO_CLIP_NO_NORM) t.clip = 1e9f;
+    if (wrong == NO_CLIP_NO_NORM) t.bound_sq = HEARTH_SIGMA_MAX_BOUND_SQ;
+    if (wrong == WRONG_SCALE) t.scale_exp++, t.bound_sq *= 4;
+    return t;
+}
+
+/* What one device sends in a round. */
+static hearth_status upload(const audit *a, float size, uint8_t bytes[4 * D],
+                            hearth_rng *rng) {
     float v[D];
-    hearth_span span = {v, D};
+    const hearth_span span = {v, D};
     for (size_t i = 0; i < D; i++) v[i] = size * direction(i);
-    if (a->wrong != NO_CLIP && a->wrong != NO_CLIP_NO_NORM)
-        assert_ok(hearth_clip_l2(&span, 1, 1.0f, NULL));
-    uint64_t bound = a->bound;
-    if (a->wrong == NO_CLIP_NO_NORM) bound = HEARTH_SIGMA_MAX_BOUND_SQ;
-    if (a->wrong == WRONG_SCALE) bound *= 4;
-    return hearth_quantize(y, &span, 1, SCALE + (a->wrong == WRONG_SCALE),
-                           bound, a->rng, NULL);
+    return make_bytes(bytes, &a->t, &span, 1, NULL, rng,
+                      hearth_mem_or_default(NULL));
 }
 
 /* Where an upload lies along the direction, in standard deviations. */
-static double look(const audit *a, const int32_t *y, const int32_t *noise) {
+static double look(const audit *a, const uint8_t bytes[4 * D]) {
     double sum = 0;
     for (size_t i = 0; i < D; i++)
-        sum += (double)direction(i) * ((double)y[i] + (double)noise[i]);
-    return sum / sqrt(D) / hearth_sigma_value(a->s);
+        sum += (double)direction(i) *
+               (double)(int32_t)hearth_load_le32(bytes + 4 * i);
+    return sum / sqrt(D) / hearth_sigma_value(a->t.sigma_sq);
 }
 
-/* Scores of AT_ONCE runs.  The device sends one way in the first round and the
- * other way in the second; the attacker looks at the difference. */
-static void run_some(audit *a, int world, double *score) {
-    static int32_t noise[AT_ONCE * D], y[D];
-    for (size_t k = 0; k < AT_ONCE; k++) score[k] = 0;
+/* The score of run k.  The device sends one way in the first round and the other
+ * way in the second; the attacker looks at the difference.  NOISE_KEPT: both
+ * rounds are given a generator that starts from the same bytes. */
+static double run_once(const audit *a, int world, size_t k) {
+    double score = 0;
     for (unsigned r = 0; r < a->rounds; r++) {
+        float size = world ? 1000 : a->replace ? -1000 : 0;
         double sign = r ? -1 : 1, share = sign / sqrt(a->rounds);
-        if (r == 0 || a->wrong != NOISE_KEPT)
-            assert_ok(hearth_noise_draw(noise, AT_ONCE * D, a->s, a->rng));
-        for (size_t k = 0; k < AT_ONCE; k++) {
-            float size = world ? 1000 : a->replace ? -1000 : 0;
-            assert_ok(contribute(a, (float)sign * size, y));
-            score[k] += share * look(a, y, noise + k * D);
-        }
+        uint8_t bytes[4 * D];
+        hearth_rng *rng = a->rng;
+        if (a->wrong == NOISE_KEPT)
+            assert_ok(hearth_seam_rng_open(&rng, 20261122,
+                                           2 * k + (size_t)world, NULL, NULL));
+        assert_ok(upload(a, (float)sign * size, bytes, rng));
+        if (a->wrong == NOISE_KEPT) hearth_rng_close(rng);
+        score += share * look(a, bytes);
     }
+    return score;
 }
 
 typedef struct {
@@ -111,19 +125,15 @@ typedef struct {
 
 static verdict run_audit(fault wrong, bool replace, unsigned rounds, size_t n) {
     audit a = {.wrong = wrong, .replace = replace, .rounds = rounds, .n = n};
-    uint64_t delta2;
-    assert_true(n % AT_ONCE == 0);
     assert_ok(hearth_seam_rng_open(&a.rng, 20261121, wrong, NULL, NULL));
-    assert_ok(hearth_sigma_bound_sq(1.0, SCALE, D, &a.bound));
-    assert_ok(hearth_sigma_delta2_sq(a.bound, NULL, 0, &delta2));
-    assert_ok(hearth_sigma_for_z(Z, delta2, &a.s));
+    a.t = terms(wrong);
     for (int w = 0; w < 2; w++) {
         a.score[w] = calloc(n, sizeof(double));
         assert_non_null(a.score[w]);
-        for (size_t k = 0; k < n; k += AT_ONCE) run_some(&a, w, a.score[w] + k);
+        for (size_t k = 0; k < n; k++) a.score[w][k] = run_once(&a, w, k);
     }
     double charged = wrong == CHARGED_ONCE ? 1 : rounds;
-    double z = hearth_sigma_z(a.s, delta2);
+    double z = a.t.z;
     if (replace && wrong != CHARGED_HALF) z /= 2; /* moves by 2 Delta2 */
     verdict v = {.epsilon = audit_epsilon(a.score, n, DELTA),
                  .claim = hearth_gaussian_epsilon(z, charged, DELTA),
@@ -163,7 +173,7 @@ static void a_emp_mechanism_keeps_its_claim(void **state) {
 static void a_emp_mechanism_keeps_its_claim_replace_one(void **state) {
     (void)state;
     hearth_seam_set(HEARTH_SEAM_NOISE_EXACT, 1);
-    keeps_its_claim(true, 1, RUNS / 2);
+    keeps_its_claim(true, 1, RUNS);
 }
 
 /* A-neg, broken by the seam: what hearth_noise_draw gives. */
@@ -205,15 +215,15 @@ static void a_neg_relation_mutant_is_found(void **state) {
     assert_false(mu_holds(v, MUTANT_RUNS));
 }
 
-/* Without its clip the vector meets the integer bound, and is not sent. */
+/* Without its clip the vector meets the integer bound, and nothing is made. */
 static void the_clip_is_not_the_only_bound(void **state) {
     (void)state;
-    audit a = {.wrong = NO_CLIP};
-    int32_t y[D], zero[D] = {0};
+    audit a = {.t = terms(NO_CLIP)};
+    uint8_t bytes[4 * D] = {0};
+    const uint8_t zero[4 * D] = {0};
     assert_ok(hearth_seam_rng_open(&a.rng, 1, 1, NULL, NULL));
-    assert_ok(hearth_sigma_bound_sq(1.0, SCALE, D, &a.bound));
-    assert_int_equal(contribute(&a, 1000, y), HEARTH_ETOOBIG);
-    assert_memory_equal(y, zero, sizeof(y));
+    assert_int_equal(upload(&a, 1000, bytes, a.rng), HEARTH_ETOOBIG);
+    assert_memory_equal(bytes, zero, sizeof(bytes));
     hearth_rng_close(a.rng);
 }
 
