@@ -10,7 +10,7 @@ set -eu
 packages="build-essential cmake ninja-build pkg-config python3 git
 libopenblas-dev libcurl4-openssl-dev libmbedtls-dev libuv1-dev node-llhttp
 libmsgpack-dev libsqlite3-dev libcjson-dev libinih-dev libpcre2-dev libutf8proc-dev
-libcmocka-dev clang libclang-rt-14-dev clang-format python3-venv"
+libcmocka-dev clang libclang-rt-14-dev clang-format python3-venv valgrind"
 
 missing=
 for p in $packages; do
