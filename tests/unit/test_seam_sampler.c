@@ -261,20 +261,51 @@ static void s1_cells_of_k_do_not_show(void **state) {
     }
 }
 
-/* S5: the sum of 8 draws has the law of 8 sigma^2 (up to 1e-30). */
+/* Do m sums of n draws have the law of n sigma^2? */
+static bool sums_follow(which w, hearth_sigma_sq s, size_t n, uint64_t stream,
+                        size_t m) {
+    int32_t *x = draw(w, s, stream, m * n);
+    for (size_t i = 0; i < m; i++) {
+        int32_t sum = 0; /* <= 64 * 13 * 2^20, or 8 * 13 * 2^24 */
+        for (size_t j = 0; j < n; j++) sum += x[i * n + j];
+        x[i] = sum;
+    }
+    histogram h = histogram_make(hearth_sigma_value(s) * sqrt((double)n), x, m);
+    double chi = chi_square_score(&h), ks = kolmogorov_smirnov(&h, m);
+    if (!(chi <= 4.75 && ks <= 2.7))
+        print_message("sampler %d, sigma %g, sums of %zu: chi-square score %g, "
+                      "KS %g\n",
+                      (int)w, hearth_sigma_value(s), n, chi, ks);
+    histogram_free(&h);
+    free(x);
+    return chi <= 4.75 && ks <= 2.7;
+}
+
+/* S5: the sum of n draws has the law of n sigma^2: up to 1e-5 for sigma 1, up to
+ * 1e-30 from sigma 3 on. */
 static void s5_draws_add_up(void **state) {
     (void)state;
-    enum { M = N / 10 };
-    for (int w = 0; w < N_SAMPLERS; w++) {
-        int32_t *x = draw((which)w, (hearth_sigma_sq){900, 1}, 300, M * 8);
-        for (size_t i = 0; i < M; i++)
-            for (size_t j = 1; j < 8; j++) x[i * 8] += x[i * 8 + j];
-        for (size_t i = 0; i < M; i++) x[i] = x[i * 8];
-        histogram h = histogram_make(30 * sqrt(8.0), x, M);
-        assert_true(chi_square_score(&h) <= 4.75);
-        histogram_free(&h);
-        free(x);
-    }
+    static const struct {
+        hearth_sigma_sq s;
+        size_t n;
+    } sums[] = {{{900, 1}, 8},
+                {{900, 1}, 2},
+                {{900, 1}, 64},
+                {{1, 1}, 8},
+                {{9, 1}, 3},
+                {{16641, 4}, 5},
+                {{1000000, 1}, 8},
+                {{(uint64_t)1 << 30, 1}, 3},
+                {{(uint64_t)1 << 40, 1}, 8},
+                {{(uint64_t)1 << 48, 1}, 2}};
+    const size_t m = N / 10;
+    bool again = getenv("HEARTH_TEST_SEED") != NULL;
+    for (int w = 0; w < N_SAMPLERS; w++)
+        for (size_t k = 0; k < COUNT(sums); k++)
+            assert_true(
+                sums_follow((which)w, sums[k].s, sums[k].n, 300 + k, m) ||
+                (again &&
+                 sums_follow((which)w, sums[k].s, sums[k].n, 1300 + k, 4 * m)));
 }
 
 /* S4: draws that another program (make_noise_vectors.py, numbers of unlimited
