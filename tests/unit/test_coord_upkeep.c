@@ -4,6 +4,7 @@
  * in no file once it is closed. */
 #include "tests/support/coord_kit.h"
 
+#include <dirent.h>
 #include <sys/resource.h>
 
 #include "coordinator/round.h"
@@ -122,6 +123,106 @@ static void key_of_a_closed_round_is_in_no_file(void **state) {
         assert_false(store_holds(&k, key.bytes, sizeof(key.bytes)));
         kit_close(&k);
     }
+}
+
+/* Rows of a table of the coordinator's, of round 1 where it has rounds. */
+static int64_t rows_in(kit *k, const char *table, bool of_round) {
+    hearth_db *db = NULL;
+    hearth_stmt *q = NULL;
+    bool has = false;
+    char path[256], sql[120];
+    assert_ok(hearth_coord_db_path(path, sizeof(path), k->state));
+    snprintf(sql, sizeof(sql), "SELECT count(*) FROM %s%s", table,
+             of_round ? " WHERE round = 1" : "");
+    assert_ok(hearth_db_open(&db, path, NULL, NULL));
+    assert_ok(hearth_db_prepare(db, &q, sql, NULL));
+    assert_ok(hearth_stmt_step(q, &has, NULL));
+    int64_t n = hearth_stmt_i64(q, 0);
+    hearth_stmt_free(q);
+    hearth_db_close(db);
+    return n;
+}
+
+/* Is the folder of round 1 there, and does a file of it hold these bytes? */
+static bool spool_holds(kit *k, const uint8_t *what, size_t n, bool *there) {
+    char path[160], file[512];
+    snprintf(path, sizeof(path), "%s/spool/demo/1", k->state);
+    DIR *d = opendir(path);
+    bool found = false;
+    *there = d != NULL;
+    for (struct dirent *e; d && (e = readdir(d)) != NULL;) {
+        snprintf(file, sizeof(file), "%s/%s", path, e->d_name);
+        found = found || file_holds(file, what, n);
+    }
+    if (d) closedir(d);
+    return found;
+}
+
+/* PRIVACY.md, D2: an upload is in no file once its round is over, however that
+ * ended; who took part is not known any more either. */
+static void an_upload_goes_with_its_round(void **state) {
+    (void)state;
+    uint8_t bytes[4 * KIT_D];
+    kit_bytes(bytes, V);
+    for (int fails = 0; fails < 2; fails++) {
+        kit k;
+        bool there;
+        kit_open(&k, NULL);
+        kit_task(&k, "demo", "2,2", "0s,10m", 9);
+        assert_int_equal(kit_take_part(&k, "a", V), 200);
+        assert_true(spool_holds(&k, bytes, sizeof(bytes), &there));
+        assert_int_equal(rows_in(&k, "participation", true), 1);
+        if (fails)
+            kit_advance(&k, 600000);
+        else
+            assert_int_equal(kit_take_part(&k, "b", V), 200);
+        assert_int_equal(last_round(&k).phase,
+                         fails ? HEARTH_ROUND_FAILED : HEARTH_ROUND_RELEASED);
+        assert_false(spool_holds(&k, bytes, sizeof(bytes), &there));
+        assert_false(there);
+        assert_false(store_holds(&k, bytes, sizeof(bytes)));
+        assert_int_equal(rows_in(&k, "participation", true), 0);
+        assert_int_equal(rows_in(&k, "contributions", true), fails ? 1 : 2);
+        kit_close(&k);
+    }
+}
+
+/* Digests and token hashes of a round stay for eight more rounds, so that a
+ * commit whose reply was lost gets the same reply. */
+static void commits_go_after_eight_more_rounds(void **state) {
+    (void)state;
+    kit k;
+    char device[16];
+    kit_open(&k, NULL);
+    kit_task(&k, "demo", "1,1", "0s,10m", 99);
+    for (int round = 1; round <= 10; round++) {
+        snprintf(device, sizeof(device), "d%d", round);
+        assert_int_equal(kit_take_part(&k, device, V), 200);
+        assert_int_equal(last_round(&k).round, round);
+        assert_int_equal(rows_in(&k, "contributions", true), round <= 9);
+    }
+    kit_close(&k);
+}
+
+/* A spacing tag goes when someone takes part after its time. */
+static void spacing_tags_go(void **state) {
+    (void)state;
+    kit k;
+    char ini[2048];
+    kit_open(&k, NULL);
+    kit_ini(ini, sizeof(ini), "demo", "1,1", "0s,10m", 9, NULL);
+    memcpy(strstr(ini, "spacing = 0s"), "spacing = 9h", 12);
+    assert_ok(hearth_coord_task_create(k.c, "t", ini, strlen(ini), &k.err));
+    assert_int_equal(kit_take_part(&k, "a", V), 200);
+    assert_int_equal(kit_take_part(&k, "b", V), 200);
+    assert_int_equal(rows_in(&k, "cooldown", false), 2);
+    kit_advance(&k, 9 * 3600000 - 1);
+    assert_int_equal(kit_take_part(&k, "c", V), 200);
+    assert_int_equal(rows_in(&k, "cooldown", false), 3);
+    kit_advance(&k, 1);
+    assert_int_equal(kit_take_part(&k, "d", V), 200);
+    assert_int_equal(rows_in(&k, "cooldown", false), 2); /* c and d */
+    kit_close(&k);
 }
 
 static hearth_status tidy_now(void *ud, const hearth_task_row *row) {
@@ -303,6 +404,9 @@ int main(void) {
         cmocka_unit_test(pause_ends_the_round_early),
         cmocka_unit_test(round_ends_in_time_when_the_clock_was_set_back),
         cmocka_unit_test(key_of_a_closed_round_is_in_no_file),
+        cmocka_unit_test(an_upload_goes_with_its_round),
+        cmocka_unit_test(commits_go_after_eight_more_rounds),
+        cmocka_unit_test(spacing_tags_go),
         cmocka_unit_test(tidy_leaves_readers_alone),
         cmocka_unit_test(closing_a_round_twice_closes_it_once),
         cmocka_unit_test(busy_task_does_not_hold_off_another),
