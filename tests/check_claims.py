@@ -11,8 +11,13 @@ point).  Below it stand, indented by four blanks, lines of two kinds:
 
 CODE is a piece of one line (without FUNCTION: anywhere in the file), so that a
 claim follows its line when lines move, and is found wrong when the line is
-changed or gone.  TEST is a function of a C test that is registered with cmocka;
-none for a checker, a fuzz target, or a script that CMake runs.
+changed or gone.  No other line holds it (but the same one twice), and it names
+something: a bare
+`return` would stay there whatever becomes of the promise.  TEST is a function
+of a C test that is registered with cmocka; none for a checker, a fuzz target, or a script that CMake runs.
+
+Where a page has a section "Check it yourself", each of its claims stands in the
+first column of a table there, beside a command; what `-R` asks ctest for exists.
 
 Prints nothing when all is well; --list prints every claim with file:line.
 Usage: check_claims.py ROOT [BUILD] [--list]"""
@@ -22,6 +27,11 @@ import sys
 
 PAGES = ["privacy/PRIVACY.md", ".github/SECURITY.md"]
 CLAIM = re.compile(r"\*\*([A-Z]\d+)\. ")
+WORD = re.compile(r"[A-Za-z_]\w*")
+KEYWORDS = set("auto bool break case char const continue default do double else enum extern float for goto if "
+               "inline int long NULL return short signed sizeof static struct switch true false typedef union "
+               "unsigned void volatile while".split())
+YOURSELF = re.compile(r"## .*Check it yourself")
 LINE = re.compile(r"    (kept|shown):\s+(\S+)(?:\s+([A-Za-z_]\w*))?(?:\s*\|\s*(.+?))?\s*$")
 
 
@@ -51,6 +61,8 @@ def find_kept(root, path, name, code):
         return f"!no file {path}"
     if not code:
         return f"!{path}: a kept line needs '| code'"
+    if not set(WORD.findall(code)) - KEYWORDS:
+        return f"!{path}: '{code}' names nothing, so it says nothing"
     lines = file.read_text().splitlines()
     first, last = 0, len(lines)
     if name:
@@ -58,10 +70,11 @@ def find_kept(root, path, name, code):
         if not span:
             return f"!{path} has no function {name}"
         first, last = span
-    for i in range(first, last):
-        if code in lines[i]:
-            return f"{path}:{i + 1}"
-    return f"!{path}{' ' + name if name else ''} has no line with '{code}'"
+    found = [i for i in range(first, last) if code in lines[i]]
+    where = f"{path}{' ' + name if name else ''}"
+    if len({lines[i].strip() for i in found}) > 1:
+        return f"!{where} has {len(found)} lines with '{code}': take a longer piece"
+    return f"{path}:{found[0] + 1}" if found else f"!{where} has no line with '{code}'"
 
 
 def is_run(root, path):
@@ -99,6 +112,33 @@ def find_shown(root, path, test):
     return f"{path}:{span[0] + 1}"
 
 
+def test_names(root):
+    """Names of the tests that CMake makes of the files here, as ctest knows them."""
+    made = [("tests/unit/test_*.c", "unit.", "test_"), ("tests/check_*.py", "unit.", ""),
+            ("tests/ct/*.c", "unit.", ""), ("tests/golden/test_golden_*.c", "golden.", "test_golden_"),
+            ("tests/e2e/e2e_*.py", "e2e.", "e2e_"), ("tests/e2e/test_cli_*.py", "e2e.", "test_"),
+            ("tests/fuzz/fuzz_*.c", "fuzz.", "fuzz_"), ("tests/fleet/fleet_*.c", "fleet.", "fleet_")]
+    return [kind + path.stem[len(cut):] for glob, kind, cut in made for path in root.glob(glob)]
+
+
+def check_commands(root, page, lines, claims):
+    """Claims without a command, and commands that run no test."""
+    start = next((i for i, l in enumerate(lines) if YOURSELF.match(l)), None)
+    if start is None:
+        return []
+    end = next((i for i in range(start + 1, len(lines)) if lines[i].startswith("## ")), len(lines))
+    rows = [(i + 1, lines[i]) for i in range(start, end) if lines[i].startswith("|")]
+    told = {c for _, row in rows if "`" in row for c in re.findall(r"\b[A-Z]\d+\b", row.split("|")[1])}
+    bad = [f"{page}:{start + 1}: {c} has no command here" for c in sorted(set(claims) - told)]
+    bad += [f"{page}:{start + 1}: {c} is no claim" for c in sorted(told - set(claims))]
+    names = test_names(root)
+    for n, row in rows:
+        for wanted in re.findall(r"-R '?([^\s'`]+)", row):
+            if not any(re.search(wanted, name) for name in names):
+                bad.append(f"{page}:{n}: ctest -R {wanted} runs nothing")
+    return bad
+
+
 def check_page(root, page, say):
     bad, claim, counts, seen = [], None, {}, {}
     file = root / page
@@ -127,6 +167,7 @@ def check_page(root, page, say):
         counts[claim][kind] += 1
         if say:
             print(f"{claim:4} {kind:5} {at:48} {code or name or ''}")
+    bad += check_commands(root, page, file.read_text().splitlines(), counts)
     for name, count in counts.items():
         for kind in ("kept", "shown"):
             if not count[kind]:

@@ -227,15 +227,15 @@ static void bytes_given_are_forgotten(void **state) {
         assert_false(in_memory(b + i, 16));
 }
 
-#define each(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define EACH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        each(no_entropy_opens_nothing),
-        each(no_entropy_later_fails_for_good),
+        EACH(no_entropy_opens_nothing),
+        EACH(no_entropy_later_fails_for_good),
         cmocka_unit_test(a_refill_fails_as_a_whole),
-        each(a_child_reseeds_or_fails),
-        each(bytes_given_are_forgotten),
+        EACH(a_child_reseeds_or_fails),
+        EACH(bytes_given_are_forgotten),
     };
     return cmocka_run_group_tests_name("common/rng faults", tests, NULL, NULL);
 }

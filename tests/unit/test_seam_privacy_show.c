@@ -294,17 +294,17 @@ static void a_row_has_its_own_state(void **state) {
                      HEARTH_EINVAL);
 }
 
-#define each(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define EACH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        each(a_row_goes_from_ready_to_sent),
-        each(a_changed_offer_after_sending_shows_both),
-        each(a_changed_offer_before_sending_takes_back),
-        each(what_was_taken_back_costs_nothing),
-        each(a_spent_budget_is_shown_as_spent),
-        each(no_task_is_left_out),
-        each(a_row_has_its_own_state),
+        EACH(a_row_goes_from_ready_to_sent),
+        EACH(a_changed_offer_after_sending_shows_both),
+        EACH(a_changed_offer_before_sending_takes_back),
+        EACH(what_was_taken_back_costs_nothing),
+        EACH(a_spent_budget_is_shown_as_spent),
+        EACH(no_task_is_left_out),
+        EACH(a_row_has_its_own_state),
     };
     return cmocka_run_group_tests_name("cli/privacy_show", tests, NULL, NULL);
 }
