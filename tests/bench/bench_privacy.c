@@ -37,6 +37,12 @@ static const double CASES[][4] = {
     {2, 0.01, 20000, 1e-6},    {3, 0.1, 1000, 1e-6},
     {5, 0.5, 500, 1e-6},       {20, 0.99, 20000, 1e-5},
 };
+/* Cohorts of fixed size: the rows of the reference table. */
+static const double COHORTS[][4] = {
+    {1, 1e-4, 20000, 1e-6}, {1, 0.01, 1000, 1e-5},  {0.8, 0.001, 5000, 1e-6},
+    {2, 0.1, 200, 1e-6},    {3, 0.02, 5000, 1e-6},  {5, 0.5, 100, 1e-8},
+    {10, 0.1, 2000, 1e-6},  {20, 0.3, 20000, 1e-5},
+};
 static const double TARGETS[][4] = {
     /* epsilon, q, rounds, delta */
     {1, 0.001, 1000, 1e-6}, {8, 0.001, 20000, 1e-6}, {1, 1e-4, 20000, 1e-8},
@@ -60,18 +66,22 @@ static double fft_ms(void) {
     return best;
 }
 
-/* what: rdp, pld, pld_1e-4, calibrate_rdp, calibrate_pld. */
+/* what: rdp, swor_rdp, pld, pld_1e-4, calibrate_rdp, calibrate_pld. */
 static double once(const char *what, const double *c) {
-    bool calibrate = what[0] == 'c';
-    hearth_method m =
-        what[calibrate ? 10 : 0] == 'r' ? HEARTH_METHOD_RDP : HEARTH_METHOD_PLD;
-    hearth_account_query q = {.mechanism = HEARTH_MECHANISM_POISSON,
-                              .method = m,
-                              .z = c[0],
-                              .rate = c[1],
-                              .rounds = (uint64_t)c[2],
-                              .delta = c[3],
-                              .interval = what[3] == '_' ? 1e-4 : 0};
+    bool calibrate = what[0] == 'c', swor = what[0] == 's';
+    hearth_method m = what[calibrate ? 10 : 0] == 'r' || swor
+                          ? HEARTH_METHOD_RDP
+                          : HEARTH_METHOD_PLD;
+    /* A cohort of fixed size is replace-one: its z is over the norm bound. */
+    hearth_account_query q = {
+        .mechanism = swor ? HEARTH_MECHANISM_SWOR : HEARTH_MECHANISM_POISSON,
+        .method = m,
+        .relation = swor ? HEARTH_DP_REPLACE_ONE : HEARTH_DP_ZERO_OUT,
+        .z = swor ? 2 * c[0] : c[0],
+        .rate = c[1],
+        .rounds = (uint64_t)c[2],
+        .delta = c[3],
+        .interval = !swor && what[3] == '_' ? 1e-4 : 0};
     hearth_account_answer a;
     double t = now_ms();
     hearth_status st = calibrate ? hearth_calibrate(&q, c[0], &a, NULL, NULL)
@@ -108,6 +118,7 @@ int main(void) {
            "fft,65536,%.3f,%.3f,20,1.0\n",
            unit_ms, unit_ms);
     bench("rdp", CASES, cases);
+    bench("swor_rdp", COHORTS, sizeof(COHORTS) / sizeof(*COHORTS));
     bench("pld", CASES, cases);
     bench("pld_1e-4", CASES, cases);
     bench("calibrate_rdp", TARGETS, targets);
