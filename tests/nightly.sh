@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# What a build of every change has no time for, about ten minutes on two
+# What a build of every change has no time for, about five minutes on two
 # cores: random seeds, vectors of every length, many attacks, the time of draws.
 #
 #   sh tests/nightly.sh            a seed of the clock
