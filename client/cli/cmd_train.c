@@ -3,9 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/cli/meminfo.h"
+#include "client/cli/run_report.h"
 #include "client/cli/train_flags.h"
-#include "client/device/energy.h"
 #include "client/train/checkpoint.h"
 #include "client/train/trainer.h"
 #include "common/clock.h"
@@ -17,8 +16,7 @@ typedef struct {
     const char *data, *out, *valid_path;
     uint64_t checkpoint_every, eval_every, early_stop, max_seconds;
     bool resume, keep_best;
-    const char *energy, *sysfs;
-    double battery_min, temperature_max, duty;
+    hearth_energy_flags e;
 
     hearth_governor governor;
     hearth_conditions_source conditions;
@@ -104,36 +102,16 @@ static void show_eval(training *r, const hearth_eval_result *e) {
 }
 
 static void show_done(training *r) {
-    double s = seconds_since(r);
-    double rate = s > 0 ? (double)(r->tokens - r->start_tokens) / s : 0.0;
-    char peak[32], plan[32], file[32], rss[32];
-    hearth_meminfo_sample(&r->mem, HEARTH_LOOK_ALL);
-    size_t planned = hearth_trainer_memplan(r->t)->private_bytes;
-    hearth_event_begin(r->cli, "done");
-    hearth_event_u64(r->cli, "steps", r->steps);
-    hearth_event_u64(r->cli, "tokens", r->tokens);
-    hearth_event_f64(r->cli, "seconds", s);
-    hearth_event_f64(r->cli, "tokens_per_second", rate);
-    hearth_event_u64(r->cli, "private_peak", r->mem.private_peak);
-    hearth_event_u64(r->cli, "file_resident_peak", r->mem.file_peak);
-    hearth_event_u64(r->cli, "rss_peak", r->mem.rss_peak);
-    hearth_event_u64(r->cli, "plan_bytes", planned);
-    hearth_event_u64(r->cli, "private_at_open", r->private_at_open);
-    hearth_event_u64(r->cli, "open_bytes",
-                     hearth_trainer_memplan(r->t)->open_bytes);
-    hearth_event_u64(r->cli, "bytes_read", hearth_trainer_bytes_read(r->t));
-    hearth_event_str(r->cli, "out", r->out);
-    hearth_event_end(r->cli);
-    hearth_cli_say(
-        r->cli,
-        "%s: %llu step%s, %llu tokens in %.1f s (%.0f tokens/s); %s of %s "
-        "planned, %s of the model's file in memory, %s in all",
-        r->out, (unsigned long long)r->steps, r->steps == 1 ? "" : "s",
-        (unsigned long long)r->tokens, s, rate,
-        hearth_memplan_format((size_t)r->mem.private_peak, peak, sizeof(peak)),
-        hearth_memplan_format(planned, plan, sizeof(plan)),
-        hearth_memplan_format((size_t)r->mem.file_peak, file, sizeof(file)),
-        hearth_memplan_format((size_t)r->mem.rss_peak, rss, sizeof(rss)));
+    const hearth_run_totals totals = {.name = r->out,
+                                      .out = r->out,
+                                      .steps = r->steps,
+                                      .tokens = r->tokens,
+                                      .new_tokens = r->tokens - r->start_tokens,
+                                      .seconds = seconds_since(r),
+                                      .private_at_open = r->private_at_open,
+                                      .trainer = r->t,
+                                      .mem = &r->mem};
+    hearth_run_report_done(r->cli, &totals);
 }
 
 /* ---- energy ---- */
@@ -144,57 +122,35 @@ static bool interrupted(void *ud) {
 }
 
 static void show_energy(void *ud, const hearth_energy_state *now) {
-    training *r = ud;
-    size_t threads = hearth_pool_size(r->f.wb.pool);
-    const char *why = hearth_energy_reason_word(now->reason);
-    const hearth_energy_policy *p = &r->governor.cfg.policy;
-    if (now->action == HEARTH_ENERGY_THROTTLE && p->threads < threads)
-        threads = p->threads;
-    hearth_pool_limit(r->f.wb.pool, threads);
-    bool slow = now->action == HEARTH_ENERGY_THROTTLE;
-    bool pause = now->action == HEARTH_ENERGY_PAUSE;
-    hearth_event_begin(r->cli, pause  ? "paused"
-                               : slow ? "throttled"
-                                      : "resumed");
-    hearth_event_u64(r->cli, "step", r->steps);
-    if (pause || slow) hearth_event_str(r->cli, "reason", why);
-    if (slow) hearth_event_f64(r->cli, "duty", p->duty);
-    if (!pause) hearth_event_u64(r->cli, "threads", threads);
-    hearth_event_end(r->cli);
-    if (pause)
-        hearth_cli_note(r->cli, "paused after step %llu: %s",
-                        (unsigned long long)r->steps, why);
-    else if (slow)
-        hearth_cli_note(r->cli, "slower from step %llu on: %s",
-                        (unsigned long long)r->steps + 1, why);
-    else
-        hearth_cli_note(r->cli, "at full speed from step %llu on",
-                        (unsigned long long)r->steps + 1);
+    const training *r = ud;
+    (void)now; /* the governor's own */
+    hearth_run_report_energy(r->cli, &r->governor, r->steps);
 }
 
 /* Between layers: Ctrl-C always, the conditions with --energy. */
 static hearth_status start_governor(training *r, hearth_error *err) {
-    hearth_governor_config g = {.policy = HEARTH_ENERGY_POLICY_INIT,
+    size_t half = hearth_pool_size(r->f.wb.pool) / 2;
+    const hearth_energy_limits limits = {
+        .need_charging = strcmp(r->e.energy, "charging") == 0,
+        .battery_min = r->e.battery_min,
+        .temperature_max = r->e.temperature_max,
+        .slow_before = 10,
+        .duty = r->e.duty,
+        .threads = half ? (uint32_t)half : 1};
+    hearth_governor_config g = {.policy = hearth_energy_policy_of(&limits),
                                 .clock = r->clock,
+                                .pool = r->f.wb.pool,
                                 .stop = interrupted,
                                 .changed = show_energy,
                                 .ud = r};
-    size_t half = hearth_pool_size(r->f.wb.pool) / 2;
-    g.policy.need_charging = strcmp(r->energy, "charging") == 0;
-    g.policy.battery_pause = r->battery_min;
-    g.policy.battery_resume = r->battery_min < 95 ? r->battery_min + 5 : 100;
-    g.policy.hot = r->temperature_max;
-    g.policy.warm = r->temperature_max - 10;
-    g.policy.duty = r->duty;
-    g.policy.threads = half ? (uint32_t)half : 1;
-    if (strcmp(r->energy, "off") != 0) {
+    if (strcmp(r->e.energy, "off") != 0) {
         hearth_status st =
-            hearth_conditions_linux(&r->conditions, r->sysfs, NULL);
+            hearth_conditions_linux(&r->conditions, r->e.sysfs, NULL);
         if (st != HEARTH_OK)
             return hearth_error_set(err, st,
                                     "cannot ask %.150s for the battery; leave "
                                     "--energy out, or give --sysfs",
-                                    r->sysfs);
+                                    r->e.sysfs);
         g.conditions = r->conditions;
     }
     hearth_governor_init(&r->governor, &g);
@@ -426,11 +382,11 @@ static int execute(training *r) {
 int hearth_cmd_train(hearth_cli *cli, int argc, char **argv) {
     training r = {.cli = cli,
                   .f = HEARTH_TRAIN_FLAGS_INIT,
-                  .energy = "off",
-                  .sysfs = "/sys",
-                  .battery_min = 30,
-                  .temperature_max = 85,
-                  .duty = 0.5};
+                  .e = {.energy = "off",
+                        .sysfs = "/sys",
+                        .battery_min = 30,
+                        .temperature_max = 85,
+                        .duty = 0.5}};
     const hearth_flag flags[] = {
         HEARTH_FLAG_STR("data", "FILE|DIR",
                         "JSON lines, or a folder with "
@@ -451,18 +407,9 @@ int hearth_cmd_train(hearth_cli *cli, int argc, char **argv) {
                         &r.checkpoint_every, 1, UINT32_MAX),
         HEARTH_FLAG_BOOL("resume", "go on from the checkpoint in --out",
                          &r.resume),
-        HEARTH_FLAG_CHOICE(
-            "energy", "off|careful|charging",
-            "pause by power and warmth; charging: train only then", &r.energy),
-        HEARTH_FLAG_F64("battery-min", "PERCENT", "on battery, pause below",
-                        &r.battery_min, 0, 100),
-        HEARTH_FLAG_F64("temperature-max", "C",
-                        "pause from here, slow down 10 degrees before",
-                        &r.temperature_max, 10, 150),
-        HEARTH_FLAG_F64("duty", "X", "share of the time while slowed down",
-                        &r.duty, 0.01, 1),
-        HEARTH_FLAG_STR("sysfs", "DIR", "where Linux says how the device is",
-                        &r.sysfs),
+        HEARTH_ENERGY_FLAGS(
+            r.e, "pause by power and warmth; charging: train only then",
+            "pause from here, slow down 10 degrees before"),
         HEARTH_FLAG_DURATION("max-seconds", "S", "stop after this time",
                              &r.max_seconds),
     };

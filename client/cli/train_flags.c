@@ -11,6 +11,12 @@ static hearth_train_weights weights_of(const char *word) {
                                          : HEARTH_WEIGHTS_AUTO;
 }
 
+bool hearth_train_flags_bf16(const char *compute, bool reference) {
+    if (strcmp(compute, "auto") == 0)
+        return !reference && hearth_kernels_bf16_is_fast();
+    return strcmp(compute, "bf16") == 0;
+}
+
 hearth_status hearth_train_flags_config(const hearth_train_flags *f,
                                         hearth_train_config *cfg,
                                         hearth_error *err) {
@@ -33,10 +39,9 @@ hearth_status hearth_train_flags_config(const hearth_train_flags *f,
     cfg->memory_budget = (size_t)f->memory_budget;
     cfg->weights = weights_of(f->weights);
     cfg->reference_kernels = hearth_workbench_is_reference(&f->wb);
-    cfg->bf16 = strcmp(f->compute, "bf16") == 0 ||
-                f->wb.kernels == hearth_kernels_bf16();
-    if (strcmp(f->compute, "auto") == 0 && !cfg->reference_kernels)
-        cfg->bf16 = hearth_kernels_bf16_is_fast();
+    cfg->bf16 = hearth_train_flags_bf16(f->compute, cfg->reference_kernels) ||
+                (strcmp(f->compute, "auto") != 0 &&
+                 f->wb.kernels == hearth_kernels_bf16());
     if (hearth_schedule_parse(f->schedule, &cfg->schedule) != HEARTH_OK)
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "--schedule takes constant, linear or cosine");

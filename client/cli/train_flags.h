@@ -30,6 +30,10 @@ typedef struct {
     }
 
 /* clang-format off */
+#define HEARTH_COMPUTE_FLAG(word)                                             \
+    HEARTH_FLAG_CHOICE("compute", "auto|f32|bf16",                            \
+                       "products of weights; auto: bf16 where it is faster",  \
+                       &(word))
 #define HEARTH_TRAIN_FLAGS(f)                                                 \
     HEARTH_WORKBENCH_FLAGS((f).wb),                                           \
     HEARTH_WORKBENCH_RECORD_FLAGS((f).wb),                                    \
@@ -68,9 +72,7 @@ typedef struct {
                     &(f).clip_grad, 0.0, 1e9),                                \
     HEARTH_FLAG_U64("seed", "N", "of A, order and dropout", &(f).seed, 0,     \
                     UINT64_MAX),                                              \
-    HEARTH_FLAG_CHOICE("compute", "auto|f32|bf16",                            \
-                       "products of weights; auto: bf16 where it is faster",  \
-                       &(f).compute),                                         \
+    HEARTH_COMPUTE_FLAG((f).compute),                                         \
     HEARTH_FLAG_CHOICE("weights", "auto|mapped|streamed",                     \
                        "streamed: two layers at a time; auto: as the budget " \
                        "allows",                                              \
@@ -80,6 +82,9 @@ typedef struct {
                       "leaves the file out",                                  \
                       &(f).memory_budget)
 /* clang-format on */
+
+/* Does --compute ask for bfloat16? */
+bool hearth_train_flags_bf16(const char *compute, bool reference);
 
 /* The flags as settings of a run; the workbench is open. */
 HEARTH_MUST_CHECK

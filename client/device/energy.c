@@ -7,7 +7,6 @@
  */
 #include "client/device/energy.h"
 
-#include <stddef.h>
 #include <time.h>
 
 #define LEAST_MS 5              /* a shorter rest is saved up */
@@ -17,6 +16,19 @@ bool hearth_energy_policy_is_valid(const hearth_energy_policy *p) {
     return p->battery_pause >= 0 && p->battery_resume >= p->battery_pause &&
            p->battery_resume <= 100 && p->hot >= p->warm && p->margin >= 0 &&
            p->duty > 0 && p->duty <= 1 && p->hold_ms >= 0;
+}
+
+hearth_energy_policy
+hearth_energy_policy_of(const hearth_energy_limits *limits) {
+    hearth_energy_policy p = HEARTH_ENERGY_POLICY_INIT;
+    p.need_charging = limits->need_charging;
+    p.battery_pause = limits->battery_min;
+    p.battery_resume = limits->battery_min < 95 ? limits->battery_min + 5 : 100;
+    p.hot = limits->temperature_max;
+    p.warm = limits->temperature_max - limits->slow_before;
+    p.duty = limits->duty;
+    p.threads = limits->threads;
+    return p;
 }
 
 static bool latch(bool was, double value, double close, double open) {
@@ -33,9 +45,10 @@ static hearth_energy_reason assess(hearth_energy_state *s,
     s->is_hot = has && latch(s->is_hot, t, p->hot, p->hot - p->margin);
     s->is_warm = has && latch(s->is_warm, t, p->warm, p->warm - p->margin);
     bool on_battery = c->has_battery && !c->charging;
+    bool floored = on_battery || (c->has_battery && p->battery_on_charger);
     /* strictly below the floor closes, at the upper mark opens */
-    s->is_low = on_battery && (s->is_low ? empty > 100 - p->battery_resume
-                                         : empty > 100 - p->battery_pause);
+    s->is_low = floored && (s->is_low ? empty > 100 - p->battery_resume
+                                      : empty > 100 - p->battery_pause);
     if (s->is_hot) return HEARTH_ENERGY_HOT;
     if (s->is_low) return HEARTH_ENERGY_BATTERY;
     if (p->need_charging && !c->charging) return HEARTH_ENERGY_UNPLUGGED;
@@ -111,8 +124,15 @@ void hearth_governor_init(hearth_governor *g,
     if (!g->cfg.sleep) g->cfg.sleep = sleep_system;
 }
 
-static bool stopped(const hearth_governor *g) {
-    return g->cfg.stop && g->cfg.stop(g->cfg.ud);
+static bool stopped(hearth_governor *g) {
+    g->stopped = g->cfg.stop && g->cfg.stop(g->cfg.ud);
+    return g->stopped;
+}
+
+size_t hearth_governor_threads(const hearth_governor *g) {
+    size_t all = hearth_pool_size(g->cfg.pool), most = g->cfg.policy.threads;
+    bool slow = g->state.action == HEARTH_ENERGY_THROTTLE;
+    return slow && most && most < all ? most : all;
 }
 
 /* Look at the conditions, unless that was done just now. */
@@ -128,13 +148,13 @@ static void look(hearth_governor *g) {
     g->state = hearth_energy_next(was, now, &g->cfg.policy, at);
     g->looked_ms = at;
     g->begun = true;
-    if (g->cfg.changed &&
-        (was.action != g->state.action || was.reason != g->state.reason))
-        g->cfg.changed(g->cfg.ud, &g->state);
+    if (was.action == g->state.action && was.reason == g->state.reason) return;
+    if (g->cfg.pool) hearth_pool_limit(g->cfg.pool, hearth_governor_threads(g));
+    if (g->cfg.changed) g->cfg.changed(g->cfg.ud, &g->state);
 }
 
 /* Sleep for ms; false: stop. */
-static bool rest(const hearth_governor *g, int64_t ms) {
+static bool rest(hearth_governor *g, int64_t ms) {
     for (; ms > 0; ms -= SLICE_MS) {
         g->cfg.sleep(g->cfg.ud, ms < SLICE_MS ? ms : SLICE_MS);
         if (stopped(g)) return false;
@@ -155,20 +175,32 @@ static bool pay(hearth_governor *g, int64_t worked_ms) {
 
 bool hearth_governor_gate(void *governor) {
     hearth_governor *g = governor;
-    if (stopped(g)) return false;
     int64_t came = hearth_clock_mono(&g->cfg.clock);
+    int64_t worked = g->is_left ? 0 : came - g->woke_ms;
+    if (stopped(g)) return false;
     bool first = !g->has_worked;
     look(g);
     while (g->state.action == HEARTH_ENERGY_PAUSE) {
-        if (!rest(g, g->cfg.look_ms)) return false;
+        g->has_worked = false; /* a pause is rest enough */
+        if (g->cfg.leave_on_pause || !rest(g, g->cfg.look_ms)) return false;
         look(g);
-        first = true; /* a pause is rest enough */
+        first = true;
     }
+    g->woke_ms = came;
+    g->is_left = false;
     if (g->state.action != HEARTH_ENERGY_THROTTLE || first)
         g->owed_ms = 0;
-    else if (!pay(g, came - g->woke_ms))
+    else if (!pay(g, worked))
         return false;
     g->has_worked = true;
     g->woke_ms = hearth_clock_mono(&g->cfg.clock);
     return true;
+}
+
+void hearth_governor_leave(hearth_governor *g) {
+    int64_t now = hearth_clock_mono(&g->cfg.clock);
+    if (g->has_worked && !g->is_left)
+        g->owed_ms += hearth_energy_rest_ms(g->cfg.policy.duty,
+                                            (double)(now - g->woke_ms));
+    g->is_left = true;
 }

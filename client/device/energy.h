@@ -15,17 +15,19 @@
  * threshold does not flap.
  *
  * Threads: hearth_energy_next has no state of its own; a governor belongs to
- *          the thread of its run.
+ *          the thread of its run, which is that of its pool.
  * Memory:  allocates nothing.
  */
 #ifndef HEARTH_CLIENT_DEVICE_ENERGY_H
 #define HEARTH_CLIENT_DEVICE_ENERGY_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "client/device/conditions.h"
 #include "common/clock.h"
+#include "common/pool.h"
 
 typedef enum {
     HEARTH_ENERGY_RUN,
@@ -49,6 +51,7 @@ typedef enum {
 /* Start from HEARTH_ENERGY_POLICY_INIT. */
 typedef struct {
     bool need_charging;
+    bool battery_on_charger;  /* the battery's floor holds on the charger too */
     bool pause_in_foreground; /* false: throttle */
     bool throttle_on_battery;
     double battery_pause;  /* percent: pause below; 0: never */
@@ -66,6 +69,20 @@ typedef struct {
         .battery_pause = 30, .battery_resume = 35, .warm = 75, .hot = 85,      \
         .margin = 5, .duty = 0.5, .threads = 0, .hold_ms = 5000,               \
     }
+
+/* What a person says about it. */
+typedef struct {
+    bool need_charging;
+    double battery_min;     /* percent, 0..100: pause below */
+    double temperature_max; /* Celsius: pause from here */
+    double slow_before;     /* degrees below that from which it slows down */
+    double duty;            /* share of the time while slowed down, (0, 1] */
+    uint32_t threads;       /* at most while slowed down */
+} hearth_energy_limits;
+
+/* The policy of such limits: it goes on 5 percent above battery_min. */
+hearth_energy_policy
+hearth_energy_policy_of(const hearth_energy_limits *limits);
 
 /* Where a run stands; zero before the first call. */
 typedef struct {
@@ -97,7 +114,11 @@ typedef struct {
     hearth_conditions_source conditions; /* read NULL: only stop is asked */
     hearth_energy_policy policy;
     hearth_clock clock;
-    int64_t look_ms; /* between two looks at the conditions; 0: 1000 */
+    hearth_pool *pool; /* slowed down, policy.threads of it work; NULL: none */
+    int64_t look_ms;   /* between two looks at the conditions; 0: 1000 */
+    /* A pause ends the gate, as a stop does, and is not slept through: for runs
+     * that are asked again later. */
+    bool leave_on_pause;
     void (*sleep)(void *ud, int64_t ms); /* NULL: the system's */
     bool (*stop)(void *ud);              /* at every layer; NULL: never */
     /* The action or its reason changed. */
@@ -111,14 +132,23 @@ typedef struct {
     int64_t looked_ms, woke_ms; /* last look; end of the last rest */
     double owed_ms;             /* rest that is due */
     bool begun, has_worked;
+    bool is_left; /* no gate since hearth_governor_leave */
+    bool stopped; /* the last gate ended because stop said so */
 } hearth_governor;
 
 void hearth_governor_init(hearth_governor *g,
                           const hearth_governor_config *cfg);
 
 /* A hearth_gate_fn over a hearth_governor: returns when work may go on, false
- * when stop said so.  Pauses and rests happen in here, in slices of at most
- * look_ms, and hold no lock and no core. */
+ * when stop said so, or at a pause with leave_on_pause.  Pauses and rests happen
+ * in here, in slices of at most look_ms, and hold no lock and no core. */
 bool hearth_governor_gate(void *governor);
+
+/* The run is left for a while: rest is owed for the work until now and not for
+ * the time until the next gate. */
+void hearth_governor_leave(hearth_governor *g);
+
+/* Threads that may work now; 1 without a pool. */
+size_t hearth_governor_threads(const hearth_governor *g);
 
 #endif /* HEARTH_CLIENT_DEVICE_ENERGY_H */
