@@ -49,6 +49,8 @@ typedef struct {
     hearth_train_weights weights;
     size_t eval_tokens; /* room for records of so many tokens, for
                            hearth_trainer_evaluate; 0: never called */
+    size_t held_bytes; /* private memory of the caller that lasts as long as the
+                           run and is planned with it */
 } hearth_train_config;
 
 #define HEARTH_TRAIN_CONFIG_INIT                                               \

@@ -135,6 +135,10 @@ const hearth_memplan *hearth_trainer_memplan(const hearth_trainer *t) {
     return &t->plan;
 }
 
+size_t hearth_trainer_budget(const hearth_trainer *t) {
+    return t->cfg.memory_budget;
+}
+
 void hearth_trainer_progress(const hearth_trainer *t, uint64_t *steps,
                              uint64_t *tokens) {
     *steps = t->step;

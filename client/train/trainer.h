@@ -161,8 +161,10 @@ hearth_status hearth_trainer_evaluate(hearth_trainer *t,
                                       const hearth_evaluate_options *opt,
                                       hearth_eval_result *r, hearth_error *err);
 
-/* The plan that _open committed. */
+/* The plan that _open committed, and the budget that it was made for, in bytes;
+ * 0: none. */
 const hearth_memplan *hearth_trainer_memplan(const hearth_trainer *t);
+size_t hearth_trainer_budget(const hearth_trainer *t);
 
 /* Mode full: write the trained model as a Hugging Face folder. */
 HEARTH_MUST_CHECK

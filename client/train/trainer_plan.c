@@ -144,6 +144,9 @@ static void list_items(const hearth_plan_request *q, const token_sizes *sz,
         hearth_memplan_add(p, "evaluation", HEARTH_MEM_PRIVATE, sz->eval_bytes,
                            1);
     hearth_memplan_add(p, "records", HEARTH_MEM_PRIVATE, sz->record_bytes, 1);
+    if (q->cfg->held_bytes)
+        hearth_memplan_add(p, "held beside the run", HEARTH_MEM_PRIVATE,
+                           q->cfg->held_bytes, 1);
     hearth_memplan_add(p, "program and libraries", HEARTH_MEM_PRIVATE,
                        FIXED_BYTES + workers * WORKER_BYTES, 1);
     if (p->choice.streamed)
