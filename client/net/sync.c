@@ -14,6 +14,7 @@
 #include "client/net/piece_store.h"
 #include "client/net/trust.h"
 #include "client/personal/personal_store.h"
+#include "client/train/kernels.h"
 #include "common/bytes.h"
 #include "common/failpoint.h"
 #include "common/mem.h"
@@ -282,6 +283,14 @@ hearth_status hearth_sync_tick(hearth_sync *s, hearth_sync_event *ev,
     return st;
 }
 
+const hearth_trainer *hearth_sync_trainer(const hearth_sync *s) {
+    return s->trainer;
+}
+
+const hearth_governor *hearth_sync_governor(const hearth_sync *s) {
+    return &s->governor;
+}
+
 /* ---- open and close ---- */
 
 static bool copy(char **out, const hearth_alloc *al, const char **s) {
@@ -383,6 +392,10 @@ hearth_status hearth_sync_open(hearth_sync **out, const hearth_sync_config *cfg,
         !cfg->clock.wall_ms || !cfg->rng)
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "sync: a part of the configuration is missing");
+    if (cfg->bf16 && (cfg->reference_kernels || !hearth_kernels_bf16()))
+        return hearth_error_set(err, HEARTH_EUNSUPPORTED,
+                                "bfloat16 needs the native kernels; compute in "
+                                "f32");
     const hearth_alloc *al = hearth_mem_or_default(cfg->al);
     hearth_sync *s = hearth_mem_new(al, sizeof(*s));
     if (!s) return HEARTH_ENOMEM;

@@ -18,6 +18,10 @@
  *         if (ev.kind == HEARTH_SYNC_WAIT) sleep_ms(ev.wait_ms);
  *     }
  *
+ * Training stops within a layer: when the device's conditions want a pause, or
+ * when energy.stop says so.  The step in progress is dropped and begins again at
+ * a later tick, with the same numbers as if nothing had happened.
+ *
  * Threads: one thread at a time; hearth_transport_cancel may come from another.
  * Memory:  between rounds a few KiB; during one the trainer's arena, freed
  *          before the upload starts.
@@ -27,12 +31,14 @@
 
 #include "client/delta/ledger_store.h"
 #include "client/device/conditions.h"
+#include "client/device/energy.h"
 #include "client/device/policy.h"
 #include "client/model/base_model.h"
 #include "client/net/transport.h"
 #include "client/records/record_store.h"
 #include "client/tokenizer/chat_template.h"
 #include "client/tokenizer/tokenizer.h"
+#include "client/train/trainer.h"
 #include "common/clock.h"
 #include "common/db.h"
 #include "common/log.h"
@@ -40,6 +46,26 @@
 #include "common/rng.h"
 
 typedef struct hearth_sync hearth_sync;
+
+/* Degrees: slow down from so far below the policy's temperature_max, and so far
+ * below a threshold until it is left.  A phone's battery warms by a few. */
+#define HEARTH_SYNC_SLOW_BEFORE 5.0
+#define HEARTH_SYNC_MARGIN      2.0
+
+/* How a round's training treats the device.  In any case it pauses as the
+ * policy's conditions say (need_charging, battery_min, temperature_max), while a
+ * person uses the device and while it saves power: within one layer, the step in
+ * progress being dropped.  Zero: that, and full speed otherwise. */
+typedef struct {
+    bool slow_down;   /* when warm or on battery: duty and threads below */
+    double duty;      /* share of the time, in (0, 1]; 0 = 0.5 */
+    uint32_t threads; /* at most; 0 = half of the pool's */
+    /* Callbacks, on the thread of tick; each may be NULL. */
+    bool (*stop)(void *ud); /* asked at every layer: true ends the tick */
+    void (*changed)(void *ud, const hearth_energy_state *now);
+    void (*sleep)(void *ud, int64_t ms); /* NULL: the system's */
+    void *ud;
+} hearth_sync_energy;
 
 /* All pointers are borrowed until close, but for strings and bytes: copied. */
 typedef struct {
@@ -62,7 +88,11 @@ typedef struct {
     const uint8_t *keyset; /* [n_keyset] signed keyset; NULL = asked for over
                               the transport at the first tick */
     size_t n_keyset;
-    size_t memory_budget;          /* bytes for training; 0 = 512 MiB */
+    size_t memory_budget;          /* bytes for training, the base's weights
+                                      included; 0 = 512 MiB.  A base that does
+                                      not fit is streamed */
+    hearth_sync_energy energy;     /* pauses and slowing down */
+    bool bf16;                     /* products of weights in bfloat16 */
     const char *task;              /* take part in this task only; NULL = any */
     const hearth_log *log;         /* may be NULL */
     bool reference_kernels;        /* the same bytes on every IEEE machine */
@@ -71,7 +101,8 @@ typedef struct {
 
 /* What one tick did. */
 typedef enum {
-    HEARTH_SYNC_WAIT,      /* nothing to do for wait_ms */
+    HEARTH_SYNC_WAIT,      /* nothing to do for wait_ms; n_steps > 0: training
+                              is paused, reason says why */
     HEARTH_SYNC_CHECKIN,   /* checked in; n_offers */
     HEARTH_SYNC_REFUSED,   /* an offer was refused; reason says why */
     HEARTH_SYNC_ACCEPTED,  /* an offer was taken and stored */
@@ -96,11 +127,13 @@ typedef struct {
     uint32_t step, n_steps;
     double loss;          /* mean nats a supervised token of the micro-batch */
     uint64_t sent, total; /* bytes */
-    hearth_error reason;  /* of REFUSED, GAVE_UP, RETRY */
+    hearth_error reason;  /* of REFUSED, GAVE_UP, RETRY, a pause */
 } hearth_sync_event;
 
 /* Open a participant over a state; picks up whatever was under way.
- * Returns HEARTH_EINVAL, HEARTH_ESIGNATURE (keyset), HEARTH_EIO, HEARTH_ENOMEM */
+ * Returns HEARTH_EINVAL, HEARTH_ESIGNATURE (keyset), HEARTH_EUNSUPPORTED (bf16
+ * with the reference kernels, or without kernels for it), HEARTH_EIO,
+ * HEARTH_ENOMEM */
 HEARTH_MUST_CHECK
 hearth_status hearth_sync_open(hearth_sync **out, const hearth_sync_config *cfg,
                                hearth_error *err);
@@ -120,6 +153,13 @@ int64_t hearth_sync_wait_ms(const hearth_sync *s);
 /* Come back now rather than at the end of the retry window (`sync --once` of a
  * user who asks).  Does not cut a window that the coordinator gave. */
 void hearth_sync_hint_now(hearth_sync *s);
+
+/* What trains for the round under way, to read its plan and numbers; NULL when
+ * nothing does.  Borrowed until the next tick. */
+const hearth_trainer *hearth_sync_trainer(const hearth_sync *s);
+
+/* Who decides when it runs.  Borrowed; meaningful while there is a trainer. */
+const hearth_governor *hearth_sync_governor(const hearth_sync *s);
 
 /* Short word for an event kind, e.g. "train".  Static. */
 const char *hearth_sync_kind_name(hearth_sync_kind k);

@@ -71,7 +71,8 @@ struct hearth_sync {
     hearth_adapter *start, *adapter;
     hearth_dataset *dataset;
     hearth_trainer *trainer;
-    uint32_t ticks; /* of training, to look around now and then */
+    hearth_governor governor; /* of the trainer */
+    uint32_t ticks;           /* of training, to look around now and then */
     hearth_prepared *prepared;
     uint64_t offset;
     uint32_t n_stuck;   /* requests that moved nothing */

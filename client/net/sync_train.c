@@ -17,13 +17,25 @@
 #include "common/hash.h"
 #include "common/bytes.h"
 
-#define LOOK_AROUND 16u /* micro-batches between two looks at the conditions */
+#define LOOK_AROUND 16u  /* micro-batches between two looks for the mark */
+#define PAUSE_MS    5000 /* from a pause to the next question how things are */
+#define BUDGET      ((size_t)512 << 20)
 
-hearth_status hearth_sync__drop_training(hearth_sync *s, hearth_error *err) {
+/* Private memory of a participant beside the buffers that are counted: pages of
+ * the database, the connection.  Observed in a release build: */
+#define HELD_BYTES ((size_t)3 << 20)
+
+/* Free what only the training itself needs. */
+static void close_trainer(hearth_sync *s) {
     hearth_trainer_close(s->trainer);
     s->trainer = NULL;
     hearth_dataset_free(s->dataset);
     s->dataset = NULL;
+    hearth_pool_limit(s->cfg.pool, 0);
+}
+
+hearth_status hearth_sync__drop_training(hearth_sync *s, hearth_error *err) {
+    close_trainer(s);
     hearth_adapter_free(s->adapter);
     s->adapter = NULL;
     hearth_adapter_free(s->start);
@@ -106,12 +118,75 @@ static hearth_status open_trainer(hearth_sync *s, hearth_error *err) {
     c.warmup = t->warmup;
     c.weight_decay = t->weight_decay;
     c.reference_kernels = s->cfg.reference_kernels;
-    c.memory_budget =
-        s->cfg.memory_budget ? s->cfg.memory_budget : (size_t)512 << 20;
+    c.bf16 = s->cfg.bf16;
+    c.weights = HEARTH_WEIGHTS_AUTO;
+    c.memory_budget = s->cfg.memory_budget ? s->cfg.memory_budget : BUDGET;
+    c.held_bytes = HELD_BYTES + hearth_tokenizer_bytes(s->cfg.tokenizer) +
+                   s->start->n_values * sizeof(float);
     hearth_status st = seed_of(s->offer, &c.seed);
     if (st != HEARTH_OK) return st;
     return hearth_trainer_open(&s->trainer, s->cfg.model, s->adapter,
                                s->dataset, &c, s->cfg.pool, &s->alloc, err);
+}
+
+/* ---- when it runs ---- */
+
+static bool stop_asked(void *ud) {
+    const hearth_sync_energy *e = &((hearth_sync *)ud)->cfg.energy;
+    return e->stop && e->stop(e->ud);
+}
+
+static void rest(void *ud, int64_t ms) {
+    const hearth_sync_energy *e = &((hearth_sync *)ud)->cfg.energy;
+    e->sleep(e->ud, ms);
+}
+
+static void changed(void *ud, const hearth_energy_state *now) {
+    static const char *const word[] = {"running", "slowed", "paused"};
+    const hearth_sync *s = ud;
+    const hearth_sync_energy *e = &s->cfg.energy;
+    hearth_log_write(s->cfg.log, HEARTH_LOG_INFO, "sync",
+                     "task=%s round=%llu state=%s reason=\"%s\"",
+                     s->offer->task, (unsigned long long)s->offer->round,
+                     word[now->action], hearth_energy_reason_word(now->reason));
+    if (e->changed) e->changed(e->ud, now);
+}
+
+/* The device's policy holds while training too; slowing down is extra. */
+static hearth_energy_policy energy_policy(const hearth_sync *s) {
+    const hearth_policy *p = s->cfg.policy;
+    const hearth_sync_energy *e = &s->cfg.energy;
+    size_t half = hearth_pool_size(s->cfg.pool) / 2;
+    const hearth_energy_limits limits = {
+        .need_charging = p->need_charging,
+        .battery_min = p->battery_min,
+        .temperature_max = p->temperature_max,
+        .slow_before = e->slow_down ? HEARTH_SYNC_SLOW_BEFORE : 0,
+        .duty = e->duty > 0 ? e->duty : 0.5,
+        .threads = e->threads ? e->threads
+                   : half     ? (uint32_t)half
+                              : 1};
+    hearth_energy_policy ep = hearth_energy_policy_of(&limits);
+    ep.battery_on_charger = true;
+    ep.pause_in_foreground = true;
+    ep.throttle_on_battery = e->slow_down;
+    ep.margin = HEARTH_SYNC_MARGIN;
+    return ep;
+}
+
+static void start_governor(hearth_sync *s) {
+    const hearth_governor_config g = {.conditions = s->cfg.conditions,
+                                      .policy = energy_policy(s),
+                                      .clock = s->cfg.clock,
+                                      .pool = s->cfg.pool,
+                                      .leave_on_pause = true,
+                                      .sleep =
+                                          s->cfg.energy.sleep ? rest : NULL,
+                                      .stop = stop_asked,
+                                      .changed = changed,
+                                      .ud = s};
+    hearth_governor_init(&s->governor, &g);
+    hearth_trainer_set_gate(s->trainer, hearth_governor_gate, &s->governor);
 }
 
 /* A round that a dead process accepted: the policy may be stricter now.  What
@@ -150,16 +225,17 @@ hearth_status hearth_sync__start(hearth_sync *s, hearth_sync_event *ev,
     if (hearth_sync__own_fault(st) || st == HEARTH_EBUSY) return st;
     if (st != HEARTH_OK)
         return hearth_sync__give_up(s, why, false, err, ev, err);
+    start_governor(s);
     ev->kind = HEARTH_SYNC_TRAIN;
     ev->n_steps = s->offer->local.steps;
     s->state = ST_TRAIN;
     return HEARTH_OK;
 }
 
-/* May we go on?  Sets the state where not. */
+/* May we go on with this round and its records?  Sets the state where not. */
 static hearth_status look_around(hearth_sync *s, bool *go_on,
                                  hearth_sync_event *ev, hearth_error *err) {
-    bool marked = false;
+    bool marked = true;
     *go_on = false;
     if (hearth_sync__late(s, s->offer)) {
         (void)hearth_error_set(err, HEARTH_ETIMEOUT,
@@ -167,44 +243,54 @@ static hearth_status look_around(hearth_sync *s, bool *go_on,
         return hearth_sync__give_up(s, HEARTH_ABORT_DEADLINE, false, err, ev,
                                     err);
     }
-    hearth_status st = hearth_sync_training_marked(s->cfg.db, &marked, err);
-    if (st != HEARTH_OK) return st;
-    if (!marked) { /* a record was forgotten: not with this data */
-        s->state = ST_START;
-        ev->kind = HEARTH_SYNC_TRAIN;
-        return hearth_sync__drop_training(s, err);
+    if (s->ticks++ % LOOK_AROUND == 0) {
+        hearth_status st = hearth_sync_training_marked(s->cfg.db, &marked, err);
+        if (st != HEARTH_OK) s->ticks = 0;
+        if (st != HEARTH_OK) return st;
     }
-    const hearth_conditions now = hearth_sync__conditions(s);
-    const hearth_policy *p = s->cfg.policy;
-    bool ok = !now.foreground && !now.power_saving &&
-              (!p->need_charging || now.charging) &&
-              (!now.has_battery || now.battery_percent >= p->battery_min) &&
-              (!now.has_temperature || now.temperature_c <= p->temperature_max);
-    if (ok) {
-        *go_on = true;
-        return HEARTH_OK;
+    *go_on = marked;
+    if (marked) return HEARTH_OK;
+    /* a record was forgotten: not with this data */
+    s->state = ST_START;
+    ev->kind = HEARTH_SYNC_TRAIN;
+    return hearth_sync__drop_training(s, err);
+}
+
+/* The gate ended the tick.  Training stays in memory, the next tick begins the
+ * dropped step again; the deadline decides if a pause lasts. */
+static hearth_status held(hearth_sync *s, hearth_sync_event *ev,
+                          hearth_error *err) {
+    s->ticks = 0;
+    hearth_error_clear(err);
+    if (s->governor.stopped) {
+        (void)hearth_error_set(err, HEARTH_ECANCELLED,
+                               "training was stopped; its step begins again");
+        return hearth_sync__failed(s, HEARTH_ECANCELLED, NULL, ev, err);
     }
-    /* Training stays in memory; the deadline decides if this lasts. */
-    st = hearth_sync__sleep(s, 30000, false, err);
+    /* Not stored: another process may ask at once. */
+    s->session.not_before_ms = hearth_sync__now(s) + PAUSE_MS;
+    s->session.wait_ms = PAUSE_MS;
+    s->session.window = false;
     ev->kind = HEARTH_SYNC_WAIT;
     ev->wait_ms = hearth_sync_wait_ms(s);
-    return st;
+    ev->n_steps = s->offer->local.steps;
+    (void)hearth_error_set(&ev->reason, HEARTH_EBUSY, "training is paused: %s",
+                           hearth_energy_reason_word(s->governor.state.reason));
+    return HEARTH_OK;
 }
 
 hearth_status hearth_sync__train(hearth_sync *s, hearth_sync_event *ev,
                                  hearth_error *err) {
     hearth_train_event te;
-    hearth_status st;
-    bool go_on = true;
+    bool go_on = false;
     hearth_sync__label(s, ev);
-    if (s->ticks++ % LOOK_AROUND == 0) {
-        st = look_around(s, &go_on, ev, err);
-        if (st != HEARTH_OK || !go_on) {
-            s->ticks = 0;
-            return st;
-        }
-    }
-    st = hearth_trainer_tick(s->trainer, &te, err);
+    hearth_status st = look_around(s, &go_on, ev, err);
+    if (st != HEARTH_OK || !go_on) return st;
+    st = HEARTH_ECANCELLED; /* asked here too: a pause costs no weight */
+    if (hearth_governor_gate(&s->governor))
+        st = hearth_trainer_tick(s->trainer, &te, err);
+    hearth_governor_leave(&s->governor);
+    if (st == HEARTH_ECANCELLED) return held(s, ev, err);
     if (hearth_sync__own_fault(st)) return st;
     if (st != HEARTH_OK)
         return hearth_sync__give_up(s, HEARTH_ABORT_ERROR, false, err, ev, err);
@@ -238,6 +324,7 @@ hearth_status hearth_sync__prepare(hearth_sync *s, hearth_sync_event *ev,
     bool marked = false;
     hearth_round_key key;
     hearth_sync__label(s, ev);
+    close_trainer(s); /* its memory, before the delta takes some */
     hearth_status st = hearth_sync_training_marked(s->cfg.db, &marked, err);
     if (st == HEARTH_OK && marked) st = make_prepared(s, err);
     if (st == HEARTH_OK && marked)
