@@ -3,12 +3,14 @@
  */
 #include "hearth/client.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "client/api/client_private.h"
 #include "client/net/setting_store.h"
 #include "client/net/sync_store.h"
 #include "client/personal/personal_store.h"
+#include "client/train/kernels.h"
 #include "common/abi.h"
 #include "common/file.h"
 #include "common/mem.h"
@@ -67,6 +69,29 @@ static hearth_status start(hearth_client *c, const hearth_client_config *cfg,
     return st;
 }
 
+/* Settings of training into the handle; the numbers were not looked at yet. */
+static hearth_status take_training(hearth_client *c,
+                                   const hearth_client_config *m,
+                                   hearth_error *err) {
+    bool fast = m->compute == HEARTH_CLIENT_COMPUTE_AUTO;
+    if (m->compute < 0 || m->compute > HEARTH_CLIENT_COMPUTE_AUTO ||
+        m->energy < 0 || m->energy > HEARTH_CLIENT_ENERGY_CAREFUL ||
+        m->duty_percent < 0 || m->duty_percent > 100 || m->slow_threads < 0)
+        return hearth_error_set(err, HEARTH_EINVAL,
+                                "compute, energy, duty_percent or slow_threads "
+                                "of the config is out of range");
+    c->bf16 = m->compute == HEARTH_CLIENT_COMPUTE_BF16 ||
+              (fast && hearth_kernels_bf16_is_fast());
+    if (c->bf16 && !hearth_kernels_bf16())
+        return hearth_error_set(err, HEARTH_EUNSUPPORTED,
+                                "this build does not compute in bfloat16; use "
+                                "HEARTH_CLIENT_COMPUTE_AUTO");
+    c->slow_down = m->energy == HEARTH_CLIENT_ENERGY_CAREFUL;
+    c->duty = (double)m->duty_percent / 100;
+    c->slow_threads = (uint32_t)m->slow_threads;
+    return HEARTH_OK;
+}
+
 hearth_status hearth_client_open(hearth_client **out,
                                  const hearth_client_config *cfg,
                                  hearth_error *err) {
@@ -74,7 +99,10 @@ hearth_status hearth_client_open(hearth_client **out,
     if (!out) return HEARTH_EINVAL;
     *out = NULL;
     hearth_error_clear(err);
-    if (hearth_abi_copy(&mine, sizeof(mine), sizeof(mine), cfg) != HEARTH_OK ||
+    mine.energy = HEARTH_CLIENT_ENERGY_PAUSE; /* what an older caller had */
+    if (hearth_abi_copy(&mine, sizeof(mine),
+                        offsetof(hearth_client_config, compute),
+                        cfg) != HEARTH_OK ||
         !mine.state_dir || !*mine.state_dir)
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "start from HEARTH_CLIENT_CONFIG_INIT and set "
@@ -99,7 +127,8 @@ hearth_status hearth_client_open(hearth_client **out,
     c->dialer = hearth_client__dialer(c);
     hearth_conditions_worst(&c->said);
     hearth_policy_defaults(&c->policy);
-    hearth_status st = start(c, &mine, err);
+    hearth_status st = take_training(c, &mine, err);
+    if (st == HEARTH_OK) st = start(c, &mine, err);
     if (st == HEARTH_OK) {
         *out = c;
         return st;

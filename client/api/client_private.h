@@ -5,8 +5,9 @@
  * Parts are opened when first needed: a client that only takes records reads no
  * model; one that chats opens no connection.
  *
- * Lock order: there is one lock, `lock`, around which transport a stop from
- * another thread would cancel; nothing else is taken while it is held.
+ * Lock order: there is one lock, `lock`, around what other threads touch: which
+ * transport a stop would cancel, the stop of a tick, the conditions that were
+ * said.  Nothing else is taken while it is held.
  */
 #ifndef HEARTH_CLIENT_API_CLIENT_PRIVATE_H
 #define HEARTH_CLIENT_API_CLIENT_PRIVATE_H
@@ -42,6 +43,13 @@ struct hearth_client {
     bool reference_kernels;
     bool (*stop_check)(void *ud); /* of the program, see transport_curl.h */
     void *stop_ud;
+    bool bf16;
+    bool slow_down; /* energy of the config */
+    double duty;    /* 0 = the default */
+    uint32_t slow_threads;
+    /* Of the program: training pauses, slows down or goes on. */
+    void (*energy_changed)(void *ud, const hearth_energy_state *now);
+    void *energy_ud;
 
     hearth_db *db; /* NULL: built without SQLite */
     hearth_record_store *records;
@@ -57,11 +65,15 @@ struct hearth_client {
     hearth_dialer dialer;
     hearth_transport wire; /* what the dialer opened */
     pthread_mutex_t lock;
-    bool asking; /* a request runs; under lock */
+    bool asking;  /* a request runs; under lock */
+    bool in_tick; /* hearth_client_sync runs; under lock */
+    bool stopped; /* that one is to end; under lock */
 
-    hearth_conditions_source conditions;
-    bool linux_conditions; /* conditions is ours to free */
-    hearth_conditions said;
+    hearth_conditions_source conditions; /* the system's; asked until the app
+                                            says them */
+    bool linux_conditions;               /* conditions is ours to free */
+    bool has_said;                       /* the app did; under lock */
+    hearth_conditions said;              /* under lock */
 
     int lock_fd; /* of sync.lock; -1 */
     bool joined; /* enrolment is loaded */
@@ -93,6 +105,10 @@ hearth_status hearth_client__personal(hearth_client *c, hearth_personal *p,
 
 /* The app's counter as the ledger calls it; raise NULL: the app has none. */
 hearth_ledger_counter hearth_client__counter(hearth_client *c);
+
+/* Around a tick: hearth_client_stop ends what runs between them. */
+void hearth_client__begin_tick(hearth_client *c);
+void hearth_client__end_tick(hearth_client *c);
 
 /* The dialer over libcurl, whose requests hearth_client_stop can end. */
 hearth_dialer hearth_client__dialer(hearth_client *c);

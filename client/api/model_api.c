@@ -97,17 +97,11 @@ static hearth_status chore(hearth_status st, hearth_sync_event *ev,
     return HEARTH_OK;
 }
 
-hearth_status hearth_client_sync(hearth_client *c, hearth_client_tick *tick,
-                                 hearth_error *err) {
+/* One tick; err is not NULL. */
+static hearth_status one_tick(hearth_client *c, hearth_client_tick *tick,
+                              hearth_error *err) {
     hearth_sync_event ev = {.kind = HEARTH_SYNC_WAIT};
-    hearth_error local;
-    bool did = false;
-    if (!c || !tick || tick->struct_size != sizeof(*tick))
-        return hearth_error_set(err, HEARTH_EINVAL,
-                                "start from HEARTH_CLIENT_TICK_INIT");
-    if (!err) err = &local;
-    hearth_error_clear(err);
-    bool keyset_old = false;
+    bool did = false, keyset_old = false;
     hearth_status st = hearth_client__need_enrolment(c, err);
     int64_t now = hearth_clock_wall(&c->clock);
     if (st == HEARTH_OK) keyset_old = now >= c->enrolment.keyset_expires_ms;
@@ -140,6 +134,20 @@ hearth_status hearth_client_sync(hearth_client *c, hearth_client_tick *tick,
         }
     }
     if (st == HEARTH_OK) hearth_client__fill_tick(tick, &ev);
+    return st;
+}
+
+hearth_status hearth_client_sync(hearth_client *c, hearth_client_tick *tick,
+                                 hearth_error *err) {
+    hearth_error local;
+    if (!c || !tick || tick->struct_size != sizeof(*tick))
+        return hearth_error_set(err, HEARTH_EINVAL,
+                                "start from HEARTH_CLIENT_TICK_INIT");
+    if (!err) err = &local;
+    hearth_error_clear(err);
+    hearth_client__begin_tick(c);
+    hearth_status st = one_tick(c, tick, err);
+    hearth_client__end_tick(c);
     return st;
 }
 

@@ -4,8 +4,9 @@
  *
  * hearth_client_stop may come at any moment, also while the transport is opened
  * or closed.  So the transport in use and "a request runs" change under the
- * client's lock, and stop cancels only while one runs: a stop that comes
- * between two requests ends nothing and is not kept for the next.
+ * client's lock, and stop cancels only while one runs.  Training asks at every
+ * layer whether a stop came in its tick.  A stop that comes between two ticks
+ * ends nothing and is not kept for the next.
  */
 #include <fcntl.h>
 #include <stddef.h>
@@ -38,7 +39,38 @@ void hearth_client_stop(hearth_client *c) {
     if (!c) return;
     (void)pthread_mutex_lock(&c->lock);
     if (c->asking) hearth_transport_cancel(&c->wire);
+    if (c->in_tick) c->stopped = true;
     (void)pthread_mutex_unlock(&c->lock);
+}
+
+static void set_tick(hearth_client *c, bool runs) {
+    (void)pthread_mutex_lock(&c->lock);
+    c->in_tick = runs;
+    c->stopped = false;
+    (void)pthread_mutex_unlock(&c->lock);
+}
+
+void hearth_client__begin_tick(hearth_client *c) {
+    set_tick(c, true);
+}
+
+void hearth_client__end_tick(hearth_client *c) {
+    set_tick(c, false);
+}
+
+/* For training, between two layers. */
+static bool stop_asked(void *ud) {
+    hearth_client *c = ud;
+    if (c->stop_check && c->stop_check(c->stop_ud)) return true;
+    (void)pthread_mutex_lock(&c->lock);
+    bool stopped = c->stopped;
+    (void)pthread_mutex_unlock(&c->lock);
+    return stopped;
+}
+
+static void energy_changed(void *ud, const hearth_energy_state *now) {
+    hearth_client *c = ud;
+    if (c->energy_changed) c->energy_changed(c->energy_ud, now);
 }
 
 hearth_transport hearth_client__stoppable(hearth_client *c) {
@@ -102,13 +134,16 @@ hearth_status hearth_client__take_lock(hearth_client *c, hearth_error *err) {
     return HEARTH_OK;
 }
 
-/* What an app said, or what Linux says. */
-static hearth_status read_said(void *ud, hearth_conditions *out,
-                               hearth_error *err) {
+/* What the app said, or what the system says. */
+static hearth_status read_conditions(void *ud, hearth_conditions *out,
+                                     hearth_error *err) {
     hearth_client *c = ud;
-    (void)err;
+    (void)pthread_mutex_lock(&c->lock);
+    bool said = c->has_said || !c->conditions.read;
     *out = c->said;
-    return HEARTH_OK;
+    (void)pthread_mutex_unlock(&c->lock);
+    if (said) return HEARTH_OK;
+    return c->conditions.read(c->conditions.ud, out, err);
 }
 
 hearth_status hearth_client_set_conditions(hearth_client *c,
@@ -124,26 +159,22 @@ hearth_status hearth_client_set_conditions(hearth_client *c,
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "start from HEARTH_CLIENT_CONDITIONS_INIT; "
                                 "battery_percent is at most 100");
-    hearth_conditions_worst(&c->said); /* what is not known counts as bad */
-    c->said.charging = now->charging > 0;
-    c->said.metered = now->unmetered <= 0;
+    hearth_conditions is;
+    hearth_conditions_worst(&is); /* what is not known counts as bad */
+    is.charging = now->charging > 0;
+    is.metered = now->unmetered <= 0;
     if (now->battery_percent >= 0)
-        c->said.battery_percent = (double)now->battery_percent;
-    c->said.has_battery = true;
-    c->said.has_temperature = now->temperature_c >= 0;
-    c->said.temperature_c =
+        is.battery_percent = (double)now->battery_percent;
+    is.has_battery = true;
+    is.has_temperature = now->temperature_c >= 0;
+    is.temperature_c =
         now->temperature_c >= 0 ? (double)now->temperature_c : 0.0;
-    c->said.foreground = now->foreground > 0;
-    c->said.power_saving = now->power_saving > 0;
-    if (c->conditions.read == read_said) return HEARTH_OK; /* sync sees it */
-    if (c->linux_conditions) hearth_conditions_linux_free(&c->conditions);
-    c->linux_conditions = false;
-    c->conditions = (hearth_conditions_source){read_said, c};
-    /* An open sync holds a copy of the other table: it is opened anew. */
-    if (c->sync) {
-        hearth_sync_close(c->sync);
-        c->sync = NULL;
-    }
+    is.foreground = now->foreground > 0;
+    is.power_saving = now->power_saving > 0;
+    (void)pthread_mutex_lock(&c->lock);
+    c->said = is;
+    c->has_said = true;
+    (void)pthread_mutex_unlock(&c->lock);
     return HEARTH_OK;
 }
 
@@ -159,16 +190,13 @@ hearth_ledger_counter hearth_client__counter(hearth_client *c) {
     return (hearth_ledger_counter){c->counter ? raise_counter : NULL, c};
 }
 
+/* Without such a system the app has to say. */
 static hearth_status need_conditions(hearth_client *c) {
     if (c->conditions.read) return HEARTH_OK;
     hearth_status st =
         hearth_conditions_linux(&c->conditions, "/sys", &c->alloc);
     c->linux_conditions = st == HEARTH_OK;
-    if (st == HEARTH_ENOTFOUND) { /* no such system: the app has to say */
-        c->conditions = (hearth_conditions_source){read_said, c};
-        st = HEARTH_OK;
-    }
-    return st;
+    return st == HEARTH_ENOTFOUND ? HEARTH_OK : st;
 }
 
 hearth_status hearth_client__personal(hearth_client *c, hearth_personal *p,
@@ -206,7 +234,7 @@ hearth_status hearth_client__open_sync(hearth_client *c, hearth_error *err) {
                               .model = c->model,
                               .tokenizer = c->tokenizer,
                               .policy = &c->policy,
-                              .conditions = c->conditions,
+                              .conditions = {read_conditions, c},
                               .transport = &c->transport,
                               .clock = c->clock,
                               .rng = c->rng,
@@ -219,6 +247,13 @@ hearth_status hearth_client__open_sync(hearth_client *c, hearth_error *err) {
                               .keyset = c->enrolment.keyset,
                               .n_keyset = c->enrolment.n_keyset,
                               .memory_budget = c->memory_budget,
+                              .energy = {.slow_down = c->slow_down,
+                                         .duty = c->duty,
+                                         .threads = c->slow_threads,
+                                         .stop = stop_asked,
+                                         .changed = energy_changed,
+                                         .ud = c},
+                              .bf16 = c->bf16,
                               .log = &c->logger,
                               .counter = hearth_client__counter(c),
                               .reference_kernels = c->reference_kernels};

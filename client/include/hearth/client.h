@@ -6,8 +6,8 @@
  * global.  Several processes may open one directory; only one at a time may
  * take part in rounds (hearth_client_sync, HEARTH_EBUSY).
  *
- * Threads: a client belongs to one thread at a time; hearth_client_stop alone
- *          may be called from another.
+ * Threads: a client belongs to one thread at a time; hearth_client_stop and
+ *          hearth_client_set_conditions may be called from any other.
  */
 #ifndef HEARTH_CLIENT_H
 #define HEARTH_CLIENT_H
@@ -34,6 +34,20 @@ typedef struct hearth_client hearth_client; /* opaque */
 #define HEARTH_CLIENT_LOG_INFO  2 /* state changes */
 #define HEARTH_CLIENT_LOG_DEBUG 3
 
+/* How a round is computed (compute below). */
+#define HEARTH_CLIENT_COMPUTE_F32  0
+#define HEARTH_CLIENT_COMPUTE_BF16 1 /* products of weights in bfloat16 */
+#define HEARTH_CLIENT_COMPUTE_AUTO                                             \
+    2 /* BF16 where this processor is fast at it */
+
+/* What training does to the device (energy below).  In any case it pauses as
+ * the policy's conditions say (hearth/model.h), while a person uses the phone
+ * and while the battery saver is on. */
+#define HEARTH_CLIENT_ENERGY_PAUSE 0 /* full speed otherwise */
+#define HEARTH_CLIENT_ENERGY_CAREFUL                                           \
+    1 /* slower on battery, and from 5 degrees
+                                          below the policy's temperature_max */
+
 /* Settings for hearth_client_open.  Start from HEARTH_CLIENT_CONFIG_INIT: it
  * fills struct_size, which is how a newer library reads an older caller.
  * Fields are only ever appended, zero in a new one means "as before", and none
@@ -44,7 +58,10 @@ typedef struct {
     const char *state_dir; /* UTF-8 path, required; copied; made, mode 0700 */
     const hearth_alloc *alloc; /* copied; NULL = malloc, realloc, free */
     size_t threads;            /* for compute; 0 = one per core */
-    size_t memory_budget;      /* bytes for training; 0 = 512 MiB */
+    size_t memory_budget;      /* bytes for training: its own memory and what it
+                                  keeps of the model's file; 0 = 512 MiB.  A
+                                  model that does not fit is read from the file
+                                  layer by layer */
     /* One line "key=value ..." without record text, keys or norms; NULL = none */
     void (*log)(void *ud, int level, const char *component, const char *line);
     void *log_ud;
@@ -65,17 +82,28 @@ typedef struct {
      * (hearth_records_forget, _consent), on their thread. */
     int (*counter)(void *ud, uint64_t at_least, uint64_t *value);
     void *counter_ud;
+    int32_t compute;      /* HEARTH_CLIENT_COMPUTE_*; 0 = f32 */
+    int32_t energy;       /* HEARTH_CLIENT_ENERGY_*; the INIT says CAREFUL */
+    int32_t duty_percent; /* slowed down, work so much of the time; 1..100, 0 =
+                             50 */
+    int32_t slow_threads; /* slowed down, at most so many threads; 0 = half */
 } hearth_client_config;
 
 #define HEARTH_CLIENT_CONFIG_INIT                                              \
-    { sizeof(hearth_client_config), NULL, NULL, 0, 0, NULL, NULL, NULL, NULL }
+    {                                                                          \
+        sizeof(hearth_client_config), NULL, NULL, 0, 0, NULL, NULL, NULL,      \
+            NULL, HEARTH_CLIENT_COMPUTE_F32, HEARTH_CLIENT_ENERGY_CAREFUL, 0,  \
+            0                                                                  \
+    }
 
 /* Open or create the client state under cfg->state_dir.  On success *out is the
  * caller's: hearth_client_close.  On failure *out is NULL and err, when not
  * NULL, says why.
  *
  * Returns HEARTH_OK
- *         HEARTH_EINVAL   out or cfg is NULL, bad struct_size, no state_dir
+ *         HEARTH_EINVAL   out or cfg is NULL, bad struct_size, no state_dir, a
+ *                         number out of range
+ *         HEARTH_EUNSUPPORTED  COMPUTE_BF16 in a build without it
  *         HEARTH_EFORMAT  state_dir holds something that is not our state
  *         HEARTH_EVERSION state of a newer library; untouched
  *         HEARTH_EIO, HEARTH_ENOSPACE, HEARTH_ENOMEM, HEARTH_ERNG
@@ -125,8 +153,11 @@ HEARTH_API HEARTH_MUST_CHECK hearth_status hearth_client_join(
 HEARTH_API HEARTH_MUST_CHECK hearth_status
 hearth_client_set_base(hearth_client *c, const char *dir, hearth_error *err);
 
-/* End a request that is running in another thread; it returns at once and the
- * tick says so.  The one function that any thread may call. */
+/* End the hearth_client_sync that is running in another thread: a request at
+ * once, training within one layer of the model.  The tick says so
+ * (HEARTH_TICK_RETRY); the step of training in progress is dropped, and the next
+ * tick begins it again.  A stop between two ticks ends nothing.  Any thread may
+ * call it. */
 HEARTH_API void hearth_client_stop(hearth_client *c);
 
 /* Version of the library that is running, as MAJOR*10000 + MINOR*100 + PATCH;

@@ -6,7 +6,9 @@
  *         if (ev.wait_ms > 0) come_back_in(ev.wait_ms);
  *
  * One tick is one HTTP request or one micro-batch of training.  To stop, do not
- * call again; to stop a request at once, hearth_client_stop.  After the process
+ * call again; to stop at once, hearth_client_stop.  Training looks at the
+ * conditions every second, between two layers of the model: it pauses and slows
+ * down by itself (hearth_client_config, energy).  After the process
  * died, open and tick again: the same prepared bytes are sent, never others.
  *
  * Threads: as hearth/client.h.
@@ -25,7 +27,8 @@ extern "C" {
 
 /* What a tick did.  New values may be added. */
 typedef enum {
-    HEARTH_TICK_WAIT,      /* nothing to do for wait_ms */
+    HEARTH_TICK_WAIT,      /* nothing to do for wait_ms; with n_steps above 0
+                              training is paused, and reason says why */
     HEARTH_TICK_CHECKIN,   /* asked the coordinator for offers */
     HEARTH_TICK_REFUSED,   /* an offer was refused; reason says why */
     HEARTH_TICK_ACCEPTED,  /* an offer was taken */
@@ -36,7 +39,8 @@ typedef enum {
     HEARTH_TICK_UPLOAD,    /* part of it was sent */
     HEARTH_TICK_COMMITTED, /* the coordinator has it */
     HEARTH_TICK_GAVE_UP,   /* this round is over for this device; reason */
-    HEARTH_TICK_RETRY      /* a request failed; again in wait_ms; reason */
+    HEARTH_TICK_RETRY      /* a request failed, or hearth_client_stop ended the
+                              tick; again in wait_ms; reason */
 } hearth_tick_kind;
 
 /* Filled by hearth_client_sync; set struct_size first (the INIT does). */
@@ -95,7 +99,9 @@ typedef struct {
     { sizeof(hearth_client_conditions), -1, -1, -1, -1, -1, -1 }
 
 /* Say how the phone is; holds until said again.  Checked before an offer is
- * accepted, while training and, for the network, before bytes are sent. */
+ * accepted, while training and, for the network, before bytes are sent.  Any
+ * thread may call it, at any time: a tick that trains heeds it within a second
+ * and one layer of the model. */
 HEARTH_API HEARTH_MUST_CHECK hearth_status hearth_client_set_conditions(
     hearth_client *c, const hearth_client_conditions *now, hearth_error *err);
 
