@@ -125,13 +125,12 @@ static void describe(fake_coord *f) {
     hearth_adapter_free(a);
 }
 
-void fake_coord_open(fake_coord *f) {
-    const tiny_spec spec = {259, 16, 24, 2, 2, 1, 8, false, 0.05};
+static void open_world(fake_coord *f, const tiny_spec *spec) {
     hearth_error err = {HEARTH_OK, ""};
     memset(f, 0, sizeof(*f));
     f->time = (hearth_virtual_clock){FAKE_NOW, 0};
     f->clock = hearth_clock_virtual(&f->time);
-    f->model = tiny_model(&spec, 7, f->dir);
+    f->model = tiny_model(spec, 7, f->dir);
     write_tokenizer(f->dir);
     if (hearth_tokenizer_open(&f->tokenizer, f->dir, NULL, &err) != HEARTH_OK)
         fail_msg("%s", err.text);
@@ -142,6 +141,16 @@ void fake_coord_open(fake_coord *f) {
     describe(f);
     fake_coord_publish(f, 1, 0.0f);
     fake_coord_offer(f, 1);
+}
+
+void fake_coord_open(fake_coord *f) {
+    const tiny_spec spec = {259, 16, 24, 2, 2, 1, 8, false, 0.05};
+    open_world(f, &spec);
+}
+
+void fake_coord_open_deep(fake_coord *f) {
+    const tiny_spec spec = {259, 16, 192, 64, 2, 1, 8, false, 0.05};
+    open_world(f, &spec);
 }
 
 void fake_coord_close(fake_coord *f) {
@@ -555,9 +564,11 @@ hearth_status fake_device_sync_open(fake_device *d, const hearth_alloc *al,
         .model = f->model,
         .tokenizer = f->tokenizer,
         .policy = &d->policy,
-        .conditions = {read_conditions, d},
+        .conditions = d->source.read
+                          ? d->source
+                          : (hearth_conditions_source){read_conditions, d},
         .transport = &d->tr,
-        .clock = f->clock,
+        .clock = d->clock.wall_ms ? d->clock : f->clock,
         .rng = f->rng,
         .al = al,
         .state_dir = d->dir,
@@ -566,6 +577,11 @@ hearth_status fake_device_sync_open(fake_device *d, const hearth_alloc *al,
         .root_pin = f->root_pin,
         .keyset = f->keyset_bytes.v,
         .n_keyset = f->keyset_bytes.n,
+        .pool = d->pool,
+        .memory_budget = d->memory_budget,
+        .energy = d->energy,
+        .bf16 = d->bf16,
+        .reference_kernels = d->reference_kernels,
     };
     return hearth_sync_open(&d->sync, &cfg, err);
 }

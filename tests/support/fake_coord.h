@@ -117,6 +117,8 @@ typedef struct {
 
 /* Open the world: asserts that all goes well.  seq: tokens of a record. */
 void fake_coord_open(fake_coord *f);
+/* The same with 64 layers, of which two take far less memory than all. */
+void fake_coord_open_deep(fake_coord *f);
 void fake_coord_close(fake_coord *f);
 
 /* A transport onto it; ud is f. */
@@ -148,6 +150,13 @@ typedef struct {
     hearth_conditions now;
     hearth_transport tr;
     hearth_sync *sync;
+    /* Settings of the sync; heeded when it is opened the next time. */
+    hearth_conditions_source source; /* read NULL: now above */
+    hearth_clock clock;              /* wall_ms NULL: the coordinator's */
+    hearth_pool *pool;
+    size_t memory_budget;
+    hearth_sync_energy energy;
+    bool bf16, reference_kernels;
 } fake_device;
 
 /* A state folder with n records of purpose federated, and a sync over it. */

@@ -116,6 +116,38 @@ static void energy_leaves_the_device_to_its_person(void **state) {
     PLAY("in use, pause", &p, pause);
 }
 
+static void energy_holds_the_floor_on_the_charger_too(void **state) {
+    hearth_energy_policy p = HEARTH_ENERGY_POLICY_INIT;
+    static const look_row rows[] = {
+        {0, 30, true, -1, false, false, RUN, WHY(FINE)},
+        {1000, 29, true, -1, false, false, PAUSE, WHY(BATTERY)},
+        {9000, 34, true, -1, false, false, PAUSE, WHY(BATTERY)},
+        {10000, 35, true, -1, false, false, RUN, WHY(FINE)},
+        {20000, -1, true, -1, false, false, RUN, WHY(FINE)}}; /* none */
+    (void)state;
+    p.battery_on_charger = true;
+    PLAY("floor on the charger", &p, rows);
+}
+
+static void energy_policy_follows_from_limits(void **state) {
+    hearth_energy_limits l = {true, 50, 40, 5, 0.25, 3};
+    hearth_energy_policy p = hearth_energy_policy_of(&l);
+    (void)state;
+    assert_true(hearth_energy_policy_is_valid(&p));
+    assert_true(p.need_charging && p.throttle_on_battery);
+    assert_false(p.battery_on_charger || p.pause_in_foreground);
+    assert_float_equal(p.battery_pause, 50, 0);
+    assert_float_equal(p.battery_resume, 55, 0);
+    assert_float_equal(p.hot, 40, 0);
+    assert_float_equal(p.warm, 35, 0);
+    assert_float_equal(p.duty, 0.25, 0);
+    assert_int_equal(p.threads, 3);
+    l.battery_min = 98; /* no room for 5 percent */
+    p = hearth_energy_policy_of(&l);
+    assert_true(hearth_energy_policy_is_valid(&p));
+    assert_float_equal(p.battery_resume, 100, 0);
+}
+
 static void energy_pauses_when_it_knows_nothing(void **state) {
     hearth_energy_policy p = HEARTH_ENERGY_POLICY_INIT;
     hearth_energy_state s = {.begun = false};
@@ -333,12 +365,74 @@ static void governor_without_conditions_only_stops(void **state) {
     assert_false(hearth_governor_gate(&g));
 }
 
+static void slowed_run_takes_fewer_threads(void **state) {
+    world w;
+    hearth_governor g;
+    hearth_conditions_source src;
+    hearth_pool *pool = NULL;
+    (void)state;
+    assert_ok(hearth_pool_open(&pool, 4, NULL, NULL));
+    world_open(&w, &g, &src, false);
+    assert_int_equal(hearth_governor_threads(&g), 1); /* no pool */
+    g.cfg.pool = pool;
+    g.cfg.policy.threads = 3;
+    work(&w, &g, 1, 3);
+    assert_int_equal(hearth_governor_threads(&g), 4);
+    put(&w, "thermal/thermal_zone0/temp", "76000\n");
+    work(&w, &g, 1, 1000);
+    work(&w, &g, 1, 3);
+    assert_int_equal(w.last, SLOW);
+    assert_int_equal(hearth_governor_threads(&g), 3);
+    g.cfg.policy.threads = 9; /* more than there are */
+    assert_int_equal(hearth_governor_threads(&g), 4);
+    g.cfg.policy.threads = 3;
+    put(&w, "thermal/thermal_zone0/temp", "60000\n");
+    work(&w, &g, 20, 1000);
+    assert_int_equal(w.last, RUN);
+    assert_int_equal(hearth_governor_threads(&g), 4);
+    world_close(&w, &src);
+    hearth_pool_close(pool);
+}
+
+/* A run in ticks: a pause is for the caller to wait for, and nothing is rested
+ * for the time between two ticks, but for all work in them. */
+static void governor_can_be_left_and_taken_up(void **state) {
+    world w;
+    hearth_governor g;
+    hearth_conditions_source src;
+    (void)state;
+    world_open(&w, &g, &src, true);
+    g.cfg.leave_on_pause = true;
+    plug(&w, false);
+    assert_false(hearth_governor_gate(&g));
+    assert_false(g.stopped);
+    assert_int_equal(w.n_sleeps, 0);
+    hearth_governor_leave(&g);
+    hearth_virtual_clock_advance(&w.time, 5000);
+    plug(&w, true);
+    put(&w, "thermal/thermal_zone0/temp", "76000\n");
+    for (int tick = 0; tick < 100; tick++) {
+        work(&w, &g, 3, 3);
+        hearth_governor_leave(&g);
+        hearth_governor_leave(&g); /* once is as good as twice */
+        hearth_virtual_clock_advance(&w.time, 60000);
+    }
+    assert_int_equal(w.last, SLOW);
+    assert_in_range(w.slept, 900 - 15, 900 + 15); /* 100 x 3 x 3 ms */
+    w.stop = true;
+    assert_false(hearth_governor_gate(&g));
+    assert_true(g.stopped);
+    world_close(&w, &src);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(energy_follows_the_battery_with_two_marks),
         cmocka_unit_test(energy_waits_for_the_charger),
         cmocka_unit_test(energy_cools_by_a_margin),
         cmocka_unit_test(energy_leaves_the_device_to_its_person),
+        cmocka_unit_test(energy_holds_the_floor_on_the_charger_too),
+        cmocka_unit_test(energy_policy_follows_from_limits),
         cmocka_unit_test(energy_pauses_when_it_knows_nothing),
         cmocka_unit_test(energy_policy_is_checked),
         cmocka_unit_test(rest_makes_work_its_share),
@@ -347,6 +441,8 @@ int main(void) {
         cmocka_unit_test(hot_device_works_half_of_the_time),
         cmocka_unit_test(unreadable_sysfs_pauses),
         cmocka_unit_test(governor_without_conditions_only_stops),
+        cmocka_unit_test(slowed_run_takes_fewer_threads),
+        cmocka_unit_test(governor_can_be_left_and_taken_up),
     };
     return cmocka_run_group_tests_name("client/device/energy", tests, NULL,
                                        NULL);
