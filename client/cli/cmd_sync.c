@@ -193,7 +193,6 @@ static void event(hearth_cli *cli, const hearth_client_tick *t) {
 /* What the process holds before a tick that may begin a training. */
 static void before_tick(sync_run *r) {
     if (r->client->sync && hearth_sync_trainer(r->client->sync)) return;
-    r->mem = (hearth_meminfo){.model = r->client->model};
     hearth_meminfo_sample(&r->mem, HEARTH_LOOK_PRIVATE);
     r->private_at_open = r->mem.private_now;
     r->started_ms = 0;
@@ -228,10 +227,10 @@ static void after_tick(hearth_cli *cli, sync_run *r,
     if (!trainer) return;
     if (!r->started_ms) {
         r->started_ms = hearth_clock_mono(&r->client->clock);
+        r->mem = (hearth_meminfo){.model = r->client->model};
         hearth_train_flags_show_plan(cli, hearth_trainer_memplan(trainer),
                                      hearth_trainer_budget(trainer), false);
     }
-    r->mem.model = r->client->model;
     hearth_meminfo_sample(&r->mem, HEARTH_LOOK_SOMETIMES);
     if (t->kind != HEARTH_TICK_TRAIN) return;
     r->steps = t->step;
