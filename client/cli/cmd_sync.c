@@ -310,10 +310,9 @@ int hearth_cmd_sync(hearth_cli *cli, int argc, char **argv) {
         HEARTH_FLAG_CHOICE("kernels", "auto|reference|native|blas",
                            "reference: same bytes on every machine",
                            &r.kernels),
-        HEARTH_ENERGY_FLAGS(
-            r.e,
-            "off: pauses of the policy, no slowing down; charging: only then",
-            "the policy's or less; slow down 5 degrees before"),
+        HEARTH_ENERGY_FLAGS(r.e,
+                            "careful: slow down too; charging: train only then",
+                            "the policy's or less; slow down 5 degrees before"),
         HEARTH_FLAG_STR("sys", "DIR", "older name of --sysfs", &r.e.sysfs),
     };
     const hearth_usage u = {

@@ -6,11 +6,11 @@ stand in its events, and the rounds count."""
 import hashlib
 import json
 import os
-import pathlib
 import signal
 import subprocess
 import time
 
+from fake_sys import FakeSys, cpu_seconds
 from lab import PATIENCE, ROOT, Lab, expect, run, wait_for
 
 STEPS = 300  # still at work when the conditions are read again, on a fast machine too
@@ -21,32 +21,17 @@ class Watched:
 
     def __init__(self, device):
         self.device = device
-        self.sys = device.lab.dir / f"sys{device.number}"
-        for name, text in (("power_supply/BAT0/type", "Battery"),
-                           ("power_supply/BAT0/capacity", "80"),
-                           ("thermal/thermal_zone0/temp", "25000")):
-            self.say(name, text)
-        self.plug(True)
+        self.sys = FakeSys(device.lab.dir / f"sys{device.number}")
         device.policy.write_text(device.policy.read_text().replace(
             "need_charging = no", "need_charging = yes").replace(
             "temperature_max = 120", "temperature_max = 40"))
-
-    def say(self, name, text):
-        path = self.sys / "class" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name("." + path.name)  # the program must not see half of it
-        new.write_text(text + "\n")
-        new.rename(path)
-
-    def plug(self, charging):
-        self.say("power_supply/BAT0/status", "Charging" if charging else "Discharging")
 
     def start(self, *flags):
         d = self.device
         self.events = []
         self.child = subprocess.Popen(
             [d.lab.hearth, "sync", "--timeout", f"{60 * PATIENCE}s", "--policy", d.policy,
-             "--threads", "2", "--state", d.state, "--json", "--sysfs", self.sys, *flags],
+             "--threads", "2", "--state", d.state, "--json", "--sysfs", self.sys.root, *flags],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
     def until(self, *kinds):
@@ -62,11 +47,6 @@ class Watched:
         rc = self.child.wait(10 * PATIENCE)
         self.child.stdout.close()
         return rc
-
-    def cpu(self):
-        stat = pathlib.Path(f"/proc/{self.child.pid}/stat").read_text()
-        fields = stat.rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def numbers(plan, done):
@@ -100,19 +80,19 @@ with Lab("energy") as lab:
     first, second = [Watched(d.ready()) for d in lab.devices(2)]
 
     # slowed down, paused, resumed
-    first.say("thermal/thermal_zone0/temp", "36000")
+    first.sys.heat(36)
     first.start("--duty", "0.05")
     plan = first.until("plan")
     slow = first.until("throttled")
     expect((slow["reason"], slow["duty"], slow["threads"]) == ("warm", 0.05, 1), slow)
     first.until("train")
-    first.plug(False)
+    first.sys.plug(False)
     expect(first.until("paused")["reason"] == "unplugged", first.events[-1])
-    before = first.cpu()
+    before = cpu_seconds(first.child)
     time.sleep(1.5)
-    expect(first.cpu() - before < 0.3, "a paused device uses no processor")
-    first.say("thermal/thermal_zone0/temp", "25000")
-    first.plug(True)
+    expect(cpu_seconds(first.child) - before < 0.3, "a paused device uses no processor")
+    first.sys.heat(25)
+    first.sys.plug(True)
     first.until("resumed")
     done = first.until("done")
     expect((done["task"], done["round"], done["steps"]) == ("diary", 1, STEPS), done)
@@ -123,10 +103,10 @@ with Lab("energy") as lab:
     # Ctrl-C in a pause and at work; then the round is trained from its beginning
     second.start("--duty", "0.05")
     second.until("train")
-    second.plug(False)
+    second.sys.plug(False)
     second.until("paused")
     expect(second.end() == 0, second.events[-3:])
-    second.plug(True)
+    second.sys.plug(True)
     second.start("--energy", "off")
     second.until("train")
     expect(second.end() == 0, second.events[-3:])

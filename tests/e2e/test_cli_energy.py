@@ -16,6 +16,7 @@ import time
 import unittest
 
 import test_cli_train as kit
+from fake_sys import FakeSys, cpu_seconds
 
 HEARTH = os.environ["HEARTH"]
 STEPS = 400  # still at work when the conditions are read again, on a fast machine too
@@ -32,21 +33,8 @@ class Energy(unittest.TestCase):
                         self.dir / "model"], check=True, stdout=subprocess.DEVNULL)
         (self.dir / "data.jsonl").write_text(
             "".join(json.dumps({"text": f"line {i} of a few"}) + "\n" for i in range(12)))
-        for name, text in (("power_supply/BAT0/type", "Battery"),
-                           ("power_supply/BAT0/capacity", "80"),
-                           ("thermal/thermal_zone0/temp", "40000")):
-            self.say(name, text)
-        self.plug(True)
-
-    def say(self, name, text):
-        path = self.dir / "sys" / "class" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name("." + path.name)  # the program must not see half of it
-        new.write_text(text + "\n")
-        new.rename(path)
-
-    def plug(self, charging):
-        self.say("power_supply/BAT0/status", "Charging" if charging else "Discharging")
+        self.sys = FakeSys(self.dir / "sys")
+        self.sys.heat(40)
 
     def start(self, out, *flags):
         """A run; at most a minute passes between two of its lines."""
@@ -61,7 +49,7 @@ class Energy(unittest.TestCase):
         return child
 
     def careful(self, out, *flags):
-        return self.start(out, "--energy", "charging", "--sysfs", self.dir / "sys", "--duty", "0.05",
+        return self.start(out, "--energy", "charging", "--sysfs", self.sys.root, "--duty", "0.05",
                           *flags)
 
     def until(self, child, kind):
@@ -81,38 +69,33 @@ class Energy(unittest.TestCase):
         self.assertEqual(child.wait(60), 0)
         return self.adapter("calm")
 
-    @staticmethod
-    def cpu(child):
-        fields = pathlib.Path(f"/proc/{child.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
     def test_warm_slows_down_and_unplugging_pauses(self):
-        self.say("thermal/thermal_zone0/temp", "78000")
+        self.sys.heat(78)
         child = self.careful("out")
         slow = self.until(child, "throttled")
         self.assertEqual((slow["reason"], slow["duty"]), ("warm", 0.05))
         self.until(child, "step")
-        self.plug(False)
+        self.sys.plug(False)
         pause = self.until(child, "paused")
         self.assertEqual(pause["reason"], "unplugged")
-        before = self.cpu(child)
+        before = cpu_seconds(child)
         time.sleep(1.5)
-        self.assertLess(self.cpu(child) - before, 0.3)  # seconds; observed 0.0
-        self.say("thermal/thermal_zone0/temp", "40000")
-        self.plug(True)
+        self.assertLess(cpu_seconds(child) - before, 0.3)  # seconds; observed 0.0
+        self.sys.heat(40)
+        self.sys.plug(True)
         self.assertGreaterEqual(self.until(child, "resumed")["step"], pause["step"])
         self.assertEqual(self.until(child, "done")["steps"], STEPS)
         self.assertEqual(child.wait(60), 0)
         self.assertEqual(self.adapter("out"), self.calm())
 
     def test_interrupt_ends_a_pause_and_the_run_can_go_on(self):
-        self.plug(False)
+        self.sys.plug(False)
         child = self.careful("out")
         self.until(child, "paused")
         child.send_signal(signal.SIGINT)
         error = self.until(child, "error")
         self.assertEqual((child.wait(60), error["status"]), (1, "ECANCELLED"))
-        self.plug(True)
+        self.sys.plug(True)
         child = self.careful("out", "--resume")
         self.until(child, "done")
         self.assertEqual(child.wait(60), 0)

@@ -1,90 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_client_api.c - the installed C API: client/include/hearth.
  * A fake coordinator stands in the place of the network. */
-#include "tests/support/fake_coord.h"
+#include "tests/support/client_kit.h"
 
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "client/api/client_private.h"
-#include "client/train/kernels.h"
 #include "common/bytes.h"
 #include "common/file.h"
 #include "hearth/hearth.h"
 #include "tests/support/fail_alloc.h"
 
 #define NOTE "{\"prompt\":\"day\",\"completion\":\"I slept well\"}"
-
-typedef struct {
-    fake_coord f;
-    char dir[64];
-    hearth_client *c;
-    hearth_error err;
-} world;
-
-/* Open a client whose network and clock are the fake's. */
-static void open_client(world *w) {
-    hearth_client_config cfg = HEARTH_CLIENT_CONFIG_INIT;
-    cfg.state_dir = w->dir;
-    cfg.threads = 1;
-    if (hearth_client_open(&w->c, &cfg, &w->err) != HEARTH_OK)
-        fail_msg("%s", w->err.text);
-    w->c->dialer = fake_coord_dialer(&w->f);
-    w->c->clock = w->f.clock;
-}
-
-static void open_world(world *w) {
-    fake_coord_open(&w->f);
-    assert_non_null(hearth_test_dir(w->dir));
-    open_client(w);
-}
-
-static void close_world(world *w) {
-    hearth_client_close(w->c);
-    fake_coord_close(&w->f);
-    assert_ok(hearth_file_remove_tree(w->dir, NULL));
-}
-
-static hearth_status join(world *w) {
-    hearth_client_join_config j = HEARTH_CLIENT_JOIN_CONFIG_INIT;
-    j.server = FAKE_SERVER;
-    j.token = FAKE_TOKEN;
-    j.root = w->f.root_pin;
-    j.base = w->f.dir;
-    return hearth_client_join(w->c, &j, &w->err);
-}
-
-static void add_notes(world *w, int n) {
-    hearth_records_options opt = HEARTH_RECORDS_OPTIONS_INIT;
-    opt.purpose = HEARTH_RECORDS_FEDERATED;
-    for (int i = 0; i < n; i++) {
-        char json[128];
-        int k = snprintf(json, sizeof(json),
-                         "{\"prompt\":\"day %d\",\"completion\":\"slept %d\"}",
-                         i, i % 9);
-        assert_ok(
-            hearth_records_add(w->c, json, (size_t)k, &opt, NULL, &w->err));
-    }
-}
-
-static void say_good_conditions(world *w) {
-    hearth_client_conditions now = HEARTH_CLIENT_CONDITIONS_INIT;
-    now.charging = now.unmetered = 1;
-    now.battery_percent = 80;
-    now.temperature_c = 20;
-    assert_ok(hearth_client_set_conditions(w->c, &now, &w->err));
-}
-
-static bool until(world *w, hearth_tick_kind kind, hearth_client_tick *t) {
-    for (int i = 0; i < 200; i++) {
-        if (hearth_client_sync(w->c, t, &w->err) != HEARTH_OK)
-            fail_msg("%s", w->err.text);
-        if (t->kind == (int32_t)kind) return true;
-        hearth_virtual_clock_advance(&w->f.time, t->wait_ms);
-    }
-    return false;
-}
 
 static int gather(void *ud, const char *text, size_t n) {
     return hearth_buf_append(ud, text, n) == HEARTH_OK ? 0 : 1;
@@ -308,36 +236,6 @@ static void client_takes_unknown_conditions_as_bad(void **state) {
     close_world(&w);
 }
 
-static void client_waits_while_a_person_uses_the_phone(void **state) {
-    (void)state;
-    world w;
-    hearth_client_tick t = HEARTH_CLIENT_TICK_INIT;
-    hearth_client_conditions now = HEARTH_CLIENT_CONDITIONS_INIT;
-    open_world(&w);
-    assert_ok(join(&w));
-    add_notes(&w, 40);
-    now.charging = now.unmetered = 1;
-    now.battery_percent = 80;
-    now.temperature_c = 20;
-    for (int k = 0; k < 2; k++) {
-        say_good_conditions(&w);
-        if (k == 0) assert_true(until(&w, HEARTH_TICK_ACCEPTED, &t));
-        now.foreground = k == 0;
-        now.power_saving = k == 1;
-        assert_ok(hearth_client_set_conditions(w.c, &now, &w.err));
-        assert_true(until(&w, HEARTH_TICK_WAIT, &t));
-        assert_true(t.wait_ms > 0);
-    }
-    /* an app built before these fields: as if they were 0 */
-    now.struct_size = offsetof(hearth_client_conditions, foreground);
-    assert_ok(hearth_client_set_conditions(w.c, &now, &w.err));
-    assert_true(until(&w, HEARTH_TICK_COMMITTED, &t));
-    now.struct_size--;
-    assert_int_equal(hearth_client_set_conditions(w.c, &now, &w.err),
-                     HEARTH_EINVAL);
-    close_world(&w);
-}
-
 static void client_lets_one_process_take_part(void **state) {
     (void)state;
     world w, other;
@@ -359,24 +257,6 @@ static void client_lets_one_process_take_part(void **state) {
     w.c = other.c;
     w.c->clock = w.f.clock;
     assert_ok(hearth_client_sync(w.c, &t, &w.err));
-    close_world(&w);
-}
-
-/* An app may say how the phone is as often as it likes: training goes on. */
-static void client_trains_on_while_conditions_are_said(void **state) {
-    (void)state;
-    world w;
-    hearth_client_tick t = HEARTH_CLIENT_TICK_INIT;
-    open_world(&w);
-    assert_ok(join(&w));
-    add_notes(&w, 40);
-    say_good_conditions(&w);
-    for (int i = 0; i < 120 && t.kind != HEARTH_TICK_COMMITTED; i++) {
-        assert_ok(hearth_client_sync(w.c, &t, &w.err));
-        hearth_virtual_clock_advance(&w.f.time, t.wait_ms);
-        say_good_conditions(&w);
-    }
-    assert_int_equal(t.kind, HEARTH_TICK_COMMITTED);
     close_world(&w);
 }
 
@@ -675,133 +555,6 @@ static void client_may_be_stopped_from_another_thread(void **state) {
     close_world(&w);
 }
 
-/* The conditions as they are, and a stop at look number stop_at. */
-typedef struct {
-    hearth_client *c;
-    int looks, stop_at;
-} stopping_source;
-
-static hearth_status read_and_stop(void *ud, hearth_conditions *out,
-                                   hearth_error *err) {
-    stopping_source *s = ud;
-    (void)err;
-    *out = (hearth_conditions){.charging = true};
-    if (++s->looks == s->stop_at) hearth_client_stop(s->c);
-    return HEARTH_OK;
-}
-
-static void client_stop_ends_training_within_a_layer(void **state) {
-    (void)state;
-    world w;
-    hearth_client_tick t = HEARTH_CLIENT_TICK_INIT;
-    open_world(&w);
-    assert_ok(join(&w));
-    add_notes(&w, 40);
-    stopping_source s = {w.c, 0, 0};
-    w.c->conditions = (hearth_conditions_source){read_and_stop, &s};
-    assert_true(until(&w, HEARTH_TICK_TRAIN, &t));
-    hearth_client_stop(w.c); /* between two ticks: ends nothing */
-    assert_ok(hearth_client_sync(w.c, &t, &w.err));
-    assert_int_equal(t.kind, HEARTH_TICK_TRAIN);
-    hearth_virtual_clock_advance(&w.f.time, 2000);
-    s.stop_at = s.looks + 1;
-    assert_ok(hearth_client_sync(w.c, &t, &w.err));
-    assert_int_equal(t.kind, HEARTH_TICK_RETRY);
-    assert_int_equal(t.wait_ms, 0);
-    assert_non_null(strstr(t.reason, "training was stopped"));
-    assert_true(until(&w, HEARTH_TICK_COMMITTED, &t));
-    assert_int_equal(w.f.n_altered, 0);
-    close_world(&w);
-}
-
-static void *meddle_always(void *ud) {
-    stopper *s = ud;
-    hearth_client_conditions now = HEARTH_CLIENT_CONDITIONS_INIT;
-    now.charging = now.unmetered = 1;
-    now.battery_percent = 80;
-    while (!atomic_load(&s->done)) {
-        hearth_client_stop(s->c);
-        assert_ok(hearth_client_set_conditions(s->c, &now, NULL));
-    }
-    return NULL;
-}
-
-/* Stops and conditions may come from another thread while a tick trains (run
- * under TSan); when they end, the round goes on. */
-static void client_trains_while_another_thread_meddles(void **state) {
-    (void)state;
-    world w;
-    stopper s;
-    pthread_t other;
-    hearth_client_tick t = HEARTH_CLIENT_TICK_INIT;
-    open_world(&w);
-    assert_ok(join(&w));
-    add_notes(&w, 40);
-    say_good_conditions(&w);
-    assert_true(until(&w, HEARTH_TICK_ACCEPTED, &t));
-    s.c = w.c;
-    atomic_init(&s.done, false);
-    assert_int_equal(pthread_create(&other, NULL, meddle_always, &s), 0);
-    for (int i = 0; i < 30 && !w.f.committed; i++) {
-        assert_ok(hearth_client_sync(w.c, &t, &w.err));
-        hearth_virtual_clock_advance(&w.f.time, t.wait_ms);
-    }
-    atomic_store(&s.done, true);
-    assert_int_equal(pthread_join(other, NULL), 0);
-    for (int i = 0; i < 200 && !w.f.committed; i++) {
-        assert_ok(hearth_client_sync(w.c, &t, &w.err));
-        hearth_virtual_clock_advance(&w.f.time, t.wait_ms);
-    }
-    assert_true(w.f.committed);
-    assert_int_equal(w.f.n_altered, 0);
-    close_world(&w);
-}
-
-static void client_takes_settings_of_training(void **state) {
-    (void)state;
-    world w;
-    hearth_client *c = NULL;
-    hearth_client_config cfg = HEARTH_CLIENT_CONFIG_INIT;
-    const hearth_client_config init = HEARTH_CLIENT_CONFIG_INIT;
-    open_world(&w);
-    assert_true(w.c->slow_down);
-    assert_false(w.c->bf16);
-    const struct {
-        int32_t compute, energy, duty, threads;
-    } bad[] = {{3, 0, 0, 0},  {-1, 0, 0, 0},  {0, 2, 0, 0}, {0, -1, 0, 0},
-               {0, 0, -1, 0}, {0, 0, 101, 0}, {0, 0, 0, -1}};
-    cfg.state_dir = w.dir;
-    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
-        cfg.compute = bad[i].compute;
-        cfg.energy = bad[i].energy;
-        cfg.duty_percent = bad[i].duty;
-        cfg.slow_threads = bad[i].threads;
-        assert_int_equal(hearth_client_open(&c, &cfg, &w.err), HEARTH_EINVAL);
-        assert_null(c);
-    }
-    cfg = init;
-    cfg.state_dir = w.dir;
-    cfg.compute = HEARTH_CLIENT_COMPUTE_BF16;
-    cfg.duty_percent = 25;
-    cfg.slow_threads = 3;
-    assert_int_equal(hearth_client_open(&c, &cfg, &w.err),
-                     hearth_kernels_bf16() ? HEARTH_OK : HEARTH_EUNSUPPORTED);
-    if (c) {
-        assert_true(c->bf16);
-        assert_float_equal(c->duty, 0.25, 1e-9);
-        assert_int_equal(c->slow_threads, 3);
-    }
-    hearth_client_close(c);
-    /* an app built before these fields: f32, and only pauses */
-    cfg.struct_size = offsetof(hearth_client_config, compute);
-    assert_ok(hearth_client_open(&c, &cfg, &w.err));
-    assert_false(c->bf16 || c->slow_down);
-    hearth_client_close(c);
-    cfg.struct_size--;
-    assert_int_equal(hearth_client_open(&c, &cfg, &w.err), HEARTH_EINVAL);
-    close_world(&w);
-}
-
 static void client_open_survives_running_out_of_memory(void **state) {
     (void)state;
     char dir[64];
@@ -832,9 +585,7 @@ int main(void) {
         cmocka_unit_test(client_checks_every_argument),
         cmocka_unit_test(client_refuses_a_loosened_floor),
         cmocka_unit_test(client_takes_unknown_conditions_as_bad),
-        cmocka_unit_test(client_waits_while_a_person_uses_the_phone),
         cmocka_unit_test(client_lets_one_process_take_part),
-        cmocka_unit_test(client_trains_on_while_conditions_are_said),
         cmocka_unit_test(client_refuses_a_restored_ledger),
         cmocka_unit_test(client_begins_anew_with_a_new_counter),
         cmocka_unit_test(client_forgets_and_asks_its_counter),
@@ -842,9 +593,6 @@ int main(void) {
         cmocka_unit_test(records_are_added_and_forgotten),
         cmocka_unit_test(client_reads_structs_of_other_versions),
         cmocka_unit_test(client_may_be_stopped_from_another_thread),
-        cmocka_unit_test(client_stop_ends_training_within_a_layer),
-        cmocka_unit_test(client_trains_while_another_thread_meddles),
-        cmocka_unit_test(client_takes_settings_of_training),
         cmocka_unit_test(client_open_survives_running_out_of_memory),
     };
     return cmocka_run_group_tests_name("client/api", tests, NULL, NULL);

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_energy.c - client/device/energy.h: a table of looks, and a
  * governor over a fake sysfs with a clock that stands still. */
-#include <sys/stat.h>
-
 #include "client/device/energy.h"
-#include "common/file.h"
-#include "tests/support/cmocka_all.h"
+#include "tests/support/fake_sysfs.h"
+#include "tests/support/pool_probe.h"
 
 /* One look: time, what the device does, and what follows. */
 typedef struct {
@@ -211,29 +209,12 @@ typedef struct {
     int plug_at; /* sleep after which the charger is plugged in; 0: never */
 } world;
 
-static void put(const world *w, const char *name, const char *text) {
-    char path[160];
-    (void)snprintf(path, sizeof(path), "%s/class/%s", w->root, name);
-    assert_ok(hearth_file_write(path, text, strlen(text), 0644, NULL));
-}
-
-static void dir(const world *w, const char *name) {
-    char path[160];
-    (void)snprintf(path, sizeof(path), "%s/class/%s", w->root, name);
-    assert_ok(hearth_file_mkdirs(path, NULL));
-}
-
-static void plug(const world *w, bool in) {
-    put(w, "power_supply/BAT0/status", in ? "Charging\n" : "Discharging\n");
-    put(w, "power_supply/AC/online", in ? "1\n" : "0\n");
-}
-
 static void world_sleep(void *ud, int64_t ms) {
     world *w = ud;
     w->slept += ms;
     hearth_virtual_clock_advance(&w->time, ms);
     w->n_sleeps++;
-    if (w->plug_at && w->n_sleeps == w->plug_at) plug(w, true);
+    if (w->plug_at && w->n_sleeps == w->plug_at) fake_sysfs_plug(w->root, true);
     if (w->stop_after && w->n_sleeps == w->stop_after) w->stop = true;
 }
 
@@ -250,15 +231,7 @@ static void world_changed(void *ud, const hearth_energy_state *now) {
 static void world_open(world *w, hearth_governor *g,
                        hearth_conditions_source *src, bool need_charging) {
     *w = (world){.n_sleeps = 0};
-    assert_non_null(hearth_test_dir(w->root));
-    dir(w, "power_supply/BAT0");
-    dir(w, "power_supply/AC");
-    dir(w, "thermal/thermal_zone0");
-    put(w, "power_supply/BAT0/type", "Battery\n");
-    put(w, "power_supply/BAT0/capacity", "80\n");
-    put(w, "power_supply/AC/type", "Mains\n");
-    put(w, "thermal/thermal_zone0/temp", "40000\n");
-    plug(w, true);
+    fake_sysfs_open(w->root);
     assert_ok(hearth_conditions_linux(src, w->root, NULL));
     hearth_governor_config cfg = {.conditions = *src,
                                   .policy = HEARTH_ENERGY_POLICY_INIT,
@@ -293,7 +266,7 @@ static void unplugged_run_pauses_and_goes_on_with_the_charger(void **state) {
     work(&w, &g, 5, 300);
     assert_int_equal(w.slept, 0);
     assert_int_equal(w.n_changes, 0); /* running is nothing new */
-    plug(&w, false);
+    fake_sysfs_plug(w.root, false);
     work(&w, &g, 1, 300); /* looked 300 ms ago or less than a second */
     w.plug_at = 60;
     work(&w, &g, 3, 400);
@@ -310,7 +283,7 @@ static void pause_ends_at_once_when_told_to_stop(void **state) {
     hearth_conditions_source src;
     (void)state;
     world_open(&w, &g, &src, true);
-    plug(&w, false);
+    fake_sysfs_plug(w.root, false);
     w.stop_after = 7;
     assert_false(hearth_governor_gate(&g));
     assert_int_equal(w.n_sleeps, 7);
@@ -325,12 +298,12 @@ static void hot_device_works_half_of_the_time(void **state) {
     hearth_conditions_source src;
     (void)state;
     world_open(&w, &g, &src, false);
-    put(&w, "thermal/thermal_zone0/temp", "76000\n");
+    fake_sysfs_heat(w.root, 76);
     work(&w, &g, 1, 3);
     assert_int_equal(w.last, SLOW);
     work(&w, &g, 1000, 3); /* layers shorter than a rest */
     assert_in_range(w.slept, 3000 - 10, 3000 + 10);
-    put(&w, "thermal/thermal_zone0/temp", "90000\n");
+    fake_sysfs_heat(w.root, 90);
     w.stop_after = w.n_sleeps + 30;
     while (hearth_governor_gate(&g)) hearth_virtual_clock_advance(&w.time, 400);
     assert_int_equal(w.last, PAUSE);
@@ -343,7 +316,7 @@ static void unreadable_sysfs_pauses(void **state) {
     hearth_conditions_source src;
     (void)state;
     world_open(&w, &g, &src, false);
-    put(&w, "power_supply/BAT0/capacity", "many\n");
+    fake_sysfs_put(w.root, "power_supply/BAT0/capacity", "many\n");
     w.stop_after = 3;
     assert_false(hearth_governor_gate(&g));
     assert_int_equal(w.last, PAUSE);
@@ -378,18 +351,20 @@ static void slowed_run_takes_fewer_threads(void **state) {
     g.cfg.policy.threads = 3;
     work(&w, &g, 1, 3);
     assert_int_equal(hearth_governor_threads(&g), 4);
-    put(&w, "thermal/thermal_zone0/temp", "76000\n");
+    fake_sysfs_heat(w.root, 76);
     work(&w, &g, 1, 1000);
     work(&w, &g, 1, 3);
     assert_int_equal(w.last, SLOW);
     assert_int_equal(hearth_governor_threads(&g), 3);
+    assert_int_equal(pool_probe_count(pool), 3);
     g.cfg.policy.threads = 9; /* more than there are */
     assert_int_equal(hearth_governor_threads(&g), 4);
     g.cfg.policy.threads = 3;
-    put(&w, "thermal/thermal_zone0/temp", "60000\n");
+    fake_sysfs_heat(w.root, 60);
     work(&w, &g, 20, 1000);
     assert_int_equal(w.last, RUN);
     assert_int_equal(hearth_governor_threads(&g), 4);
+    assert_int_equal(pool_probe_count(pool), 4);
     world_close(&w, &src);
     hearth_pool_close(pool);
 }
@@ -403,14 +378,14 @@ static void governor_can_be_left_and_taken_up(void **state) {
     (void)state;
     world_open(&w, &g, &src, true);
     g.cfg.leave_on_pause = true;
-    plug(&w, false);
+    fake_sysfs_plug(w.root, false);
     assert_false(hearth_governor_gate(&g));
     assert_false(g.stopped);
     assert_int_equal(w.n_sleeps, 0);
     hearth_governor_leave(&g);
     hearth_virtual_clock_advance(&w.time, 5000);
-    plug(&w, true);
-    put(&w, "thermal/thermal_zone0/temp", "76000\n");
+    fake_sysfs_plug(w.root, true);
+    fake_sysfs_heat(w.root, 76);
     for (int tick = 0; tick < 100; tick++) {
         work(&w, &g, 3, 3);
         hearth_governor_leave(&g);

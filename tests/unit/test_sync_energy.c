@@ -5,8 +5,9 @@
 #include "client/net/sync_private.h"
 #include "client/train/kernels.h"
 #include "common/adapter_digest.h"
-#include "common/file.h"
 #include "tests/support/fake_coord.h"
+#include "tests/support/fake_sysfs.h"
+#include "tests/support/pool_probe.h"
 
 #define MANY  400u /* ticks that are always enough for one round */
 #define STEPS 6u
@@ -27,28 +28,12 @@ typedef struct {
     int n_slow, n_pauses, n_runs;
 } world;
 
-static void put(const world *w, const char *name, const char *text) {
-    char path[160];
-    (void)snprintf(path, sizeof(path), "%s/class/%s", w->root, name);
-    assert_ok(hearth_file_write(path, text, strlen(text), 0644, NULL));
-}
-
-static void dir(const world *w, const char *name) {
-    char path[160];
-    (void)snprintf(path, sizeof(path), "%s/class/%s", w->root, name);
-    assert_ok(hearth_file_mkdirs(path, NULL));
-}
-
-static void plug(const world *w, bool in) {
-    put(w, "power_supply/BAT0/status", in ? "Charging\n" : "Discharging\n");
-}
-
 static hearth_status read_files(void *ud, hearth_conditions *out,
                                 hearth_error *err) {
     world *w = ud;
     w->reads++;
     if (w->reads == w->unplug_at) {
-        plug(w, false);
+        fake_sysfs_plug(w->root, false);
         w->asks_at_unplug = w->asks;
     }
     return w->src.read(w->src.ud, out, err);
@@ -84,13 +69,7 @@ static int64_t mono(void *ud) {
 
 static void world_open(world *w, bool deep) {
     memset(w, 0, sizeof(*w));
-    assert_non_null(hearth_test_dir(w->root));
-    dir(w, "power_supply/BAT0");
-    dir(w, "thermal/thermal_zone0");
-    put(w, "power_supply/BAT0/type", "Battery\n");
-    put(w, "power_supply/BAT0/capacity", "80\n");
-    put(w, "thermal/thermal_zone0/temp", "25000\n");
-    plug(w, true);
+    fake_sysfs_open(w->root);
     assert_ok(hearth_conditions_linux(&w->src, w->root, NULL));
     if (deep)
         fake_coord_open_deep(&w->f);
@@ -138,6 +117,13 @@ static bool is_pause(const hearth_sync_event *ev) {
     return ev->kind == HEARTH_SYNC_WAIT && ev->n_steps > 0;
 }
 
+/* A fresh device, up to where it begins to train. */
+static void begin(world *w, const fake_device *like) {
+    hearth_sync_event ev;
+    device_open(w, like);
+    assert_true(fake_device_until(&w->d, HEARTH_SYNC_TRAIN, MANY, &ev));
+}
+
 /* Train to the end, passing the time of waits and plugging in at a pause; the
  * digest of what was trained. */
 static void train(world *w, uint8_t digest[32]) {
@@ -145,7 +131,7 @@ static void train(world *w, uint8_t digest[32]) {
     for (unsigned i = 0; i < MANY && w->d.sync->state != ST_PREPARE; i++) {
         ev = tick(w);
         if (ev.kind == HEARTH_SYNC_GAVE_UP) fail_msg("%s", ev.reason.text);
-        if (is_pause(&ev)) plug(w, true);
+        if (is_pause(&ev)) fake_sysfs_plug(w->root, true);
         hearth_virtual_clock_advance(&w->f.time, ev.wait_ms);
     }
     assert_int_equal(w->d.sync->state, ST_PREPARE);
@@ -173,8 +159,7 @@ static void sync_pauses_within_a_layer_and_trains_the_same(void **state) {
     for (int k = 1; !over; k++) {
         hearth_sync_event ev = {0};
         assert_true(k < (int)MANY);
-        device_open(&w, NULL);
-        assert_true(fake_device_until(&w.d, HEARTH_SYNC_TRAIN, MANY, &ev));
+        begin(&w, NULL);
         w.pace = 1001; /* each gate looks */
         w.unplug_at = w.reads + k;
         while (w.d.sync->state == ST_TRAIN && !is_pause(&ev)) ev = tick(&w);
@@ -205,10 +190,9 @@ static void sync_stops_within_a_layer_and_trains_the_same(void **state) {
     world_open(&w, false);
     calm(&w, NULL, want);
     for (int k = 1; !over; k++) {
-        hearth_sync_event ev = {0};
+        hearth_sync_event ev = {.kind = HEARTH_SYNC_TRAIN};
         assert_true(k < (int)MANY);
-        device_open(&w, NULL);
-        assert_true(fake_device_until(&w.d, HEARTH_SYNC_TRAIN, MANY, &ev));
+        begin(&w, NULL);
         w.stop_at = w.asks + k;
         while (w.d.sync->state == ST_TRAIN && ev.kind == HEARTH_SYNC_TRAIN)
             ev = tick(&w);
@@ -237,9 +221,8 @@ static void sync_slows_down_when_warm(void **state) {
     w.f.offer.local.steps = 40;
     assert_ok(hearth_pool_open(&like.pool, 4, NULL, NULL));
     calm(&w, &like, want);
-    put(&w, "thermal/thermal_zone0/temp", "36000\n"); /* 40 is the policy's */
-    device_open(&w, &like);
-    assert_true(fake_device_until(&w.d, HEARTH_SYNC_TRAIN, MANY, &ev));
+    fake_sysfs_heat(w.root, 36); /* 40 is the policy's */
+    begin(&w, &like);
     const hearth_governor *g = hearth_sync_governor(w.d.sync);
     w.pace = 2;
     w.asks = 0;
@@ -253,13 +236,13 @@ static void sync_slows_down_when_warm(void **state) {
     assert_int_equal(hearth_governor_threads(g), 2);
     int64_t rested = w.slept + 2 * w.n_rests; /* as the clock says */
     assert_in_range(rested, 3 * worked * 9 / 10, 3 * worked * 11 / 10);
-    put(&w, "thermal/thermal_zone0/temp", "33500\n"); /* not cool enough */
+    fake_sysfs_heat(w.root, 33.5); /* not cool enough */
     for (int i = 0; i < 3; i++) {
         hearth_virtual_clock_advance(&w.f.time, 6000);
         (void)tick(&w);
     }
     assert_int_equal(w.n_runs, 0);
-    put(&w, "thermal/thermal_zone0/temp", "33000\n");
+    fake_sysfs_heat(w.root, 33);
     hearth_virtual_clock_advance(&w.f.time, 6000);
     (void)tick(&w);
     assert_int_equal(w.n_runs, 1);
@@ -268,9 +251,17 @@ static void sync_slows_down_when_warm(void **state) {
     train(&w, got);
     assert_memory_equal(got, want, 32);
     fake_device_close(&w.d);
+    /* the pool is the app's again when the training is over */
+    fake_sysfs_heat(w.root, 36);
+    device_open(&w, &like);
+    train(&w, got);
+    assert_int_equal(pool_probe_count(like.pool), 2);
+    assert_true(fake_device_until(&w.d, HEARTH_SYNC_PREPARED, 1, &ev));
+    assert_int_equal(pool_probe_count(like.pool), 4);
+    fake_device_close(&w.d);
     /* without it: full speed up to the threshold, where it pauses */
     like.energy.slow_down = false;
-    put(&w, "thermal/thermal_zone0/temp", "39900\n");
+    fake_sysfs_heat(w.root, 39.9);
     calm(&w, &like, got);
     assert_memory_equal(got, want, 32);
     hearth_pool_close(like.pool);
@@ -293,23 +284,23 @@ static void sync_keeps_to_the_policy_while_training(void **state) {
     hearth_sync_event ev;
     world_open(&w, false);
     for (size_t i = 0; i < sizeof(row) / sizeof(*row); i++) {
-        device_open(&w, NULL);
-        assert_true(fake_device_until(&w.d, HEARTH_SYNC_TRAIN, MANY, &ev));
+        begin(&w, NULL);
         for (int k = 0; k < 2; k++) {
-            put(&w, row[i].file, k ? row[i].still_bad : row[i].bad);
+            fake_sysfs_put(w.root, row[i].file,
+                           k ? row[i].still_bad : row[i].bad);
             hearth_virtual_clock_advance(&w.f.time, 6000);
             ev = tick(&w);
             assert_true(is_pause(&ev));
             assert_non_null(strstr(ev.reason.text, row[i].word));
         }
         assert_int_equal(w.n_pauses, 1);
-        put(&w, row[i].file, row[i].good);
+        fake_sysfs_put(w.root, row[i].file, row[i].good);
         hearth_virtual_clock_advance(&w.f.time, 6000);
         ev = tick(&w);
         assert_int_equal(ev.kind, HEARTH_SYNC_TRAIN);
-        put(&w, "power_supply/BAT0/capacity", "80\n");
-        put(&w, "thermal/thermal_zone0/temp", "25000\n");
-        plug(&w, true);
+        fake_sysfs_put(w.root, "power_supply/BAT0/capacity", "80\n");
+        fake_sysfs_heat(w.root, 25);
+        fake_sysfs_plug(w.root, true);
         fake_device_close(&w.d);
     }
     world_close(&w);
@@ -321,9 +312,8 @@ static void sync_gives_up_a_round_that_ended_in_a_pause(void **state) {
     world w;
     hearth_sync_event ev;
     world_open(&w, false);
-    device_open(&w, NULL);
-    assert_true(fake_device_until(&w.d, HEARTH_SYNC_TRAIN, MANY, &ev));
-    plug(&w, false);
+    begin(&w, NULL);
+    fake_sysfs_plug(w.root, false);
     hearth_virtual_clock_advance(&w.f.time, 2000);
     ev = tick(&w);
     assert_true(is_pause(&ev));
@@ -345,6 +335,11 @@ static size_t plan_of(world *w, bool *streamed) {
         hearth_trainer_memplan(hearth_sync_trainer(w->d.sync));
     *streamed = p->choice.streamed;
     assert_true(p->file_counts);
+    size_t held = 0; /* of the participant itself */
+    for (size_t i = 0; i < p->n; i++)
+        if (strcmp(p->item[i].name, "held beside the run") == 0)
+            held = p->item[i].bytes;
+    assert_true(held > hearth_tokenizer_bytes(w->f.tokenizer));
     return hearth_memplan_bounded(p);
 }
 
@@ -405,8 +400,7 @@ static void sync_computes_in_bfloat16(void **state) {
     calm(&w, NULL, f32);
     calm(&w, &like, want);
     assert_memory_not_equal(f32, want, 32);
-    device_open(&w, &like);
-    assert_true(fake_device_until(&w.d, HEARTH_SYNC_TRAIN, MANY, &ev));
+    begin(&w, &like);
     while (ev.step < STEPS / 2) ev = tick(&w);
     fake_device_restart(&w.d);
     train(&w, got);
