@@ -263,6 +263,7 @@ static void sync_slows_down_when_warm(void **state) {
     like.energy.slow_down = false;
     fake_sysfs_heat(w.root, 39.9);
     calm(&w, &like, got);
+    assert_int_equal(w.n_slow, 0);
     assert_memory_equal(got, want, 32);
     hearth_pool_close(like.pool);
     world_close(&w);
@@ -367,6 +368,7 @@ static void sync_streams_what_does_not_fit(void **state) {
     size_t bounded = mapped;
     do {
         like.memory_budget = like.memory_budget / 10 * 9;
+        assert_true(like.memory_budget > mapped / 16);
         device_open(&w, &like);
         bounded = plan_of(&w, &streamed);
         if (!streamed) fake_device_close(&w.d);
