@@ -101,16 +101,17 @@ with Lab("energy") as lab:
     expect(first.end() == 0, first.events[-3:])
 
     # Ctrl-C in a pause and at work; then the round is trained from its beginning
+    second.sys.heat(36)  # so that it does not finish before it is stopped
     second.start("--duty", "0.05")
     second.until("train")
     second.sys.plug(False)
     second.until("paused")
     expect(second.end() == 0, second.events[-3:])
     second.sys.plug(True)
-    second.start("--energy", "off")
+    second.start("--duty", "0.05")
     second.until("train")
     expect(second.end() == 0, second.events[-3:])
-    second.start("--compute", "auto")
+    second.start("--compute", "auto", "--energy", "off")
     plan = second.until("plan")
     numbers(plan, second.until("done"))
     second.until("committed")
