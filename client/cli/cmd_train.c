@@ -409,6 +409,7 @@ int hearth_cmd_train(hearth_cli *cli, int argc, char **argv) {
                          &r.resume),
         HEARTH_ENERGY_FLAGS(
             r.e, "pause by power and warmth; charging: train only then",
+            "on battery, pause below",
             "pause from here, slow down 10 degrees before"),
         HEARTH_FLAG_DURATION("max-seconds", "S", "stop after this time",
                              &r.max_seconds),

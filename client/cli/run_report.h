@@ -20,10 +20,10 @@ typedef struct {
 } hearth_energy_flags;
 
 /* clang-format off */
-#define HEARTH_ENERGY_FLAGS(f, of_energy, of_warmth)                          \
+#define HEARTH_ENERGY_FLAGS(f, of_energy, of_battery, of_warmth)              \
     HEARTH_FLAG_CHOICE("energy", "off|careful|charging", of_energy,           \
                        &(f).energy),                                          \
-    HEARTH_FLAG_F64("battery-min", "PERCENT", "on battery, pause below",      \
+    HEARTH_FLAG_F64("battery-min", "PERCENT", of_battery,                     \
                     &(f).battery_min, 0, 100),                                \
     HEARTH_FLAG_F64("temperature-max", "C", of_warmth,                        \
                     &(f).temperature_max, 10, 150),                           \
