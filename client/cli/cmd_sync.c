@@ -310,11 +310,10 @@ int hearth_cmd_sync(hearth_cli *cli, int argc, char **argv) {
         HEARTH_FLAG_CHOICE("kernels", "auto|reference|native|blas",
                            "reference: same bytes on every machine",
                            &r.kernels),
-        HEARTH_ENERGY_FLAGS(r.e,
-                            "careful: slow down too; charging: train only then",
-                            "the policy's or more: pause below",
-                            "the policy's or less: pause from here, slow down "
-                            "5 degrees before"),
+        HEARTH_ENERGY_FLAGS(
+            r.e, "careful: slow down too; charging: train only then",
+            "the policy's or more: pause below",
+            "the policy's or less: pause from here, slower 5 below"),
         HEARTH_FLAG_STR("sys", "DIR", "older name of --sysfs", &r.e.sysfs),
     };
     const hearth_usage u = {
