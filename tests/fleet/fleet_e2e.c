@@ -9,9 +9,14 @@
 #include "client/model/base_model.h"
 #include "common/file.h"
 #include "privacy/accountant_zcdp.h"
+#include "tests/fleet/fleet_release.h"
 #include "tests/fleet/fleet_run.h"
 #include "tests/fleet/fleet_sweep_run.h"
+#include "tests/fleet/fleet_task.h"
 #include "tests/fleet/fleet_world.h"
+#include "tests/support/privacy_seam.h"
+#include "coordinator/task.h"
+#include "privacy/noise.h"
 
 static char dir[64];
 
@@ -394,6 +399,235 @@ static void clip_follows_the_norms(void **state) {
     follow_the_norms("privacy.noise=0.5", 0.4);
 }
 
+/* ---- the coordinator's own noise ---- */
+
+enum { NOISED_ROUNDS = 3, NOISED_D = 16 };
+
+/* Scenario, people and model of a test with settings. */
+typedef struct {
+    hearth_fleet_scenario *sc;
+    hearth_fleet_population *people;
+    hearth_fleet_lab lab;
+    hearth_wire_privacy privacy; /* bounds of its task */
+} place;
+
+static void place_open(place *p, const char *const *sets, size_t n) {
+    static const uint8_t a_seed[32];
+    hearth_buf ini = HEARTH_BUF_INIT(NULL);
+    hearth_error err = {0};
+    hearth_task t;
+    if (hearth_fleet_scenario_parse(&p->sc, "t", dir, SCENARIO,
+                                    strlen(SCENARIO), sets, n, NULL, &err))
+        fail_msg("%s", err.text);
+    assert_ok(hearth_fleet_records_load(&p->people, p->sc, NULL, &err));
+    assert_ok(hearth_fleet_lab_open(&p->lab, p->sc, p->people, NULL, &err));
+    assert_ok(hearth_fleet_task_ini(&ini, &p->lab, true));
+    assert_ok(hearth_task_parse(&t, "t", hearth_buf_str(&ini), ini.n, a_seed,
+                                NULL, &err));
+    p->privacy = t.privacy;
+    hearth_buf_free(&ini);
+}
+
+static void place_close(place *p) {
+    hearth_fleet_lab_close(&p->lab);
+    hearth_fleet_population_free(p->people);
+    hearth_fleet_scenario_free(p->sc, NULL);
+}
+
+/* Rounds of deltas of zero: the sum of each round in integers, and its row. */
+static void noised_rounds(const place *p, int64_t sum[][NOISED_D],
+                          hearth_fleet_metric *row) {
+    float at[2][NOISED_D] = {{0}};
+    hearth_fleet_world *w;
+    hearth_error err = {0};
+    char path[128];
+    snprintf(path, sizeof(path), "%s/world", dir);
+    if (hearth_fleet_world_open(&w, &p->lab, 1, path, true, &err))
+        fail_msg("%s", err.text);
+    for (int t = 0; t < NOISED_ROUNDS; t++) {
+        hearth_adapter *a;
+        if (hearth_fleet_world_round(w, &row[t], &err))
+            fail_msg("%s", err.text);
+        assert_int_equal(row[t].devices_accepted, 6);
+        assert_ok(hearth_fleet_world_adapter(w, &a, &err));
+        float *now = at[(t + 1) % 2], *old = at[t % 2];
+        assert_ok(hearth_adapter_flatten(a, HEARTH_PART_B, now, NOISED_D));
+        hearth_adapter_free(a);
+        for (int i = 0; i < NOISED_D; i++)
+            sum[t][i] = llrint(ldexp(6.0 * ((double)now[i] - (double)old[i]),
+                                     p->privacy.scale_exp));
+    }
+    hearth_fleet_world_close(w);
+}
+
+/* The noise that the coordinator must have drawn. */
+static void own_noise(const place *p, int64_t y[][NOISED_D]) {
+    double buffers[4 * NOISED_D];
+    int32_t draw[NOISED_D];
+    hearth_blt_noise m;
+    hearth_rng *rng;
+    hearth_seam_set(HEARTH_SEAM_NOISE_EXACT, 1);
+    assert_ok(
+        hearth_seam_rng_open(&rng, 1, HEARTH_FLEET_RELEASE_STREAM, NULL, NULL));
+    assert_ok(hearth_fleet_release_mechanism(&m, p->sc, &p->privacy, buffers));
+    for (int t = 0; t < NOISED_ROUNDS; t++) {
+        memset(y[t], 0, sizeof(y[t]));
+        assert_ok(hearth_noise_draw(draw, NOISED_D, m.sigma_sq, rng));
+        assert_ok(hearth_blt_noise_add(&m, y[t], draw));
+    }
+    hearth_rng_close(rng);
+}
+
+/* With the coordinator's noise every release holds the same noise of the
+ * devices as without it, to the last bits, and the coordinator's on top. */
+static void release_noise_comes_on_top(void **state) {
+    const char *sets[] = {"run.rounds=3", "privacy.release_noise=2"};
+    int64_t off[NOISED_ROUNDS][NOISED_D], on[NOISED_ROUNDS][NOISED_D];
+    int64_t y[NOISED_ROUNDS][NOISED_D];
+    hearth_fleet_metric row[2][NOISED_ROUNDS];
+    double devices = 0.0, own = 0.0;
+    place p;
+    (void)state;
+    place_open(&p, sets, 1);
+    noised_rounds(&p, off, row[0]);
+    place_close(&p);
+    place_open(&p, sets, 2);
+    noised_rounds(&p, on, row[1]);
+    own_noise(&p, y);
+    for (int t = 0; t < NOISED_ROUNDS; t++) {
+        const hearth_fleet_metric *a = &row[0][t], *b = &row[1][t];
+        for (int i = 0; i < NOISED_D; i++) {
+            /* a release is floats: ulps of sums near 2^23 */
+            assert_true(llabs(on[t][i] - off[t][i] - y[t][i]) <= 4);
+            devices += (double)off[t][i] * (double)off[t][i];
+            own += (double)y[t][i] * (double)y[t][i];
+        }
+        assert_int_equal(a->bytes_up, b->bytes_up);
+        assert_true(a->epsilon_coordinator == b->epsilon_coordinator);
+        assert_true(a->noise_to_signal == b->noise_to_signal);
+        assert_true(a->epsilon_release == b->epsilon_release_devices);
+        assert_true(b->epsilon_release < b->epsilon_release_devices);
+        assert_true(b->epsilon_release < b->epsilon_release_server);
+        assert_true(fabs(b->epsilon_release_server -
+                         hearth_zcdp_epsilon(0.5, 1e-5)) < 1e-9);
+        assert_true(b->noise_to_signal_server > 0.0);
+        assert_true(a->epsilon_release_server == 0.0);
+    }
+    /* z = 2 of six devices in each coordinate: full strength */
+    double want = 6.0 * 4.0 * (double)p.privacy.delta2_squared;
+    double mean = devices / (NOISED_ROUNDS * NOISED_D);
+    assert_true(mean > 0.5 * want && mean < 2.0 * want);
+    /* k = 3 in three rounds: sens^2 is 3 or a little more */
+    want = 3.0 * 4.0 * (double)p.privacy.delta2_squared;
+    mean = own / (NOISED_ROUNDS * NOISED_D);
+    assert_true(mean > 0.5 * want && mean < 2.5 * want);
+    place_close(&p);
+}
+
+/* Two of six devices a round, each every third round: the ledgers say that
+ * everybody took part twice, as the price assumes, and the run ends well. */
+static void release_noise_lets_devices_rest(void **state) {
+    static const char *const SETS[] = {
+        "run.rounds=6",        "cohort.count=2,2",
+        "run.seeds=1",         "privacy.release_noise=1",
+        "baseline.central=no", "privacy.release_separation=3",
+        "baseline.local=no",   "baseline.control=no"};
+    hearth_fleet_results r;
+    char path[128];
+    hearth_buf b = HEARTH_BUF_INIT(NULL);
+    (void)state;
+    run("rest", SETS, sizeof(SETS) / sizeof(SETS[0]), &r);
+    assert_int_equal(r.n_metrics, 7 * 3);
+    const hearth_fleet_metric *m = &r.metric[20];
+    assert_int_equal(m->round, 6);
+    assert_true(fabs(m->epsilon_coordinator -
+                     hearth_zcdp_epsilon(2 * 2.0 / 4.0, 1e-5)) < 1e-6);
+    assert_true(fabs(m->epsilon_release_server -
+                     hearth_zcdp_epsilon(2.0, 1e-5)) < 1e-6);
+    hearth_fleet_results_free(&r);
+    snprintf(path, sizeof(path), "%s/rest/report.html", dir);
+    assert_ok(hearth_file_read(&b, path, 1 << 20, NULL));
+    assert_non_null(strstr(hearth_buf_str(&b), "on top of the devices"));
+    assert_non_null(strstr(hearth_buf_str(&b), "noise alone"));
+    hearth_buf_free(&b);
+}
+
+/* One server step of two coordinates, all zeros. */
+static hearth_status one_step(float next[2], int scale_exp) {
+    const int64_t sum[2] = {0, 0};
+    const float start[2] = {0, 0};
+    hearth_server_opt o = {0, 0};
+    return __wrap_hearth_server_opt_step(&o, next, start, sum, 2, 1, scale_exp,
+                                         1.0);
+}
+
+/* Whatever would make the figures untrue ends the run. */
+static void release_rules_end_the_run(void **state) {
+    const char *sets[] = {"run.rounds=5", "privacy.release_noise=1",
+                          "privacy.release_separation=2",
+                          "privacy.release_participations=2"};
+    hearth_fleet_release *r, *two;
+    hearth_error err = {0};
+    float x[2] = {0, 0};
+    place p;
+    (void)state;
+    place_open(&p, sets, 4);
+    p.privacy.d = 2;
+    hearth_seam_set(HEARTH_SEAM_NOISE_EXACT, 1);
+#define OPEN(out)                                                              \
+    hearth_fleet_release_open(out, p.sc, &p.privacy, 1, 3, NULL, &err)
+    /* A device comes back too soon; one that rested may. */
+    assert_ok(OPEN(&r));
+    assert_int_equal(OPEN(&two), HEARTH_EINVAL);
+    for (int round = 1; round <= 4; round++) {
+        assert_true(hearth_fleet_release_rests(r, 0) == (round % 2 == 0));
+        hearth_fleet_release_took_part(r, round == 2 ? 1 : 0);
+        assert_ok(one_step(x, p.privacy.scale_exp));
+        assert_true(x[0] != 0.0f && x[1] != 0.0f);
+        hearth_status want = round == 4 ? HEARTH_EINVAL : HEARTH_OK;
+        assert_int_equal(hearth_fleet_release_end_round(r, true, &err), want);
+        assert_ok(hearth_fleet_release_end_round(r, false, &err));
+    }
+    assert_non_null(strstr(err.text, "release_separation"));
+    hearth_fleet_release_close(r);
+    /* A third participation. */
+    assert_ok(OPEN(&r));
+    for (int round = 1; round <= 5; round++) {
+        if (round % 2) hearth_fleet_release_took_part(r, 2);
+        assert_ok(one_step(x, p.privacy.scale_exp));
+        hearth_status want = round == 5 ? HEARTH_EINVAL : HEARTH_OK;
+        assert_int_equal(hearth_fleet_release_end_round(r, true, &err), want);
+    }
+    assert_non_null(strstr(err.text, "release_participations"));
+    assert_int_not_equal(one_step(x, p.privacy.scale_exp), HEARTH_OK);
+    hearth_fleet_release_close(r);
+    /* A failed round counts for nobody. */
+    assert_ok(OPEN(&r));
+    hearth_fleet_release_took_part(r, 0);
+    assert_ok(hearth_fleet_release_end_round(r, false, &err));
+    assert_false(hearth_fleet_release_rests(r, 0));
+    /* Another shape or scale, no randomness, and a release without noise. */
+    assert_int_equal(one_step(x, p.privacy.scale_exp + 1), HEARTH_EINVAL);
+    hearth_seam_fail_after(0);
+    assert_int_equal(one_step(x, p.privacy.scale_exp), HEARTH_ERNG);
+    hearth_seam_fail_after(UINT64_MAX);
+    assert_int_equal(hearth_fleet_release_end_round(r, true, &err),
+                     HEARTH_EINVAL);
+    assert_non_null(strstr(err.text, "no noise"));
+    hearth_fleet_release_close(r);
+    /* Closed: nothing is added; a coordinate of its own is not covered. */
+    x[0] = 1.0f;
+    assert_ok(one_step(x, 0));
+    assert_true(x[0] == 0.0f);
+    p.privacy.n_coords = 1;
+    assert_int_equal(OPEN(&r), HEARTH_EINVAL);
+#undef OPEN
+    hearth_policy policy; /* the device's own ledger knows the limit */
+    hearth_fleet_task_policy(&policy, p.sc);
+    assert_int_equal(policy.ledger.n_participations, 2);
+    place_close(&p);
+}
+
 static int make_all(void **state) {
     (void)state;
     if (!hearth_test_dir(dir)) return -1;
@@ -416,6 +650,9 @@ int main(int argc, char **argv) {
         cmocka_unit_test(sweep_goes_on_where_it_was),
         cmocka_unit_test(control_has_the_same_noise),
         cmocka_unit_test(clip_follows_the_norms),
+        cmocka_unit_test(release_noise_comes_on_top),
+        cmocka_unit_test(release_noise_lets_devices_rest),
+        cmocka_unit_test(release_rules_end_the_run),
     };
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests_name("tests/fleet", tests, make_all,

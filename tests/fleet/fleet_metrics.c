@@ -26,7 +26,8 @@ const char *hearth_fleet_method_name(hearth_fleet_method m) {
 
 /* ---- fields ---- */
 
-typedef enum { U64, F64, SPLIT, METHOD, TEXT } field_kind;
+/* OPTIONAL: a positive number, or absent (0); never in CSV. */
+typedef enum { U64, F64, OPTIONAL, SPLIT, METHOD, TEXT } field_kind;
 
 typedef struct {
     const char *name;
@@ -54,6 +55,12 @@ static const field METRIC[] = {
     {"noise_to_signal", F64, AT(hearth_fleet_metric, noise_to_signal)},
     {"epsilon_coordinator", F64, AT(hearth_fleet_metric, epsilon_coordinator)},
     {"epsilon_release", F64, AT(hearth_fleet_metric, epsilon_release)},
+    {"epsilon_release_devices", OPTIONAL,
+     AT(hearth_fleet_metric, epsilon_release_devices)},
+    {"epsilon_release_server", OPTIONAL,
+     AT(hearth_fleet_metric, epsilon_release_server)},
+    {"noise_to_signal_server", OPTIONAL,
+     AT(hearth_fleet_metric, noise_to_signal_server)},
 };
 static const field DEVICE[] = {
     {"seed", U64, AT(hearth_fleet_device_row, seed)},
@@ -85,6 +92,14 @@ static const field BASELINE_DEVICE[] = {
 
 /* ---- writing ---- */
 
+/* Does this row lack the field? */
+static bool absent(const field *f, const void *row) {
+    double x;
+    if (f->kind != OPTIONAL) return false;
+    memcpy(&x, (const char *)row + f->offset, sizeof(x));
+    return !(x > 0.0);
+}
+
 static void put_value(hearth_buf *b, const field *f, const void *row,
                       const char *null, const char *quote) {
     const char *at = (const char *)row + f->offset;
@@ -95,6 +110,7 @@ static void put_value(hearth_buf *b, const field *f, const void *row,
         memcpy(&u, at, sizeof(u));
         (void)hearth_buf_printf(b, "%llu", (unsigned long long)u);
         break;
+    case OPTIONAL:
     case F64:
         memcpy(&x, at, sizeof(x));
         if (isfinite(x))
@@ -123,6 +139,7 @@ static void put_value(hearth_buf *b, const field *f, const void *row,
 static hearth_status put_json(hearth_buf *b, const field *f, size_t n,
                               const void *row) {
     for (size_t i = 0; i < n; i++) {
+        if (absent(&f[i], row)) continue;
         (void)hearth_buf_printf(b, "%s\"%s\":", i ? "," : "{", f[i].name);
         put_value(b, &f[i], row, "null", "\"");
     }
@@ -138,6 +155,7 @@ hearth_status hearth_fleet_metric_json(hearth_buf *b,
 hearth_status hearth_fleet_metric_csv(hearth_buf *b,
                                       const hearth_fleet_metric *m) {
     for (size_t i = 0; i < COUNT(METRIC); i++) {
+        if (METRIC[i].kind == OPTIONAL) continue;
         if (i) (void)hearth_buf_putc(b, ',');
         put_value(b, &METRIC[i], m, "", "");
     }
@@ -147,7 +165,8 @@ hearth_status hearth_fleet_metric_csv(hearth_buf *b,
 
 hearth_status hearth_fleet_metric_csv_header(hearth_buf *b) {
     for (size_t i = 0; i < COUNT(METRIC); i++)
-        (void)hearth_buf_printf(b, "%s%s", i ? "," : "", METRIC[i].name);
+        if (METRIC[i].kind != OPTIONAL)
+            (void)hearth_buf_printf(b, "%s%s", i ? "," : "", METRIC[i].name);
     (void)hearth_buf_putc(b, '\n');
     return b->failed ? HEARTH_ENOMEM : HEARTH_OK;
 }
@@ -185,6 +204,11 @@ static bool take_value(const field *f, const hearth_json_value *v, char *at) {
     case U64:
         if (hearth_json_i64(v, &u) != HEARTH_OK || u < 0) return false;
         memcpy(at, &(uint64_t){(uint64_t)u}, sizeof(uint64_t));
+        return true;
+    case OPTIONAL:
+        if (!v) return true; /* the row is zeros */
+        if (hearth_json_f64(v, &x) != HEARTH_OK) return false;
+        memcpy(at, &x, sizeof(x));
         return true;
     case F64:
         if (hearth_json_type_of(v) != HEARTH_JSON_NULL &&

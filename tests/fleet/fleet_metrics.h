@@ -9,7 +9,8 @@
  * Rounds count from 1; round 0 is the model before any.  Losses are nats a
  * supervised token: a device's is the mean over its tokens, a row's the mean
  * over devices, p10 and p90 over devices.  A field that has no value is null in
- * JSON and empty in CSV.
+ * JSON and empty in CSV.  The three fields of a coordinator's own noise are in
+ * the JSON of runs that have it, nowhere else.
  *
  * Threads: one writer at a time.
  * Memory:  a row at a time; readers hold all rows.
@@ -46,6 +47,11 @@ typedef struct {
     double clip_fraction; /* of the accepted deltas; NaN: none */
     double noise_to_signal, epsilon_coordinator,
         epsilon_release; /* NaN: none */
+    /* With the coordinator's own noise on the release (0: there is none):
+     * epsilon_release of the devices' noise alone, of its own alone, and the
+     * length of its own on this round's mean, in clips. */
+    double epsilon_release_devices, epsilon_release_server,
+        noise_to_signal_server;
 } hearth_fleet_metric;
 
 typedef struct {

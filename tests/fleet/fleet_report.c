@@ -211,13 +211,17 @@ static hearth_status device_chart(hearth_buf *b, const hearth_fleet_results *r,
 
 static hearth_status epsilon_chart(hearth_buf *b, const hearth_fleet_results *r,
                                    scratch *s) {
-    hearth_fleet_series q[2];
+    hearth_fleet_series q[4];
+    size_t n = 2;
     wipe(s);
     for (size_t i = 0; i < r->n_metrics; i++) {
         const hearth_fleet_metric *m = &r->metric[i];
         if (m->split != HEARTH_FLEET_HOLDOUT || !m->round) continue;
         curve_add(&s->c[0], (double)m->round, m->epsilon_coordinator);
         curve_add(&s->c[1], (double)m->round, m->epsilon_release);
+        if (!(m->epsilon_release_server > 0.0)) continue;
+        curve_add(&s->c[2], (double)m->round, m->epsilon_release_devices);
+        curve_add(&s->c[3], (double)m->round, m->epsilon_release_server);
     }
     if (!s->c[0].n) {
         (void)hearth_buf_puts(
@@ -229,12 +233,18 @@ static hearth_status epsilon_chart(hearth_buf *b, const hearth_fleet_results *r,
     }
     q[0] = curve_series(&s->c[0], "epsilon_coordinator", 0, false);
     q[1] = curve_series(&s->c[1], "epsilon_release", 3, false);
+    if (s->c[3].n) {
+        q[n++] = curve_series(&s->c[2], "epsilon_release, devices' noise alone",
+                              4, false);
+        q[n++] = curve_series(
+            &s->c[3], "epsilon_release, coordinator's noise alone", 2, false);
+    }
     const hearth_fleet_chart c = {.title = "Privacy spent by a device, "
                                            "replace-one (ledger: zCDP)",
                                   .x_label = "round",
                                   .y_label = "epsilon",
                                   .series = q,
-                                  .n_series = 2,
+                                  .n_series = n,
                                   .y_from_zero = true};
     return hearth_fleet_chart_svg(b, &c);
 }
@@ -299,6 +309,16 @@ static void put_table(hearth_buf *b, const hearth_fleet_summary *s) {
             "noise-to-signal <b>%.3f</b>; replace-one, the unit is a device, "
             "delta and rounds as in the scenario.</p>\n",
             s->epsilon_coordinator, s->epsilon_release, s->noise_to_signal);
+    if (s->epsilon_release_server > 0.0)
+        (void)hearth_buf_printf(
+            b,
+            "<p>The coordinator added noise of its own to the releases, on top "
+            "of the devices': noise-to-signal <b>%.3f</b>. epsilon_release by "
+            "the devices' noise alone <b>%.3f</b>, by the coordinator's alone "
+            "<b>%.3f</b>, which holds for those who see releases only, if the "
+            "coordinator is honest. epsilon_coordinator does not change.</p>\n",
+            s->noise_to_signal_server, s->epsilon_release_devices,
+            s->epsilon_release_server);
 }
 
 hearth_status hearth_fleet_report_html(hearth_buf *b, const char *title,

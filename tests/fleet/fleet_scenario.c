@@ -10,6 +10,7 @@
 #include "common/file.h"
 #include "common/ini.h"
 #include "common/mem.h"
+#include "privacy/blt.h"
 
 static const hearth_ini_key KEYS[] = {
     {"run", "name"},
@@ -58,6 +59,10 @@ static const hearth_ini_key KEYS[] = {
     {"privacy", "epsilon"},
     {"privacy", "noise"},
     {"privacy", "delta"},
+    {"privacy", "release_noise"},
+    {"privacy", "release_buffers"},
+    {"privacy", "release_separation"},
+    {"privacy", "release_participations"},
     {"device.*", "share"},
     {"device.*", "tokens_per_second"},
     {"device.*", "up_kbps"},
@@ -439,6 +444,33 @@ static void read_cohort(reader *r, hearth_fleet_scenario *sc) {
     sc->over_select = get_f64(r, "cohort", "over_select", 1.0, 10.0, &over);
 }
 
+/* The coordinator's own noise: on top of the devices', so they must have some,
+ * and of a vector of which no part is seen without it. */
+static void read_release(reader *r, hearth_fleet_scenario *sc) {
+    const double off = 0.0;
+    sc->release_noise = get_f64(r, "privacy", "release_noise", 0.0, 1e4, &off);
+    sc->release_buffers =
+        get_u32(r, "privacy", "release_buffers", 1, HEARTH_BLT_MAX_BUFFERS, 4);
+    sc->release_separation =
+        get_u32(r, "privacy", "release_separation", 1, 100000, 1);
+    if (r->st != HEARTH_OK) return;
+    uint32_t most = (sc->rounds - 1) / sc->release_separation + 1;
+    sc->release_participations =
+        get_u32(r, "privacy", "release_participations", 1, 100000, most);
+    if (r->st != HEARTH_OK || !(sc->release_noise > 0.0)) return;
+    if (sc->privacy != HEARTH_FLEET_PRIVACY_LOCAL)
+        fail(r, HEARTH_EFORMAT, "privacy", "release_noise",
+             "it comes on top of the devices' noise, never in its place; set "
+             "mode = local");
+    else if (sc->clip_quantile > 0.0)
+        fail(r, HEARTH_EFORMAT, "privacy", "release_noise",
+             "a clip that follows the norms shows sums without it; set "
+             "clip_quantile = 0");
+    else if (sc->rounds > HEARTH_BLT_MAX_ROUNDS)
+        fail(r, HEARTH_ETOOBIG, "privacy", "release_noise",
+             "at most 65536 rounds; use fewer");
+}
+
 static void read_privacy(reader *r, hearth_fleet_scenario *sc) {
     const double z = 0.0, delta = 1e-5, epsilon = 0.0, rate = 0.2, share = 0.1;
     char v[32];
@@ -467,6 +499,7 @@ static void read_privacy(reader *r, hearth_fleet_scenario *sc) {
              "mode = local needs a noise above 0, or an epsilon, not both");
     if (r->st == HEARTH_OK && sc->privacy == HEARTH_FLEET_PRIVACY_NONE)
         sc->noise = sc->epsilon = 0.0;
+    read_release(r, sc);
 }
 
 static void read_class(reader *r, hearth_fleet_scenario *sc,

@@ -68,6 +68,11 @@ static const char EXAMPLE[] =
     "stays\n"
     "noise = 2.4          ; z = sigma / Delta2\n"
     "delta = 1e-5\n"
+    "; release_noise = 2  ; the coordinator adds noise of its own to releases, "
+    "too:\n"
+    "; release_buffers = 4 ; correlated over the rounds by so many buffers\n"
+    "; release_separation = 1 ; a device rests so many rounds after one\n"
+    "; release_participations = 5 ; and takes part in at most so many\n"
     "\n"
     "[device.phone]\n"
     "share = 1\n"
@@ -189,6 +194,13 @@ static void write_train(hearth_buf *b, const hearth_fleet_scenario *sc) {
         sc->privacy == HEARTH_FLEET_PRIVACY_LOCAL ? "local" : "none", sc->clip,
         sc->clip_quantile, sc->clip_rate, sc->clip_share, sc->clip_freeze,
         sc->noise, sc->delta);
+    if (sc->release_noise > 0.0)
+        (void)hearth_buf_printf(
+            b,
+            "release_noise = %.9g\nrelease_buffers = %u\n"
+            "release_separation = %u\nrelease_participations = %u\n",
+            sc->release_noise, sc->release_buffers, sc->release_separation,
+            sc->release_participations);
 }
 
 hearth_status hearth_fleet_scenario_write(hearth_buf *b,

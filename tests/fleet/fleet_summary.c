@@ -137,6 +137,9 @@ static void privacy_of(hearth_fleet_summary *out,
         out->noise_to_signal = m->noise_to_signal;
         out->epsilon_coordinator = m->epsilon_coordinator;
         out->epsilon_release = m->epsilon_release;
+        out->epsilon_release_devices = m->epsilon_release_devices;
+        out->epsilon_release_server = m->epsilon_release_server;
+        out->noise_to_signal_server = m->noise_to_signal_server;
     }
 }
 
@@ -218,6 +221,16 @@ hearth_status hearth_fleet_summary_text(hearth_buf *b,
             s->epsilon_coordinator, s->epsilon_release, s->noise_to_signal);
     else
         (void)hearth_buf_puts(b, "no noise: not private (simulator only)\n");
+    if (s->epsilon_release_server > 0.0)
+        (void)hearth_buf_printf(
+            b,
+            "the coordinator's noise on the releases, on top of the devices': "
+            "noise_to_signal %.3f; epsilon_release by the devices' noise alone "
+            "%.3f, by the coordinator's alone %.3f (for those who see releases "
+            "only, if the coordinator is honest); epsilon_coordinator does not "
+            "change\n",
+            s->noise_to_signal_server, s->epsilon_release_devices,
+            s->epsilon_release_server);
     return b->failed ? HEARTH_ENOMEM : HEARTH_OK;
 }
 

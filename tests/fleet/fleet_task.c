@@ -91,5 +91,6 @@ void hearth_fleet_task_policy(hearth_policy *p,
     p->ledger.epsilon_task = p->ledger.epsilon_window =
         p->ledger.epsilon_lifetime = 1e9;
     p->ledger.spacing_ms = 0;
-    p->ledger.n_participations = UINT32_MAX;
+    p->ledger.n_participations =
+        sc->release_noise > 0.0 ? sc->release_participations : UINT32_MAX;
 }

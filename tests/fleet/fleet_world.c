@@ -22,6 +22,7 @@
 #include "proto/signed.h"
 #include "tests/fleet/fleet_clip.h"
 #include "tests/fleet/fleet_device.h"
+#include "tests/fleet/fleet_release.h"
 #include "tests/fleet/fleet_task.h"
 #include "tests/support/privacy_seam.h"
 
@@ -51,7 +52,8 @@ struct hearth_fleet_world {
     hearth_buf keyset;
     hearth_fleet_keyset served;
     hearth_coord *coord;
-    int64_t coord_ms; /* when it wants to be ticked */
+    int64_t coord_ms;             /* when it wants to be ticked */
+    hearth_fleet_release *noiser; /* its own noise; NULL: it adds none */
     hearth_fleet_site site;
     hearth_fleet_device *device; /* [n] */
     size_t n;
@@ -120,6 +122,29 @@ static hearth_status make_coordinator(hearth_fleet_world *w,
     return st;
 }
 
+/* The coordinator's own noise, for the bounds that the task came to have. */
+static hearth_status make_release(hearth_fleet_world *w, hearth_error *err) {
+    const hearth_alloc *al = w->lab->al;
+    hearth_buf ini = HEARTH_BUF_INIT(al);
+    hearth_task_row row;
+    if (!(w->lab->sc->release_noise > 0.0)) return HEARTH_OK;
+    hearth_task *t = hearth_mem_new(al, sizeof(*t));
+    hearth_status st = t ? HEARTH_OK : HEARTH_ENOMEM;
+    if (st == HEARTH_OK)
+        st = hearth_coord_store_task(hearth_coord_get_store(w->coord),
+                                     HEARTH_FLEET_TASK, &row, &ini, err);
+    if (st == HEARTH_OK)
+        st = hearth_task_parse(t, "scenario", hearth_buf_str(&ini), ini.n,
+                               row.a_seed, al, err);
+    if (st == HEARTH_OK)
+        st = hearth_fleet_release_open(
+            &w->noiser, w->lab->sc, &t->privacy, w->site.seed,
+            w->lab->people->n_people - w->lab->people->n_unseen, al, err);
+    hearth_buf_free(&ini);
+    hearth_mem_free(al, t);
+    return st;
+}
+
 static hearth_status make_devices(hearth_fleet_world *w, hearth_error *err) {
     hearth_fleet_site *site = &w->site;
     hearth_philox_key key =
@@ -176,6 +201,7 @@ hearth_status hearth_fleet_world_open(hearth_fleet_world **out,
         st = hearth_seam_rng_open(&w->rng, seed, UINT64_MAX, lab->al, err);
     if (st == HEARTH_OK) st = make_keys(w, err);
     if (st == HEARTH_OK) st = make_coordinator(w, err);
+    if (st == HEARTH_OK) st = make_release(w, err);
     if (st == HEARTH_OK) st = make_devices(w, err);
     w->coord_ms = START_MS;
     if (st == HEARTH_OK)
@@ -190,6 +216,7 @@ void hearth_fleet_world_close(hearth_fleet_world *w) {
     for (size_t i = 0; i < w->n; i++) hearth_fleet_device_close(&w->device[i]);
     hearth_mem_free(w->lab->al, w->device);
     hearth_coord_close(w->coord);
+    hearth_fleet_release_close(w->noiser);
     hearth_buf_free(&w->keyset);
     hearth_sign_free(w->root);
     hearth_sign_free(w->release);
@@ -265,7 +292,10 @@ static hearth_status turn(hearth_fleet_world *w, hearth_fleet_device *d,
     if (ev.kind == HEARTH_SYNC_REFUSED || ev.kind == HEARTH_SYNC_GAVE_UP ||
         ev.kind == HEARTH_SYNC_RETRY)
         w->last = d->last = ev.reason;
-    if (ev.kind == HEARTH_SYNC_COMMITTED) w->now.committed++;
+    if (ev.kind == HEARTH_SYNC_COMMITTED) {
+        w->now.committed++;
+        hearth_fleet_release_took_part(w->noiser, d->index);
+    }
     if (ev.kind == HEARTH_SYNC_ACCEPTED)
         return on_accepted(w, d, ev.round, err);
     return HEARTH_OK;
@@ -274,8 +304,10 @@ static hearth_status turn(hearth_fleet_world *w, hearth_fleet_device *d,
 /* Let the next thing happen. */
 static hearth_status step(hearth_fleet_world *w, hearth_error *err) {
     hearth_fleet_device *next = NULL;
-    for (size_t i = 0; i < w->n; i++)
+    for (size_t i = 0; i < w->n; i++) {
+        if (hearth_fleet_release_rests(w->noiser, i)) continue;
         if (!next || w->device[i].next_ms < next->next_ms) next = &w->device[i];
+    }
     int64_t at =
         next && next->next_ms <= w->coord_ms ? next->next_ms : w->coord_ms;
     if (at > w->time.wall_ms)
@@ -337,6 +369,7 @@ static hearth_status privacy_of(hearth_fleet_world *w, hearth_fleet_metric *row,
     hearth_adapter_free(a);
     if (hearth_epsilons_local(&q, &e) != HEARTH_OK) return HEARTH_OK;
     row->epsilon_release = e.epsilon_release;
+    hearth_fleet_release_figures(w->noiser, row, min, most);
     /* The task's figure counts the clip bit; it is for min devices. */
     hearth_coord_task_status ts;
     st = hearth_coord_task_get_status(w->coord, HEARTH_FLEET_TASK, &ts);
@@ -380,6 +413,9 @@ hearth_status hearth_fleet_world_round(hearth_fleet_world *w,
             return hearth_error_set(err, st, "the coordinator lost its task");
         if (ts.rounds_released + ts.rounds_failed == w->released + w->failed)
             continue;
+        st = hearth_fleet_release_end_round(
+            w->noiser, ts.rounds_released > w->released, err);
+        if (st != HEARTH_OK) return st;
         w->released = ts.rounds_released;
         w->failed = ts.rounds_failed;
         return finish_row(w, row, err);

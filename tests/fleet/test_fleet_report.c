@@ -49,7 +49,10 @@ static void put_rounds(hearth_buf *metrics, hearth_buf *devices) {
                                      1.0,
                                      4.3,
                                      2.0 * (double)r,
-                                     0.7 * (double)r};
+                                     0.7 * (double)r,
+                                     0.0,
+                                     0.0,
+                                     0.0};
             if (!r) m.epsilon_coordinator = m.epsilon_release = (double)NAN;
             (void)hearth_fleet_metric_json(metrics, &m);
             for (size_t i = 0; i < DEVICES; i++) {
@@ -143,6 +146,25 @@ static void metrics_read_back_what_was_written(void **state) {
         "virtual_seconds,wall_seconds,clip_fraction,noise_to_signal,"
         "epsilon_coordinator,epsilon_release\n"
         "0,0,holdout,,0,0,0,0,0,0,0,0,0,0,0,0,0,0\n");
+    hearth_buf_clear(&b);
+    /* The coordinator's own noise: in JSON, and only where there is some. */
+    assert_ok(hearth_fleet_metric_json(&b, &m));
+    assert_null(strstr(hearth_buf_str(&b), "server"));
+    assert_null(strstr(hearth_buf_str(&b), "epsilon_release_"));
+    hearth_buf_clear(&b);
+    m.epsilon_release_devices = 3.0;
+    m.epsilon_release_server = 4.0;
+    m.noise_to_signal_server = 5.0;
+    assert_ok(hearth_fleet_metric_json(&b, &m));
+    put_file(dir, "metrics.jsonl", &b);
+    assert_ok(hearth_fleet_results_load(&r, dir, NULL, &err));
+    assert_true(r.metric[0].epsilon_release_devices == 3.0);
+    assert_true(r.metric[0].epsilon_release_server == 4.0);
+    assert_true(r.metric[0].noise_to_signal_server == 5.0);
+    hearth_fleet_results_free(&r);
+    (void)hearth_fleet_metric_csv(&b, &m);
+    assert_string_equal(hearth_buf_str(&b),
+                        "0,0,holdout,,0,0,0,0,0,0,0,0,0,0,0,0,0,0\n");
     hearth_buf_free(&b);
     assert_ok(hearth_file_remove_tree(dir, NULL));
 }
@@ -204,6 +226,10 @@ static void summary_pairs_devices(void **state) {
     assert_non_null(strstr(hearth_buf_str(&b), "| holdout | federated | 20 | 3 "
                                                "|"));
     assert_non_null(strstr(hearth_buf_str(&b), "62.5 %"));
+    assert_null(strstr(hearth_buf_str(&b), "coordinator's noise"));
+    s.epsilon_release_server = 4.5;
+    assert_ok(hearth_fleet_summary_text(&b, &s));
+    assert_non_null(strstr(hearth_buf_str(&b), "coordinator's alone 4.500"));
     const char *name = "one";
     assert_ok(hearth_fleet_compare_text(&b, &name, &s, 1));
     hearth_buf_free(&b);

@@ -89,6 +89,12 @@ static void scenario_refuses_and_names_the_key(void **state) {
         {"privacy.mode=local", HEARTH_EFORMAT, "noise"},
         {"privacy.mode=maybe", HEARTH_EFORMAT, "mode"},
         {"privacy.clip=0", HEARTH_EFORMAT, "clip"},
+        {"privacy.release_noise=2", HEARTH_EFORMAT, "never in its place"},
+        {"privacy.release_noise=-1", HEARTH_EFORMAT, "release_noise"},
+        {"privacy.release_buffers=9", HEARTH_EFORMAT, "release_buffers"},
+        {"privacy.release_buffers=0", HEARTH_EFORMAT, "release_buffers"},
+        {"privacy.release_separation=0", HEARTH_EFORMAT, "separation"},
+        {"privacy.release_participations=0", HEARTH_EFORMAT, "participations"},
         {"device.a.availability=diurnal", HEARTH_EUNSUPPORTED, "always"},
         {"sweep.privacy.noise=0,1", HEARTH_EINVAL, "in the file"},
         {"baseline.central_trains=c", HEARTH_EFORMAT, "central_trains"},
@@ -187,6 +193,50 @@ static void scenario_reads_back_what_it_writes(void **state) {
     hearth_fleet_scenario_free(b, NULL);
 }
 
+/* Off, nothing is written; on, it comes on top of the devices' noise only. */
+static void scenario_reads_release_noise(void **state) {
+    static const char *const SETS[] = {"privacy.mode=local",
+                                       "privacy.noise=2",
+                                       "run.rounds=10",
+                                       "privacy.release_noise=1.5",
+                                       "privacy.release_separation=4",
+                                       "privacy.clip_quantile=0.5",
+                                       "run.rounds=70000"};
+    hearth_fleet_scenario *a, *b;
+    hearth_buf text = HEARTH_BUF_INIT(NULL);
+    hearth_error err = {0};
+    (void)state;
+#define PARSE(out, n)                                                          \
+    hearth_fleet_scenario_parse(out, "t", "/", BASIC, strlen(BASIC), SETS, n,  \
+                                NULL, &err)
+    assert_ok(PARSE(&a, 3));
+    assert_true(a->release_noise == 0.0);
+    assert_ok(hearth_fleet_scenario_write(&text, a));
+    assert_null(strstr(hearth_buf_str(&text), "release_"));
+    hearth_fleet_scenario_free(a, NULL);
+    hearth_buf_clear(&text);
+    assert_ok(PARSE(&a, 5));
+    assert_true(a->release_noise == 1.5);
+    assert_int_equal(a->release_buffers, 4);
+    assert_int_equal(a->release_participations, 3); /* rounds 1, 5, 9 */
+    assert_ok(hearth_fleet_scenario_write(&text, a));
+    assert_ok(parse(&b, hearth_buf_str(&text), NULL, &err));
+    assert_true(b->release_noise == 1.5);
+    assert_int_equal(b->release_separation, 4);
+    assert_int_equal(b->release_participations, 3);
+    hearth_fleet_scenario_free(a, NULL);
+    hearth_fleet_scenario_free(b, NULL);
+    assert_int_equal(PARSE(&a, 6), HEARTH_EFORMAT);
+    assert_non_null(strstr(err.text, "clip_quantile = 0"));
+    const char *many[] = {SETS[0], SETS[1], SETS[3], SETS[6]};
+    assert_int_equal(hearth_fleet_scenario_parse(&a, "t", "/", BASIC,
+                                                 strlen(BASIC), many, 4, NULL,
+                                                 &err),
+                     HEARTH_ETOOBIG);
+#undef PARSE
+    hearth_buf_free(&text);
+}
+
 static void scenario_survives_every_failed_allocation(void **state) {
     (void)state;
     for (size_t k = 1;; k++) {
@@ -211,6 +261,7 @@ int main(void) {
         cmocka_unit_test(scenario_iid_has_no_people),
         cmocka_unit_test(scenario_reads_back_the_settings_of_a_sweep),
         cmocka_unit_test(scenario_reads_back_what_it_writes),
+        cmocka_unit_test(scenario_reads_release_noise),
         cmocka_unit_test(scenario_survives_every_failed_allocation),
     };
     return cmocka_run_group_tests_name("tests/fleet/fleet_scenario", tests,
