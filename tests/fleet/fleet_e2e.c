@@ -481,17 +481,18 @@ static void own_noise(const place *p, int64_t y[][NOISED_D]) {
 /* With the coordinator's noise every release holds the same noise of the
  * devices as without it, to the last bits, and the coordinator's on top. */
 static void release_noise_comes_on_top(void **state) {
-    const char *sets[] = {"run.rounds=3", "privacy.release_noise=2"};
+    const char *sets[] = {"run.rounds=3", "privacy.noise=3",
+                          "privacy.release_noise=2"};
     int64_t off[NOISED_ROUNDS][NOISED_D], on[NOISED_ROUNDS][NOISED_D];
     int64_t y[NOISED_ROUNDS][NOISED_D];
     hearth_fleet_metric row[2][NOISED_ROUNDS];
     double devices = 0.0, own = 0.0;
     place p;
     (void)state;
-    place_open(&p, sets, 1);
+    place_open(&p, sets, 2);
     noised_rounds(&p, off, row[0]);
     place_close(&p);
-    place_open(&p, sets, 2);
+    place_open(&p, sets, 3);
     noised_rounds(&p, on, row[1]);
     own_noise(&p, y);
     for (int t = 0; t < NOISED_ROUNDS; t++) {
@@ -513,8 +514,8 @@ static void release_noise_comes_on_top(void **state) {
         assert_true(b->noise_to_signal_server > 0.0);
         assert_true(a->epsilon_release_server == 0.0);
     }
-    /* z = 2 of six devices in each coordinate: full strength */
-    double want = 6.0 * 4.0 * (double)p.privacy.delta2_squared;
+    /* z = 3 of six devices in each coordinate: full strength */
+    double want = 6.0 * 9.0 * (double)p.privacy.delta2_squared;
     double mean = devices / (NOISED_ROUNDS * NOISED_D);
     assert_true(mean > 0.5 * want && mean < 2.0 * want);
     /* k = 3 in three rounds: sens^2 is 3 or a little more */
@@ -579,12 +580,13 @@ static void release_rules_end_the_run(void **state) {
     /* A device comes back too soon; one that rested may. */
     assert_ok(OPEN(&r));
     assert_int_equal(OPEN(&two), HEARTH_EINVAL);
-    for (int round = 1; round <= 4; round++) {
-        assert_true(hearth_fleet_release_rests(r, 0) == (round % 2 == 0));
-        hearth_fleet_release_took_part(r, round == 2 ? 1 : 0);
+    for (int round = 1; round <= 3; round++) {
+        assert_true(hearth_fleet_release_rests(r, 0) == (round == 2));
+        assert_true(hearth_fleet_release_rests(r, 1) == (round == 3));
+        hearth_fleet_release_took_part(r, round == 1 ? 0 : 1);
         assert_ok(one_step(x, p.privacy.scale_exp));
         assert_true(x[0] != 0.0f && x[1] != 0.0f);
-        hearth_status want = round == 4 ? HEARTH_EINVAL : HEARTH_OK;
+        hearth_status want = round == 3 ? HEARTH_EINVAL : HEARTH_OK;
         assert_int_equal(hearth_fleet_release_end_round(r, true, &err), want);
         assert_ok(hearth_fleet_release_end_round(r, false, &err));
     }

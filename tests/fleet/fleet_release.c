@@ -42,8 +42,10 @@ hearth_status hearth_fleet_release_mechanism(hearth_blt_noise *m,
                                              double *state) {
     const hearth_blt_pattern pattern = {sc->rounds, sc->release_separation,
                                         sc->release_participations};
-    hearth_blt blt;
-    hearth_status st = hearth_blt_fit(&blt, sc->release_buffers, &pattern);
+    hearth_blt blt = {0}; /* no buffers: independent in each round */
+    hearth_status st = HEARTH_OK;
+    if (sc->release_buffers)
+        st = hearth_blt_fit(&blt, sc->release_buffers, &pattern);
     if (st != HEARTH_OK) return st;
     return hearth_blt_noise_init(m, &blt, &pattern, sc->release_noise,
                                  p->delta2_squared, (size_t)p->d, state);
@@ -56,8 +58,8 @@ static hearth_status open_inside(hearth_fleet_release *r,
     r->bound = sqrt((double)p->bound_squared);
     r->scale_exp = p->scale_exp;
     r->n_devices = n_devices;
-    r->state =
-        hearth_mem_array(r->al, d, r->sc->release_buffers * sizeof(*r->state));
+    r->state = hearth_mem_array(
+        r->al, d, (r->sc->release_buffers + 1) * sizeof(*r->state));
     r->draw = hearth_mem_array(r->al, d, sizeof(*r->draw));
     r->noised = hearth_mem_array(r->al, d, sizeof(*r->noised));
     r->device = hearth_mem_array(r->al, n_devices, sizeof(*r->device));
@@ -107,7 +109,7 @@ void hearth_fleet_release_close(hearth_fleet_release *r) {
     size_t d = r->noise.d;
     if (r->state)
         hearth_zeroize(r->state,
-                       d * r->sc->release_buffers * sizeof(*r->state));
+                       d * (r->sc->release_buffers + 1) * sizeof(*r->state));
     if (r->draw) hearth_zeroize(r->draw, d * sizeof(*r->draw));
     hearth_mem_free(r->al, r->state);
     hearth_mem_free(r->al, r->draw);

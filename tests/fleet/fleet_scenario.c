@@ -450,7 +450,7 @@ static void read_release(reader *r, hearth_fleet_scenario *sc) {
     const double off = 0.0;
     sc->release_noise = get_f64(r, "privacy", "release_noise", 0.0, 1e4, &off);
     sc->release_buffers =
-        get_u32(r, "privacy", "release_buffers", 1, HEARTH_BLT_MAX_BUFFERS, 4);
+        get_u32(r, "privacy", "release_buffers", 0, HEARTH_BLT_MAX_BUFFERS, 4);
     sc->release_separation =
         get_u32(r, "privacy", "release_separation", 1, 100000, 1);
     if (r->st != HEARTH_OK) return;

@@ -102,7 +102,8 @@ typedef struct {
     double epsilon;       /* > 0: noise is chosen for it (fleet_run.c) */
     double release_noise; /* > 0: the coordinator adds noise of its own to the
                              releases, on top (fleet_release.h); z of all */
-    uint32_t release_buffers, release_separation, release_participations;
+    uint32_t release_buffers; /* that correlate it; 0: independent */
+    uint32_t release_separation, release_participations;
     /* [device.NAME] */
     hearth_fleet_class device_class[HEARTH_FLEET_MAX_CLASSES];
     size_t n_classes;

@@ -92,7 +92,7 @@ static void scenario_refuses_and_names_the_key(void **state) {
         {"privacy.release_noise=2", HEARTH_EFORMAT, "never in its place"},
         {"privacy.release_noise=-1", HEARTH_EFORMAT, "release_noise"},
         {"privacy.release_buffers=9", HEARTH_EFORMAT, "release_buffers"},
-        {"privacy.release_buffers=0", HEARTH_EFORMAT, "release_buffers"},
+        {"privacy.release_buffers=-1", HEARTH_EFORMAT, "release_buffers"},
         {"privacy.release_separation=0", HEARTH_EFORMAT, "separation"},
         {"privacy.release_participations=0", HEARTH_EFORMAT, "participations"},
         {"device.a.availability=diurnal", HEARTH_EUNSUPPORTED, "always"},
