@@ -26,7 +26,7 @@ const char *hearth_fleet_method_name(hearth_fleet_method m) {
 
 /* ---- fields ---- */
 
-/* OPTIONAL: a positive number, or absent (0); never in CSV. */
+/* OPTIONAL: a positive number, or absent (0, infinite); never in CSV. */
 typedef enum { U64, F64, OPTIONAL, SPLIT, METHOD, TEXT } field_kind;
 
 typedef struct {
@@ -97,7 +97,7 @@ static bool absent(const field *f, const void *row) {
     double x;
     if (f->kind != OPTIONAL) return false;
     memcpy(&x, (const char *)row + f->offset, sizeof(x));
-    return !(x > 0.0);
+    return !(x > 0.0 && isfinite(x));
 }
 
 static void put_value(hearth_buf *b, const field *f, const void *row,

@@ -49,7 +49,8 @@ typedef struct {
         epsilon_release; /* NaN: none */
     /* With the coordinator's own noise on the release (0: there is none):
      * epsilon_release of the devices' noise alone, of its own alone, and the
-     * length of its own on this round's mean, in clips. */
+     * length of its own on this round's mean, in clips.  An infinite one is
+     * written as none. */
     double epsilon_release_devices, epsilon_release_server,
         noise_to_signal_server;
 } hearth_fleet_metric;

@@ -220,7 +220,8 @@ static hearth_status epsilon_chart(hearth_buf *b, const hearth_fleet_results *r,
         curve_add(&s->c[0], (double)m->round, m->epsilon_coordinator);
         curve_add(&s->c[1], (double)m->round, m->epsilon_release);
         if (!(m->epsilon_release_server > 0.0)) continue;
-        curve_add(&s->c[2], (double)m->round, m->epsilon_release_devices);
+        if (m->epsilon_release_devices > 0.0) /* else infinite */
+            curve_add(&s->c[2], (double)m->round, m->epsilon_release_devices);
         curve_add(&s->c[3], (double)m->round, m->epsilon_release_server);
     }
     if (!s->c[0].n) {
@@ -233,12 +234,12 @@ static hearth_status epsilon_chart(hearth_buf *b, const hearth_fleet_results *r,
     }
     q[0] = curve_series(&s->c[0], "epsilon_coordinator", 0, false);
     q[1] = curve_series(&s->c[1], "epsilon_release", 3, false);
-    if (s->c[3].n) {
+    if (s->c[2].n)
         q[n++] = curve_series(&s->c[2], "epsilon_release, devices' noise alone",
                               4, false);
+    if (s->c[3].n)
         q[n++] = curve_series(
             &s->c[3], "epsilon_release, coordinator's noise alone", 2, false);
-    }
     const hearth_fleet_chart c = {.title = "Privacy spent by a device, "
                                            "replace-one (ledger: zCDP)",
                                   .x_label = "round",

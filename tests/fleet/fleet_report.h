@@ -34,8 +34,8 @@ typedef struct {
     double noise_to_signal, epsilon_coordinator,
         epsilon_release; /* last round */
     double epsilon_release_devices, epsilon_release_server,
-        noise_to_signal_server; /* same; 0: the releases have devices' noise
-                                   only */
+        noise_to_signal_server; /* same; server 0: the releases have the
+                                   devices' noise only */
 } hearth_fleet_summary;
 
 /* HEARTH_OK, HEARTH_ENOMEM, HEARTH_ENONFINITE. */

@@ -137,7 +137,9 @@ static void privacy_of(hearth_fleet_summary *out,
         out->noise_to_signal = m->noise_to_signal;
         out->epsilon_coordinator = m->epsilon_coordinator;
         out->epsilon_release = m->epsilon_release;
-        out->epsilon_release_devices = m->epsilon_release_devices;
+        out->epsilon_release_devices = m->epsilon_release_devices > 0.0
+                                           ? m->epsilon_release_devices
+                                           : (double)INFINITY;
         out->epsilon_release_server = m->epsilon_release_server;
         out->noise_to_signal_server = m->noise_to_signal_server;
     }

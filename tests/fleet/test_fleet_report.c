@@ -152,6 +152,10 @@ static void metrics_read_back_what_was_written(void **state) {
     assert_null(strstr(hearth_buf_str(&b), "server"));
     assert_null(strstr(hearth_buf_str(&b), "epsilon_release_"));
     hearth_buf_clear(&b);
+    m.epsilon_release_devices = (double)INFINITY;
+    assert_ok(hearth_fleet_metric_json(&b, &m));
+    assert_null(strstr(hearth_buf_str(&b), "epsilon_release_devices"));
+    hearth_buf_clear(&b);
     m.epsilon_release_devices = 3.0;
     m.epsilon_release_server = 4.0;
     m.noise_to_signal_server = 5.0;
