@@ -208,8 +208,8 @@ static void blt_refuses_bad_arguments(void **state) {
                              {1, {-0.1}, {0.5}},
                              {1, {0.5}, {-0.1}},
                              {2, {0, 0}, {0.6, 0.5}},
-                             {1, {NAN}, {0.5}},
-                             {1, {0.5}, {NAN}},
+                             {1, {(double)NAN}, {0.5}},
+                             {1, {0.5}, {(double)NAN}},
                              {HEARTH_BLT_MAX_BUFFERS + 1, {0}, {0}}};
     const hearth_blt_pattern wrong[] = {
         {0, 1, 1}, {HEARTH_BLT_MAX_ROUNDS + 1, 1, 1}, {9, 0, 1}, {9, 1, 0}};
@@ -398,7 +398,8 @@ static void noise_refuses_bad_arguments(void **state) {
     assert_int_equal(INIT(&bad, &PATTERN, 1, 9, D, buffers), HEARTH_EINVAL);
     assert_int_equal(INIT(&FACTS, &none, 1, 9, D, buffers), HEARTH_EINVAL);
     assert_int_equal(INIT(&FACTS, &PATTERN, 0, 9, D, buffers), HEARTH_EINVAL);
-    assert_int_equal(INIT(&FACTS, &PATTERN, NAN, 9, D, buffers), HEARTH_EINVAL);
+    assert_int_equal(INIT(&FACTS, &PATTERN, (double)NAN, 9, D, buffers),
+                     HEARTH_EINVAL);
     assert_int_equal(INIT(&FACTS, &PATTERN, 1, 0, D, buffers), HEARTH_EINVAL);
     assert_int_equal(INIT(&FACTS, &PATTERN, 1, 9, 0, buffers), HEARTH_EINVAL);
     assert_int_equal(INIT(&FACTS, &PATTERN, 1, 9, D, NULL), HEARTH_EINVAL);
