@@ -52,7 +52,7 @@ static hearth_status add_records(hearth_sha256_state *h,
 static hearth_status put_settings(hearth_buf *b, const hearth_trainer *t) {
     const hearth_train_config *c = &t->cfg;
     size_t passes = t->plan.choice.micro_batch;
-    /* a budget that cuts the micro-batch changes the order of sums */
+    /* a budget that cuts or joins micro-batches changes the order of sums */
     if (c->pack && passes != c->batch &&
         hearth_buf_printf(b, "passes of %zu ", passes) != HEARTH_OK)
         return HEARTH_ENOMEM;

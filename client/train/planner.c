@@ -217,8 +217,9 @@ static hearth_status refuse(const hearth_plan_request *q, hearth_memplan *out,
     return hearth_memplan_check(out, q->cfg->memory_budget, err);
 }
 
-/* Records of the largest pass: a micro-batch, or as many whole ones of a step as
- * are MERGED_TOKENS.  Together they go through each layer, and read it, once. */
+/* Records of the largest pass: a micro-batch, doubled while that many are in a
+ * step and their tokens are at most MERGED_TOKENS.  Together they go through
+ * each layer, and read it, once. */
 static size_t most_records(const hearth_plan_request *q) {
     hearth_memplan_choice one = smallest(q, false);
     hearth_memplan p;

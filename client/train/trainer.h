@@ -115,7 +115,8 @@ hearth_trainer_open(hearth_trainer **out, const hearth_model *model,
                     const hearth_train_config *cfg, hearth_pool *pool,
                     const hearth_alloc *al, hearth_error *err);
 
-/* One micro-batch.  After HEARTH_TRAIN_DONE: HEARTH_ESTATE.
+/* One pass: a micro-batch, a part of one or several, as the plan's
+ * choice.micro_batch says.  After HEARTH_TRAIN_DONE: HEARTH_ESTATE.
  * HEARTH_ECANCELLED (the gate), HEARTH_EIO, HEARTH_EMISMATCH (the file of
  * streamed weights): the step in progress is dropped, with all its micro-batches;
  * the next tick begins it again, and the run is as if it never began.

@@ -13,7 +13,7 @@
  * its libraries, stacks.  Observed in a release build: 1.7 MiB with two
  * threads. */
 #define FIXED_BYTES  ((size_t)3 << 20)
-#define WORKER_BYTES ((size_t)1 << 19)
+#define WORKER_BYTES HEARTH_POOL_STACK_BYTES
 
 size_t hearth_trainer__n_trained(const hearth_model *model,
                                  const hearth_adapter *adapter,
