@@ -147,8 +147,10 @@ void hearth_train_flags_show_plan(hearth_cli *cli, const hearth_memplan *p,
     char text[32], items[2048];
     size_t n = 0, mlp_rows = p->choice.mlp_rows;
     const char *weights = p->choice.streamed ? "streamed" : "mapped";
+    size_t head_rows = p->choice.head_rows;
     if (!mlp_rows || mlp_rows > p->choice.max_tokens)
         mlp_rows = p->choice.max_tokens;
+    if (head_rows > p->choice.max_tokens) head_rows = p->choice.max_tokens;
     items[0] = 0;
     for (size_t i = 0; i < p->n; i++) {
         int w =
@@ -176,6 +178,9 @@ void hearth_train_flags_show_plan(hearth_cli *cli, const hearth_memplan *p,
     hearth_event_u64(cli, "trained_layers", p->choice.layers);
     hearth_event_u64(cli, "recomputed_layers", p->choice.recompute);
     hearth_event_u64(cli, "mlp_rows", mlp_rows);
+    hearth_event_u64(cli, "head_rows", head_rows);
+    hearth_event_str(cli, "attention_tiles",
+                     p->choice.small_tiles ? "small" : "usual");
     hearth_event_str(cli, "activations", p->choice.store_bf16 ? "bf16" : "f32");
     hearth_event_raw(cli, "items", n ? items : "[]");
     hearth_event_end(cli);
@@ -186,10 +191,12 @@ void hearth_train_flags_show_plan(hearth_cli *cli, const hearth_memplan *p,
             p->item[i].kind == HEARTH_MEM_FILE ? "  (file)" : "");
     hearth_cli_say(cli,
                    "plan: %s private, weights %s; %zu records of %zu tokens a "
-                   "pass, %zu of %zu layers done again, %sMLP by %zu tokens",
+                   "pass, %zu of %zu layers done again, %sMLP by %zu tokens, "
+                   "head by %zu%s",
                    hearth_memplan_format(p->private_bytes, text, sizeof(text)),
                    weights, p->choice.micro_batch, p->choice.max_tokens,
                    p->choice.recompute, p->choice.layers,
                    p->choice.store_bf16 ? "activations in bf16, " : "",
-                   mlp_rows);
+                   mlp_rows, head_rows,
+                   p->choice.small_tiles ? ", attention by small tiles" : "");
 }

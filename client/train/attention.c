@@ -5,7 +5,9 @@
  * sum for each row: scores of one tile exist at a time, per worker, whatever
  * the length.  Tiles that no row of the block sees (later keys, keys before the
  * window, other documents) are never made.  The backward pass makes the
- * probabilities again from each row's maximum and sum.
+ * probabilities again from each row's maximum and sum: its tiles are of as many
+ * keys, or with small_tiles of half as many, and dQ is summed over runs of half a
+ * tile in any case, so that they give the same bytes.
  *
  * Where kernels have a set for it, products are by pairs of bfloat16 numbers
  * (attention_pairs.c); the cut into tasks is the same.
@@ -24,6 +26,7 @@
 #define FEW_QUERIES ((size_t)64)  /* the same in short ones: less is masked */
 #define LONG        ((size_t)512) /* tokens of a long document */
 #define MAX_KEYS    ((size_t)256) /* keys of a tile */
+#define KEY_RUN     ((size_t)128) /* keys whose share of dQ is one sum */
 #define MAX_STRIPS  ((size_t)8)   /* tasks that share a head of a document */
 #define WANT_TASKS  ((size_t)8)
 
@@ -40,12 +43,17 @@ static size_t min_size(size_t a, size_t b) {
 }
 
 void hearth_attention__derive(hearth_decoder *d) {
-    d->query_rows = min_size(d->shape.max_tokens, MAX_QUERIES);
+    bool is_long = d->shape.max_tokens >= LONG;
+    d->query_rows =
+        min_size(d->shape.max_tokens, is_long ? MAX_QUERIES : FEW_QUERIES);
     d->n_keys = min_size(d->n_positions, MAX_KEYS);
+    d->back_keys =
+        min_size(d->n_keys, d->shape.small_tiles ? KEY_RUN : MAX_KEYS);
 }
 
 size_t hearth_attention__aux(const hearth_decoder *d) {
-    size_t vectors = 2 * d->query_rows * d->n_keys;
+    size_t back = 2 * d->back_keys; /* P and dP */
+    size_t vectors = d->query_rows * (back > d->n_keys ? back : d->n_keys);
     size_t pairs = hearth_attention_pairs__aux(d);
     return vectors > pairs ? vectors : pairs;
 }
@@ -98,13 +106,8 @@ static block make_block(const attention_job *j, size_t doc, size_t head,
     return b;
 }
 
-static keys first_keys(const block *b) {
-    return (keys){b->lo, min_size(MAX_KEYS, b->hi - b->lo)};
-}
-
-static keys next_keys(const block *b, keys t) {
-    size_t first = t.first + t.n;
-    return (keys){first, min_size(MAX_KEYS, b->hi - first)};
+static keys keys_from(const block *b, size_t first, size_t most) {
+    return (keys){first, min_size(most, b->hi - first)};
 }
 
 /* The part [*from, *to) of a tile that row i of the block sees; may be empty.
@@ -153,7 +156,8 @@ static void forward_block(const attention_job *j, const block *b,
     hearth_real top[MAX_QUERIES], sum[MAX_QUERIES] = {0};
     hearth_real *o = j->s->o + b->at_q;
     for (size_t i = 0; i < b->n; i++) top[i] = -HEARTH_REAL_MAX;
-    for (keys t = first_keys(b); t.n; t = next_keys(b, t)) {
+    keys t = keys_from(b, b->lo, MAX_KEYS);
+    for (; t.n; t = keys_from(b, t.first + t.n, MAX_KEYS)) {
         size_t at = t.first * j->kv_ld + b->at_kv;
         k->gemm_nt(b->n, t.n, hd, j->scale, j->s->q + b->at_q, j->q_ld,
                    j->s->k + at, j->kv_ld, 0, score, t.n);
@@ -233,6 +237,18 @@ static void score_gradient(const attention_job *j, const block *b, keys t,
     }
 }
 
+/* What a tile adds to dQ. */
+static void add_queries(const attention_job *j, const block *b, keys t,
+                        const hearth_real *ds, const hearth_real *key) {
+    const hearth_decoder *d = j->d;
+    size_t hd = d->c->head_dim;
+    for (size_t i = 0; i < t.n; i += KEY_RUN)
+        d->compute.kernels->gemm_nn(b->n, hd, min_size(KEY_RUN, t.n - i), 1,
+                                    ds + i, t.n, key + i * j->kv_ld, j->kv_ld,
+                                    t.first + i > b->lo, d->dq + b->at_q,
+                                    j->q_ld);
+}
+
 /* dk, dv: of the task, row 0 of the pass. */
 static void backward_block(const attention_job *j, const block *b,
                            hearth_real *p, hearth_real *dk, hearth_real *dv) {
@@ -240,11 +256,13 @@ static void backward_block(const attention_job *j, const block *b,
     const hearth_kernels *k = d->compute.kernels;
     size_t hd = d->c->head_dim;
     const hearth_real *q = j->s->q + b->at_q, *d_o = d->d_o + b->at_q;
-    hearth_real *dp = p + d->query_rows * d->n_keys, dots[MAX_QUERIES];
+    hearth_real *dp = p + d->query_rows * d->back_keys, dots[MAX_QUERIES];
+    size_t most = d->shape.small_tiles ? KEY_RUN : MAX_KEYS;
     for (size_t i = 0; i < b->n; i++)
         dots[i] =
             k->dot(hd, d_o + i * j->q_ld, j->s->o + b->at_q + i * j->q_ld);
-    for (keys t = first_keys(b); t.n; t = next_keys(b, t)) {
+    keys t = keys_from(b, b->lo, most);
+    for (; t.n; t = keys_from(b, t.first + t.n, most)) {
         size_t at = t.first * j->kv_ld + b->at_kv, m = t.n;
         const hearth_real *key = j->s->k + at;
         k->gemm_nt(b->n, m, hd, j->scale, q, j->q_ld, key, j->kv_ld, 0, p, m);
@@ -252,8 +270,7 @@ static void backward_block(const attention_job *j, const block *b,
                    m);
         score_gradient(j, b, t, dots, p, dp);
         k->gemm_tn(m, hd, b->n, 1, p, m, d_o, j->q_ld, 1, dv + at, j->kv_ld);
-        k->gemm_nn(b->n, hd, m, 1, dp, m, key, j->kv_ld, t.first > b->lo,
-                   d->dq + b->at_q, j->q_ld);
+        add_queries(j, b, t, dp, key);
         k->gemm_tn(m, hd, b->n, 1, dp, m, q, j->q_ld, 1, dk + at, j->kv_ld);
     }
 }

@@ -15,6 +15,11 @@
  *
  * Rows of a tile are then keys, and what belongs to a query (maximum, sum, D)
  * is a vector along the row.
+ *
+ * With small_tiles a tile goes back in two parts.  They give the same bytes: dQ
+ * is summed over runs of KEY_RUN keys in any case, and no part has fewer than
+ * PART_KEYS - KEY_RUN, so that each key is at the same place among the rows of a
+ * product's block.
  */
 #include <string.h>
 
@@ -25,6 +30,8 @@
 #define FEW_QUERIES  ((size_t)64)  /* the same for long heads */
 #define LONG_HEAD    ((size_t)64)
 #define MAX_KEYS     ((size_t)128) /* keys of a tile */
+#define KEY_RUN      ((size_t)64)  /* keys whose share of dQ is one sum */
+#define PART_KEYS    ((size_t)96)  /* keys of a part of a tile */
 #define MIN_HEAD     ((size_t)32)  /* shorter heads fill no tile of a product */
 #define MIN_TOKENS   ((size_t)32)
 #define STRIP        ((size_t)256) /* tokens that a task rounds */
@@ -61,15 +68,17 @@ size_t hearth_attention_pairs__halves(const hearth_decoder *d, size_t n) {
 }
 
 /* Keys of a tile, at most. */
-static size_t most_keys(const hearth_decoder *d) {
-    return min_size(d->n_positions, MAX_KEYS);
+static size_t most_keys(const hearth_decoder *d, bool back) {
+    bool parts = back && d->shape.small_tiles;
+    return min_size(d->n_positions, parts ? PART_KEYS : MAX_KEYS);
 }
 
 size_t hearth_attention_pairs__aux(const hearth_decoder *d) {
     if (!d->shape.attention_parts) return 0;
     size_t most = hearth_attention_pairs__queries(d);
     size_t queries = min_size(d->shape.max_tokens, most);
-    return queries * (2 * most_keys(d) + d->c->head_dim);
+    size_t tiles = max_size(most_keys(d, false), 2 * most_keys(d, true));
+    return queries * (tiles + d->c->head_dim);
 }
 
 /* ---- what a worker's tile of scratch holds, in halves ---- */
@@ -217,6 +226,15 @@ static keys keys_from(const block *b, size_t first) {
     return (keys){first, min_size(MAX_KEYS, b->hi - first)};
 }
 
+/* Going back: the same, or a part of it. */
+static keys back_from(const job *j, const block *b, size_t first) {
+    keys t = keys_from(b, first - (first - b->lo) % MAX_KEYS);
+    if (first == b->hi) return (keys){first, 0};
+    if (!j->d->shape.small_tiles || t.n <= PART_KEYS) return t;
+    if (t.first == first) return (keys){first, KEY_RUN};
+    return (keys){first, t.n - KEY_RUN};
+}
+
 /* The queries [*from, *to) of the block that see a key; may be none. */
 static void seen_by(const job *j, const block *b, size_t key, size_t *from,
                     size_t *to) {
@@ -301,7 +319,7 @@ void hearth_attention_pairs__forward(const hearth_attention_job *j,
     const scratch x = open_scratch(j, b, worker);
     hearth_real top[MANY_QUERIES], sum[MANY_QUERIES], shrink[MANY_QUERIES];
     hearth_real *s = d->aux + worker * d->aux_reals;
-    hearth_real *o = s + n * most_keys(d);
+    hearth_real *o = s + n * most_keys(d, false);
     for (size_t i = 0; i < n; i++) {
         top[i] = -HEARTH_REAL_MAX;
         sum[i] = 0;
@@ -340,6 +358,20 @@ static void query_panels(const job *j, const block *b, const scratch *x) {
     make_panels(k, false, hd, b->n, x->rows, x->ld, x->d_o_straight);
 }
 
+/* What a tile, rounded in x's rows, adds to dQ^T. */
+static void add_queries(const job *j, const block *b, keys t, const scratch *x,
+                        const uint16_t *turned, hearth_real *dq) {
+    const hearth_kernels *k = j->d->pairs;
+    size_t hd = j->d->c->head_dim;
+    for (size_t i = 0; i < t.n; i += KEY_RUN) {
+        size_t n = min_size(KEY_RUN, t.n - i);
+        make_panels(k, false, b->n, n, x->rows + i * x->ld_scores, x->ld_scores,
+                    x->panels);
+        multiply(k, hd, b->n, n, turned + t.first + i, j->room.ld_turned,
+                 x->panels, t.first + i > b->lo, dq, b->n);
+    }
+}
+
 void hearth_attention_pairs__backward(const hearth_attention_job *j,
                                       const hearth_attention_block *b,
                                       size_t worker, hearth_real *dk,
@@ -351,7 +383,9 @@ void hearth_attention_pairs__backward(const hearth_attention_job *j,
     const scratch x = open_scratch(j, b, worker);
     hearth_real top[MANY_QUERIES], inverse[MANY_QUERIES], dots[MANY_QUERIES];
     hearth_real *s = d->aux + worker * d->aux_reals;
-    hearth_real *ds = s + n * most_keys(d), *dq = ds + n * most_keys(d);
+    size_t most = most_keys(d, true);
+    hearth_real *ds = s + n * most, *dq = ds + n * most;
+    keys t = back_from(j, b, b->lo);
     for (size_t i = 0; i < n; i++) {
         size_t at = b->at_q + i * j->q_ld;
         top[i] = j->s->top[(b->first + i) * n_heads + b->head];
@@ -359,7 +393,7 @@ void hearth_attention_pairs__backward(const hearth_attention_job *j,
         dots[i] = k->dot(hd, d->d_o + at, j->s->o + at);
     }
     query_panels(j, b, &x);
-    for (keys t = keys_from(b, b->lo); t.n; t = keys_from(b, t.first + t.n)) {
+    for (; t.n; t = back_from(j, b, t.first + t.n)) {
         size_t to = t.first * j->kv_ld + b->at_kv;
         scores(j, b, t, kv.k, x.q, s);
         scores(j, b, t, kv.v, x.d_o, ds);
@@ -370,9 +404,7 @@ void hearth_attention_pairs__backward(const hearth_attention_job *j,
         k->round_rows(t.n, n, ds, n, x.rows, x.ld_scores);
         multiply(k, t.n, hd, n, x.rows, x.ld_scores, x.q_straight, 1, dk + to,
                  j->kv_ld);
-        make_panels(k, false, n, t.n, x.rows, x.ld_scores, x.panels);
-        multiply(k, hd, n, t.n, kv.turned + t.first, j->room.ld_turned,
-                 x.panels, t.first > b->lo, dq, n);
+        add_queries(j, b, t, &x, kv.turned, dq);
     }
     for (size_t i = 0; i < n; i++)
         for (size_t c = 0; c < hd; c++)

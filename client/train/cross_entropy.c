@@ -8,7 +8,7 @@
  * input's gradient; a running maximum and sum per row keep both exact.  Parts
  * are then put together in their order, so the bytes do not depend on who
  * computed them.  More rows than d->ce_rows go in groups, which bounds the
- * memory.  The head's own gradient (full mode) takes a second pass with the
+ * memory; a row's numbers do not depend on the group that it is in.  The head's own gradient (full mode) takes a second pass with the
  * kept log-sum-exp.
  * Source: the running maximum as in Milakov and Gimelshein, Online normalizer
  * calculation for softmax, arXiv:1805.02867.
@@ -18,7 +18,7 @@
 
 #define TILE_REALS     (HEARTH_WEIGHT_TILE_BYTES / sizeof(hearth_real))
 #define MAX_VOCAB_ROWS ((size_t)256)
-#define MAX_GROUP      ((size_t)256)     /* rows of one group */
+#define MAX_GROUP      ((size_t)256)     /* rows of one group, usually */
 #define GROUP_REALS    ((size_t)524288)  /* of its gradient */
 #define PART_REALS     ((size_t)1048576) /* of gradients of all parts but one */
 #define MERGE_ROWS     ((size_t)16)
@@ -49,13 +49,14 @@ void hearth_cross_entropy__derive(hearth_decoder *d) {
     size_t parts = 7 * group * width <= PART_REALS ? 8 : 4;
     size_t rows = min_size(TILE_REALS / width, MAX_VOCAB_ROWS);
     if (rows > 32) rows = rows / 32 * 32; /* whole panels */
-    d->ce_rows = group;
+    d->ce_rows = d->shape.head_rows ? d->shape.head_rows : group;
+    d->ce_most = min_size(d->ce_rows + HEARTH_MLP_TAIL, d->shape.max_tokens);
     d->vocab_rows = min_size(rows, ceil_div(vocab, parts));
     d->vocab_parts = min_size(parts, ceil_div(vocab, d->vocab_rows));
 }
 
 size_t hearth_cross_entropy__aux(const hearth_decoder *d) {
-    return min_size(d->ce_rows, d->shape.max_tokens) * d->vocab_rows;
+    return d->ce_most * d->vocab_rows;
 }
 
 static size_t label_of(const ce_job *j, size_t i) {
@@ -80,8 +81,7 @@ static const hearth_real *head_rows(const hearth_decoder *d, size_t worker,
 static hearth_real *part_gradient(const ce_job *j, size_t part) {
     size_t width = j->d->c->hidden_size;
     if (!part) return j->d->dh + j->first * width;
-    size_t rows = min_size(j->d->ce_rows, j->d->shape.max_tokens);
-    return j->d->part_dh + (part - 1) * rows * width;
+    return j->d->part_dh + (part - 1) * j->d->ce_most * width;
 }
 
 /* Fold logits [n, m] of vocabulary rows v0.. into the part's maximum and sum;
@@ -92,8 +92,8 @@ static void fold_block(const ce_job *j, size_t part, bool fresh, size_t v0,
     const hearth_decoder *d = j->d;
     const hearth_kernels *k = d->compute.kernels;
     size_t width = d->c->hidden_size;
-    hearth_real *top = d->part_top + part * d->ce_rows;
-    double *sum = d->part_sum + part * d->ce_rows;
+    hearth_real *top = d->part_top + part * d->ce_most;
+    double *sum = d->part_sum + part * d->ce_most;
     for (size_t i = 0; i < j->n; i++) {
         hearth_real *row = logits + i * m, most = k->max(m, row);
         size_t label = label_of(j, i);
@@ -153,7 +153,7 @@ static void merge_gradient(const ce_job *j, size_t i, hearth_real top,
     hearth_real *dh = part_gradient(j, 0) + i * width;
     for (size_t p = 0; p < d->vocab_parts; p++) {
         const hearth_real *part = part_gradient(j, p) + i * width;
-        double shift = (double)(d->part_top[p * d->ce_rows + i] - top);
+        double shift = (double)(d->part_top[p * d->ce_most + i] - top);
         hearth_real scale = (hearth_real)(hearth_ref_exp(shift) / sum);
         for (size_t c = 0; c < width; c++)
             dh[c] = p ? dh[c] + scale * part[c] : scale * part[c];
@@ -171,11 +171,11 @@ static void merge_tile(void *ud, size_t tile, size_t worker) {
         hearth_real top = d->part_top[i];
         double sum = 0;
         for (size_t p = 1; p < d->vocab_parts; p++) {
-            hearth_real other = d->part_top[p * d->ce_rows + i];
+            hearth_real other = d->part_top[p * d->ce_most + i];
             if (other > top) top = other;
         }
         for (size_t p = 0; p < d->vocab_parts; p++) {
-            size_t at = p * d->ce_rows + i;
+            size_t at = p * d->ce_most + i;
             sum += d->part_sum[at] *
                    hearth_ref_exp((double)(d->part_top[at] - top));
         }
@@ -242,7 +242,7 @@ hearth_status hearth_cross_entropy__run(hearth_decoder *d, size_t n,
                 .with_grad = with_grad,
                 .n_blocks = ceil_div(d->c->vocab_size, d->vocab_rows)};
     for (; j.first < n; j.first += j.n) {
-        j.n = min_size(d->ce_rows, n - j.first);
+        j.n = n - j.first <= d->ce_most ? n - j.first : d->ce_rows;
         if (d->compute.kernels->pair_panel)
             j.rounded = hearth_compute_round(&d->compute, j.n, width,
                                              d->h + j.first * width, width);

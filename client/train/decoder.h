@@ -40,6 +40,7 @@
 
 #define HEARTH_DECODER_MAX_TOKENS ((size_t)1 << 22)
 #define HEARTH_DECODER_ROWS       ((size_t)64) /* tokens of a row-wise tile */
+#define HEARTH_DECODER_HEAD_ROWS  ((size_t)32) /* the fewest of head_rows */
 
 typedef struct hearth_decoder hearth_decoder;
 
@@ -73,6 +74,11 @@ typedef struct {
     bool store_bf16;  /* keep in bfloat16 what is not made again (but the last
                          layer, whose arrays are not overwritten): about half
                          the memory.  Wants kernels that compute in bfloat16 */
+    bool small_tiles; /* attention goes back by tiles of fewer keys */
+    size_t head_rows; /* supervised tokens that go through the head at once, a
+                          multiple of HEARTH_DECODER_HEAD_ROWS; 0: the usual, 256
+                          or fewer in a wide model.  More read the head fewer
+                          times, in more memory */
     hearth_weight_stream *stream; /* borrowed: read the layers' weights as they
                                      are needed, for as many workers; NULL: use
                                      the mapped ones */
@@ -87,13 +93,14 @@ typedef struct {
     size_t cache;       /* keys and values of generation */
     size_t tables;      /* rotary angles, norms, names, the handle */
     size_t total;
+    size_t head_rows; /* not bytes: those of the shape, or the usual ones */
 } hearth_decoder_sizes;
 
 /* Total of hearth_decoder_plan; SIZE_MAX when the shape is not valid. */
 size_t hearth_decoder_bytes(const hearth_decoder_shape *s);
 
 /* Fill *out without allocating or reading a weight.
- * HEARTH_EINVAL  no model, no tokens or workers, mlp_rows not a multiple, an
+ * HEARTH_EINVAL  no model, no tokens or workers, rows not a multiple, an
  *                adapter in full mode, no adapter in LoRA mode, or one that
  *                does not fit the model (err names the module)
  * HEARTH_EUNSUPPORTED full mode of a model with quantised weights, or with a

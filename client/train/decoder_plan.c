@@ -168,7 +168,8 @@ hearth_status hearth_decoder__check(hearth_decoder *d,
     hearth_status st;
     *d = (hearth_decoder){.model = s->model, .shape = *s};
     if (!s->model || !s->max_tokens || !s->n_workers ||
-        s->n_workers > MAX_WORKERS || s->mlp_rows % HEARTH_DECODER_ROWS)
+        s->n_workers > MAX_WORKERS || s->mlp_rows % HEARTH_DECODER_ROWS ||
+        s->head_rows % HEARTH_DECODER_HEAD_ROWS)
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "a decoder needs a model, tokens and workers, "
                                 "and parts of whole tiles; fix the call");
@@ -323,10 +324,10 @@ static void layout_halves(hearth_decoder *d, layout *b, size_t q, size_t kv) {
 
 /* What the cross-entropy keeps of each part of the vocabulary. */
 static void layout_parts(hearth_decoder *d, layout *b) {
-    size_t rows = min_size(d->ce_rows, d->shape.max_tokens);
-    d->part_top = reals(b, d->vocab_parts, d->ce_rows);
-    d->part_sum = take(b, d->vocab_parts * d->ce_rows, sizeof(*d->part_sum));
-    d->row_target = reals(b, d->ce_rows, 1);
+    size_t rows = d->ce_most;
+    d->part_top = reals(b, d->vocab_parts, rows);
+    d->part_sum = take(b, d->vocab_parts * rows, sizeof(*d->part_sum));
+    d->row_target = reals(b, rows, 1);
     if (d->shape.mode != HEARTH_DECODER_INFER)
         d->part_dh = reals(b, (d->vocab_parts - 1) * rows, d->c->hidden_size);
 }
@@ -406,6 +407,7 @@ bool hearth_decoder__layout(hearth_decoder *d, hearth_arena *arena,
     layout_scratch(d, &b);
     b.bytes = &sizes->cache;
     layout_cache(d, &b);
+    sizes->head_rows = d->ce_rows;
     const size_t part[] = {sizes->tables,
                            sizes->parameters,
                            sizes->gradients,

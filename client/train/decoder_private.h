@@ -13,8 +13,9 @@
 #include "client/train/weight.h"
 #include "client/train/weight_private.h"
 
-/* The MLP's last part takes up to so many rows more, so that none has a
- * handful of tokens, which the products treat in another way. */
+/* The MLP's last part, and the head's last group, take up to so many rows more,
+ * so that none has a handful of tokens, which the products treat in another
+ * way. */
 #define HEARTH_MLP_TAIL ((size_t)16)
 
 /* One adapted module; grad_a NULL when A is frozen, both NULL in inference. */
@@ -93,15 +94,17 @@ struct hearth_decoder {
     void *gate_ud;
     hearth_real *aux; /* [n_workers][aux_reals] attention, cross-entropy */
     size_t aux_reals;
-    size_t query_rows;    /* rows of attention handled at once, at most */
+    size_t query_rows;    /* queries handled at once, at most */
     size_t n_keys;        /* keys of one tile, at most */
+    size_t back_keys;     /* the same going back */
     size_t vocab_rows;    /* rows of the head handled at once */
     size_t vocab_parts;   /* parts of the vocabulary, a worker's task each */
     size_t ce_rows;       /* supervised rows that go through the head at once */
-    hearth_real *part_dh; /* [vocab_parts - 1][ce_rows, D] */
-    hearth_real *part_top;   /* [vocab_parts][ce_rows] largest logit */
+    size_t ce_most;       /* the same of the last, longest group */
+    hearth_real *part_dh; /* [vocab_parts - 1][ce_most, D] */
+    hearth_real *part_top;   /* [vocab_parts][ce_most] largest logit */
     double *part_sum;        /* the same: sum of exp(logit - top) */
-    hearth_real *row_target; /* [ce_rows] logit of the label */
+    hearth_real *row_target; /* [ce_most] logit of the label */
 
     size_t lowest;       /* first layer that is differentiated; L: none */
     size_t n_slots;      /* of layers from the last down; those below share
@@ -249,10 +252,10 @@ hearth_status hearth_cross_entropy__run(hearth_decoder *d, size_t n,
                                         const int32_t *label, bool with_grad,
                                         hearth_error *err);
 
-/* Fill query_rows and n_keys from the shape. */
+/* Fill query_rows, n_keys and back_keys from the shape. */
 void hearth_attention__derive(hearth_decoder *d);
 
-/* Fill ce_rows, vocab_rows and vocab_parts from the model's shape. */
+/* Fill ce_rows, ce_most, vocab_rows and vocab_parts from the shape. */
 void hearth_cross_entropy__derive(hearth_decoder *d);
 
 /* Rows first .. first + n - 1 of the head as a matrix of their own, whoever

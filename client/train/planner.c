@@ -16,6 +16,17 @@
 #define VISIT_TOKENS 16.0
 #define LEAST_SEQ    ((size_t)8)
 
+/* The head by groups of fewer rows than the usual costs more than its visits:
+ * seen in f32 and bf16 for Qwen2.5-0.5B and Gemma-3-270M (Q8_0, two threads,
+ * 256 tokens) 1.0 to 1.6 times the time by 128 rows, 1.7 to 2.3 times by 64; by
+ * 512 or 1024 of 1024 tokens 0.6 to 1.0. */
+#define HEAD_ROWS 256.0
+#define HEAD_FEW  64.0
+
+/* Attention that goes back by small tiles: seen 0.96 to 1.13 of the time, for
+ * the same models and 256 to 1024 tokens. */
+#define SMALL_TILES 1.05
+
 /* More tokens a pass than this gain little (tests/bench/BENCH.md, lengths). */
 #define MERGED_TOKENS ((size_t)512)
 
@@ -28,7 +39,9 @@ static const hearth_model_config *config(const hearth_plan_request *q) {
 
 /* Multiply-adds of one token in a layer and in the head. */
 typedef struct {
-    double attention, gate_up, down, head;
+    double attention; /* its four matrices */
+    double scores;    /* queries with keys, and with values */
+    double gate_up, down, head;
 } token_work;
 
 /* A causal query sees half of its record: scores and what they weigh together
@@ -38,7 +51,8 @@ static token_work work_of(const hearth_model_config *c, double tokens) {
     double q = (double)c->n_heads * c->head_dim;
     double kv = (double)c->n_kv_heads * c->head_dim;
     double into = c->mlp_kind == HEARTH_MLP_GELU ? 1.0 : 2.0;
-    return (token_work){.attention = 2 * width * (q + kv) + tokens * q,
+    return (token_work){.attention = 2 * width * (q + kv),
+                        .scores = tokens * q,
                         .gate_up = into * width * ffn,
                         .down = width * ffn,
                         .head = width * c->vocab_size};
@@ -55,6 +69,16 @@ static double store_work(const hearth_model_config *c) {
     return STORE_WORK * numbers;
 }
 
+/* What the head costs, of what its products alone do. */
+static double head_visits(const hearth_memplan_choice *choice) {
+    size_t n = choice->max_tokens, most = choice->head_rows;
+    size_t groups = most && most < n ? (n - 1) / most + 1 : 1;
+    double rows = (double)n / (double)groups;
+    double visits = (rows + VISIT_TOKENS) / rows;
+    return rows < HEAD_ROWS ? visits + HEAD_FEW / rows - HEAD_FEW / HEAD_ROWS
+                            : visits;
+}
+
 double hearth_planner__work(const hearth_plan_request *q,
                             const hearth_memplan_choice *choice) {
     const hearth_model_config *c = config(q);
@@ -67,17 +91,19 @@ double hearth_planner__work(const hearth_plan_request *q,
     double visit = (n + VISIT_TOKENS) / n;
     double part = (rows + VISIT_TOKENS) / rows;
     w.attention *= visit;
-    w.head *= visit;
+    w.head *= head_visits(choice);
     w.gate_up *= part;
     w.down *= part;
     /* forward, and back to the input: once more */
     double sum = (layers + trained) * (w.attention + w.gate_up + w.down);
-    sum += 2 * w.head;
-    sum += again * (w.attention + w.gate_up);
+    double back = choice->small_tiles ? SMALL_TILES : 1.0;
+    sum += (layers + back * trained) * w.scores + 2 * w.head;
+    sum += again * (w.attention + w.scores + w.gate_up);
     if (choice->store_bf16) sum += (trained - again - 1) * store_work(c);
     if (choice->mlp_rows) sum += w.gate_up; /* of what shares a slot */
     if (q->cfg->mode == HEARTH_TRAIN_FULL)
-        sum += layers * (w.attention + w.gate_up + w.down) + 2 * w.head;
+        sum +=
+            layers * (w.attention + w.scores + w.gate_up + w.down) + 2 * w.head;
     return sum;
 }
 
@@ -125,11 +151,13 @@ static bool may_be(const hearth_plan_request *q, bool streamed) {
 /* What needs the least memory. */
 static hearth_memplan_choice smallest(const hearth_plan_request *q,
                                       bool streamed) {
-    return (hearth_memplan_choice){
-        .micro_batch = 1,
-        .recompute = config(q)->n_layers,
-        .mlp_rows = q->cfg->mode == HEARTH_TRAIN_FULL ? 0 : HEARTH_DECODER_ROWS,
-        .streamed = streamed};
+    bool full = q->cfg->mode == HEARTH_TRAIN_FULL;
+    return (hearth_memplan_choice){.micro_batch = 1,
+                                   .recompute = config(q)->n_layers,
+                                   .mlp_rows = full ? 0 : HEARTH_DECODER_ROWS,
+                                   .head_rows = full ? 0 : HEARTH_DECODER_ROWS,
+                                   .small_tiles = true,
+                                   .streamed = streamed};
 }
 
 /* Does the smallest plan fit, its weights mapped or streamed? */
@@ -170,6 +198,26 @@ static void consider(const hearth_plan_request *q,
     *found = true;
 }
 
+/* With the usual groups of rows in the head and tiles in attention, and with
+ * smaller ones.  Mode full keeps the groups: a weight's gradient is a sum over
+ * them. */
+static void consider_blocks(const hearth_plan_request *q,
+                            const hearth_memplan_choice *asked, bool *found,
+                            hearth_memplan *best) {
+    hearth_memplan_choice choice = *asked;
+    for (;;) {
+        for (int small = 0; small < 2; small++) {
+            choice.small_tiles = small;
+            consider(q, &choice, found, best);
+        }
+        if (q->cfg->mode == HEARTH_TRAIN_FULL) return;
+        size_t rows = HEARTH_DECODER_ROWS;
+        while (rows < choice.head_rows && rows < choice.max_tokens) rows *= 2;
+        if (rows == HEARTH_DECODER_ROWS) return;
+        choice.head_rows = rows / 2;
+    }
+}
+
 /* The MLP at once, and in ever smaller parts (mode full keeps it whole: its
  * gradients are sums over all tokens). */
 static void consider_parts(const hearth_plan_request *q,
@@ -178,13 +226,13 @@ static void consider_parts(const hearth_plan_request *q,
     hearth_memplan p;
     if (hearth_planner__list(q, asked, &p, NULL) != HEARTH_OK) return;
     hearth_memplan_choice choice = p.choice;
-    consider(q, &choice, found, best);
+    consider_blocks(q, &choice, found, best);
     if (q->cfg->mode == HEARTH_TRAIN_FULL) return;
     size_t rows = HEARTH_DECODER_ROWS;
     while (rows < choice.max_tokens / 2) rows *= 2;
     for (; rows >= HEARTH_DECODER_ROWS; rows /= 2) {
         choice.mlp_rows = rows;
-        if (rows < choice.max_tokens) consider(q, &choice, found, best);
+        if (rows < choice.max_tokens) consider_blocks(q, &choice, found, best);
     }
 }
 

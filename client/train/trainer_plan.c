@@ -50,6 +50,8 @@ hearth_decoder_shape hearth_trainer__shape(const hearth_model *model,
         .recompute = choice->recompute,
         .store_bf16 = choice->store_bf16,
         .mlp_rows = choice->mlp_rows,
+        .head_rows = choice->head_rows,
+        .small_tiles = choice->small_tiles,
         .n_workers = hearth_pool_size(pool)};
 }
 
@@ -160,9 +162,11 @@ static void list_items(const hearth_plan_request *q, const token_sizes *sz,
 /* The choice with what follows from it. */
 static hearth_memplan_choice settle(const hearth_plan_request *q,
                                     const hearth_memplan_choice *asked,
-                                    const token_sizes *sz) {
+                                    const token_sizes *sz,
+                                    const hearth_decoder_sizes *d) {
     hearth_memplan_choice c = *asked;
     c.max_tokens = sz->pass_tokens;
+    c.head_rows = d->head_rows;
     c.layers = hearth_model_get_config(q->model)->n_layers;
     if (q->adapter && q->adapter->n_pairs) /* canonical order */
         c.layers -= q->adapter->pair[0].layer;
@@ -183,7 +187,7 @@ hearth_status hearth_planner__list(const hearth_plan_request *q,
         q->model, &view, q->cfg, choice, sz.max_tokens, q->pool);
     hearth_status st = hearth_decoder_plan(&shape, &d, err);
     if (st != HEARTH_OK) return st;
-    out->choice = settle(q, choice, &sz);
+    out->choice = settle(q, choice, &sz, &d);
     out->file_counts =
         choice->streamed || (q->cfg->weights == HEARTH_WEIGHTS_AUTO &&
                              q->cfg->mode != HEARTH_TRAIN_FULL);

@@ -45,6 +45,15 @@ static void draw(uint64_t seed, size_t n, double scale, float *out) {
         out[i] = (float)(scale * hearth_philox_normal(k, i, 0));
 }
 
+/* Random queries, keys, values and d_o. */
+static void fill(tiny_engine *e, double scale) {
+    const hearth_slot *s = hearth_decoder__slot(e->dec, 0);
+    draw(1, TOKENS * HEADS * HD, scale, s->q);
+    draw(2, TOKENS * KV * HD, scale, s->k);
+    draw(3, TOKENS * KV * HD, 1, s->v);
+    draw(4, TOKENS * HEADS * HD, 1, e->dec->d_o);
+}
+
 /* A decoder whose slot holds random queries, keys, values and d_o. */
 static void open_engine(tiny_engine *e, hearth_pool *pool,
                         const hearth_kernels *k, double scale) {
@@ -53,11 +62,7 @@ static void open_engine(tiny_engine *e, hearth_pool *pool,
                                             .mode = HEARTH_DECODER_FULL,
                                             .max_tokens = TOKENS},
                      pool, k);
-    const hearth_slot *s = hearth_decoder__slot(e->dec, 0);
-    draw(1, TOKENS * HEADS * HD, scale, s->q);
-    draw(2, TOKENS * KV * HD, scale, s->k);
-    draw(3, TOKENS * KV * HD, 1, s->v);
-    draw(4, TOKENS * HEADS * HD, 1, e->dec->d_o);
+    fill(e, scale);
 }
 
 static hearth_pass whole(void) {
@@ -203,6 +208,36 @@ static void any_number_of_workers_gives_the_same_bytes(void **state) {
     }
 }
 
+/* Going back by tiles of half the keys, in half the room. */
+static void small_tiles_give_the_same_bytes(void **state) {
+    static float keep[3][TOKENS * HEADS * HD];
+    (void)state;
+    for (size_t i = 0; i < 8; i++) {
+        tiny_engine e;
+        hearth_pass p = whole();
+        tiny_engine_open(&e,
+                         (hearth_decoder_shape){.model = model,
+                                                .mode = HEARTH_DECODER_FULL,
+                                                .max_tokens = TOKENS,
+                                                .small_tiles = i % 2},
+                         NULL, hearth_kernels_default());
+        fill(&e, 1);
+        assert_int_equal(hearth_attention__aux(e.dec),
+                         (i % 2 ? 1 : 2) * (size_t)128 * 256);
+        hearth_attention__forward(e.dec, &p, hearth_decoder__slot(e.dec, 0),
+                                  windows[i / 2]);
+        hearth_attention__backward(e.dec, &p, hearth_decoder__slot(e.dec, 0),
+                                   windows[i / 2]);
+        const float *got[] = {e.dec->dq, e.dec->dk, e.dec->dv};
+        for (size_t k = 0; k < 3; k++) {
+            size_t bytes = TOKENS * (k ? KV : HEADS) * HD * sizeof(float);
+            if (i % 2) assert_memory_equal(got[k], keep[k], bytes);
+            memcpy(keep[k], got[k], bytes);
+        }
+        tiny_engine_close(&e);
+    }
+}
+
 static void scratch_does_not_grow_with_the_stream(void **state) {
     (void)state;
     const hearth_model_config c = {.head_dim = 256};
@@ -225,6 +260,7 @@ int main(void) {
         cmocka_unit_test(it_is_the_definition),
         cmocka_unit_test(cached_keys_are_seen),
         cmocka_unit_test(any_number_of_workers_gives_the_same_bytes),
+        cmocka_unit_test(small_tiles_give_the_same_bytes),
         cmocka_unit_test(scratch_does_not_grow_with_the_stream),
     };
     return cmocka_run_group_tests_name("client/train/attention", tests, set_up,

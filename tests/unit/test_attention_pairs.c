@@ -164,12 +164,34 @@ static void any_number_of_workers_gives_the_same_bytes(void **state) {
     tiny_drop(m, dir);
 }
 
+/* Tiles in two parts, in their room; windows and documents begin anywhere. */
+static void small_tiles_give_the_same_bytes(void **state) {
+    static const size_t windows[] = {0, 5, 100, 300};
+    static result whole, parts;
+    char dir[64];
+    (void)state;
+    if (!hearth_kernels_bf16()) skip();
+    hearth_model *m = make_model(64, dir);
+    for (size_t w = 0; w < sizeof(windows) / sizeof(windows[0]); w++)
+        for (int small = 0; small < 2; small++) {
+            tiny_engine e;
+            open_engine(&e, m, NULL, hearth_kernels_bf16(),
+                        hearth_kernels_bf16());
+            e.dec->shape.small_tiles = small; /* in room for whole ones */
+            run(e.dec, windows[w], true, small ? &parts : &whole);
+            if (small) assert_memory_equal(&whole, &parts, sizeof(whole));
+            tiny_engine_close(&e);
+        }
+    tiny_drop(m, dir);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_part_agrees_with_vectors),
         cmocka_unit_test(two_parts_agree_with_vectors),
         cmocka_unit_test(three_parts_agree_with_vectors),
         cmocka_unit_test(any_number_of_workers_gives_the_same_bytes),
+        cmocka_unit_test(small_tiles_give_the_same_bytes),
     };
     return cmocka_run_group_tests_name("client/train/attention_pairs", tests,
                                        NULL, NULL);

@@ -174,6 +174,39 @@ static void the_loss_alone_is_the_same_and_makes_no_gradient(void **state) {
     tiny_engine_close(&e);
 }
 
+/* Rows in one group, in a few and in many: the same bytes, whatever is left for
+ * the last of them, and no buffer is longer than planned. */
+static void groups_of_any_size_give_the_same_bytes(void **state) {
+    static const size_t rows[] = {256, 32, 64, 1024}, n[] = {320, 81, 80, 65};
+    static float dh[TOKENS * WIDTH];
+    static double loss[TOKENS];
+    int32_t label[TOKENS];
+    (void)state;
+    for (size_t k = 0; k < 4; k++)
+        for (size_t i = 0; i < 4; i++) {
+            tiny_engine e;
+            tiny_engine_open(&e,
+                             (hearth_decoder_shape){.model = model,
+                                                    .mode = HEARTH_DECODER_FULL,
+                                                    .max_tokens = TOKENS,
+                                                    .head_rows = rows[i]},
+                             NULL, hearth_kernels_default());
+            hearth_decoder *d = e.dec;
+            assert_int_equal(d->ce_rows, rows[i]);
+            assert_int_equal(d->ce_most,
+                             rows[i] + 16 < TOKENS ? rows[i] + 16 : TOKENS);
+            fill(d, n[k], 1, label);
+            assert_ok(hearth_cross_entropy__run(d, n[k], label, true, NULL));
+            if (i) {
+                assert_memory_equal(d->dh, dh, n[k] * WIDTH * sizeof(*dh));
+                assert_memory_equal(d->row_loss, loss, n[k] * sizeof(*loss));
+            }
+            memcpy(dh, d->dh, n[k] * WIDTH * sizeof(*dh));
+            memcpy(loss, d->row_loss, n[k] * sizeof(*loss));
+            tiny_engine_close(&e);
+        }
+}
+
 /* Shapes of real models: scratch stays a few MB however long the stream. */
 static void scratch_is_small_for_real_shapes(void **state) {
     static const struct {
@@ -189,7 +222,7 @@ static void scratch_is_small_for_real_shapes(void **state) {
                                  .vocab_size = shape[i].vocab};
         hearth_decoder d = {.c = &c, .shape.max_tokens = 4096};
         hearth_cross_entropy__derive(&d);
-        size_t parts = (d.vocab_parts - 1) * d.ce_rows * c.hidden_size;
+        size_t parts = (d.vocab_parts - 1) * d.ce_most * c.hidden_size;
         size_t reals = parts + 2 * hearth_cross_entropy__aux(&d);
         assert_true(d.vocab_parts >= 4 && d.vocab_parts <= 8);
         assert_true(reals * sizeof(float) <= shape[i].mib << 20);
@@ -238,6 +271,7 @@ int main(void) {
         cmocka_unit_test(any_number_of_workers_gives_the_same_bytes),
         cmocka_unit_test(the_loss_alone_is_the_same_and_makes_no_gradient),
         cmocka_unit_test(the_gate_is_asked_within_the_head),
+        cmocka_unit_test(groups_of_any_size_give_the_same_bytes),
         cmocka_unit_test(scratch_is_small_for_real_shapes),
     };
     return cmocka_run_group_tests_name("client/train/cross_entropy", tests,

@@ -454,7 +454,7 @@ static void plans_that_make_no_sense_are_refused(void **state) {
     good.n_workers = 1;
     assert_ok(hearth_decoder_plan(&good, &sizes, &err));
     assert_int_equal(sizes.total, hearth_decoder_bytes(&good));
-    for (int i = 0; i < 9; i++) {
+    for (int i = 0; i < 10; i++) {
         hearth_status want = HEARTH_EINVAL;
         s = good;
         if (i == 0) s.model = NULL;
@@ -467,6 +467,7 @@ static void plans_that_make_no_sense_are_refused(void **state) {
         if (i == 7)
             s.max_tokens = HEARTH_DECODER_MAX_TOKENS + 1, want = HEARTH_ETOOBIG;
         if (i == 8) s.mlp_rows = 63;
+        if (i == 9) s.head_rows = 48;
         assert_int_equal(hearth_decoder_plan(&s, &sizes, &err), want);
         assert_int_equal(sizes.total, 0);
         assert_true(hearth_decoder_bytes(&s) == SIZE_MAX);
