@@ -94,8 +94,8 @@ typedef struct {
 /* n: queries.  Returns the halves that it takes. */
 static size_t lay_out(scratch *x, const hearth_kernels *k, size_t n, size_t hd,
                       uint16_t *at) {
-    size_t turned = hearth_pairs_panels(k, n, hd);
-    size_t straight = hearth_pairs_panels(k, hd, n);
+    size_t turned = hearth_pairs_panels(k, k->pair_parts, n, hd);
+    size_t straight = hearth_pairs_panels(k, k->pair_parts, hd, n);
     size_t scores, panels = 2 * turned + 2 * straight;
     x->ld = k->pair_parts * hearth_pairs_pitch(hd);
     x->ld_scores = k->pair_parts * hearth_pairs_pitch(n);
@@ -109,7 +109,8 @@ static size_t lay_out(scratch *x, const hearth_kernels *k, size_t n, size_t hd,
         x->panels = x->rows + scores;
     }
     return panels +
-           max_size(n * x->ld, scores + hearth_pairs_panels(k, n, MAX_KEYS));
+           max_size(n * x->ld, scores + hearth_pairs_panels(k, k->pair_parts, n,
+                                                            MAX_KEYS));
 }
 
 static scratch open_scratch(const job *j, const block *b, size_t worker) {
@@ -130,7 +131,8 @@ static void make_panels(const hearth_kernels *k, bool turned, size_t n,
         hearth_pairs_pack(
             k, k->pair_parts, turned, min_size(k->pair_panel, n - i), n_s,
             (const unsigned char *)(rows + i * (turned ? ld : 1)), ld,
-            part * sizeof(*rows), panels + hearth_pairs_panels(k, i, n_s));
+            part * sizeof(*rows),
+            panels + hearth_pairs_panels(k, k->pair_parts, i, n_s));
 }
 
 /* c[m, n] (+)= a[m, n_s] panels[n_s, n]. */
@@ -140,7 +142,8 @@ static void multiply(const hearth_kernels *k, size_t m, size_t n, size_t n_s,
     for (size_t i = 0; i < n; i += k->pair_panel)
         k->gemm_pairs(
             m, min_size(k->pair_panel, n - i), n_s, a, lda,
-            (uint32_t *)(void *)(panels + hearth_pairs_panels(k, i, n_s)),
+            (uint32_t *)(void *)(panels +
+                                 hearth_pairs_panels(k, k->pair_parts, i, n_s)),
             k->pair_parts, add, c + i, ldc);
 }
 
@@ -261,8 +264,8 @@ static void scores(const job *j, const block *b, keys t, const uint16_t *a,
         size_t end = b->own_key + i + n; /* behind the last key seen */
         if (end > t.first)
             multiply(k, min_size(t.n, end - t.first), n, hd, a + t.first * ld,
-                     ld, panels + hearth_pairs_panels(k, i, hd), 0, s + i,
-                     b->n);
+                     ld, panels + hearth_pairs_panels(k, k->pair_parts, i, hd),
+                     0, s + i, b->n);
     }
 }
 

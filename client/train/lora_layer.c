@@ -171,6 +171,16 @@ static void adapters_forward(hearth_decoder *d, const hearth_pass *p, size_t l,
     }
 }
 
+/* How the weight of a target is multiplied.  Under bf16 that of the values is
+ * not rounded where its type is finer: it is a hundredth of a layer's weights,
+ * and rounding it turned gradients as much as rounding gate, up and down together
+ * (README.md, "What bf16 rounds"). */
+static hearth_compute compute_of(const hearth_decoder *d, uint32_t target) {
+    hearth_compute c = d->compute;
+    c.weight_parts = target == HEARTH_TARGET_V ? 2 : 1;
+    return c;
+}
+
 void hearth_linear__forward(hearth_decoder *d, const hearth_pass *p, size_t l,
                             const hearth_linear *part, size_t n,
                             const hearth_real *x, int add) {
@@ -178,7 +188,8 @@ void hearth_linear__forward(hearth_decoder *d, const hearth_pass *p, size_t l,
         const hearth_weight *w = d->layer[l].w[part[i].target];
         size_t in = hearth_weight_cols(w), out = hearth_weight_rows(w);
         bias_job b = {d, d->layer[l].bias[part[i].target], out, part[i].y};
-        hearth_weight_forward(&d->compute, w, p->n, x, in, part[i].y, out, add);
+        hearth_compute c = compute_of(d, part[i].target);
+        hearth_weight_forward(&c, w, p->n, x, in, part[i].y, out, add);
         if (b.bias) hearth_decoder__rows(d, p->n, bias_rows, &b);
     }
     adapters_forward(d, p, l, part, n, x);
@@ -268,9 +279,8 @@ static void weight_backward(hearth_decoder *d, const hearth_pass *p, size_t l,
     size_t in = hearth_weight_cols(w), out = hearth_weight_rows(w);
     hearth_real *grad = layer->grad_w[part->target];
     hearth_real *grad_bias = layer->grad_bias[part->target];
-    if (dx)
-        hearth_weight_backward(&d->compute, w, p->n, part->dy, out, dx, in,
-                               add);
+    hearth_compute c = compute_of(d, part->target);
+    if (dx) hearth_weight_backward(&c, w, p->n, part->dy, out, dx, in, add);
     if (grad)
         hearth_dense_gradient(&d->compute, out, in, p->n, 1, part->dy, out, x,
                               in, grad);

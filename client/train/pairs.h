@@ -26,11 +26,11 @@ static inline size_t hearth_pairs_part(const hearth_kernels *k, size_t n_s) {
            k->pair_panel;
 }
 
-/* Halves of the panels for n columns and n_s numbers, in pair_parts parts. */
-static inline size_t hearth_pairs_panels(const hearth_kernels *k, size_t n,
-                                         size_t n_s) {
+/* Halves of the panels for n columns and n_s numbers, in so many parts. */
+static inline size_t hearth_pairs_panels(const hearth_kernels *k, size_t parts,
+                                         size_t n, size_t n_s) {
     size_t panels = (n + k->pair_panel - 1) / k->pair_panel;
-    return panels * k->pair_parts * hearth_pairs_part(k, n_s);
+    return panels * parts * hearth_pairs_part(k, n_s);
 }
 
 /* Some parts of one panel of n_j columns and n_s numbers of the sum.  rows: of numbers along

@@ -413,6 +413,7 @@ static void pair_tile(void *ud, size_t i, size_t worker) {
 static void prepare_pairs(product *p) {
     p->pair =
         (hearth_pair_product){.kernels = p->c->kernels,
+                              .weight_parts = p->c->weight_parts,
                               .w = p->w,
                               .forward = p->forward,
                               .n_sum = p->forward ? p->w->cols : p->w->rows,

@@ -38,6 +38,10 @@ typedef struct {
                           bfloat16, for kernels with pair_panel; without it
                           every tile rounds its own rows */
     size_t n_halves;
+    size_t weight_parts; /* 2: kernels with pair_parts 1 take a weight of the
+                            three products, where one bfloat16 number is not
+                            enough for it, as the sum of two; 0, 1: they round
+                            it */
 } hearth_compute;
 
 /* Numbers of halves that an input [n_tokens, n] takes in so many parts (the

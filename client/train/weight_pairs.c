@@ -15,6 +15,7 @@
 
 #include "client/train/pairs.h"
 #include "client/train/weight_private.h"
+#include "common/half_float.h"
 #include "common/mem.h"
 
 #define DEPTH HEARTH_PANEL_DEPTH
@@ -47,6 +48,10 @@ static size_t min_size(size_t a, size_t b) {
     return a < b ? a : b;
 }
 
+static size_t max_size(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
 /* Is the stored matrix bfloat16 that can be packed as it lies? */
 static bool is_direct(const hearth_weight *w) {
     const uint16_t one = 1;
@@ -56,10 +61,11 @@ static bool is_direct(const hearth_weight *w) {
            !(w->shift < 0) && !(w->shift > 0);
 }
 
-/* In how many parts do products take a weight?  Significant bits: bfloat16 8;
- * two parts 17, the sign of the second counted; f16 11, and times the integers
- * of Q4_0 and Q5_0, of 3 and 4 bits, 14 and 15.  Q8_0's 18 are too many. */
-static size_t parts_of(const hearth_kernels *k, const hearth_weight *w) {
+/* In how many parts do products take the weight?  Significant bits: bfloat16 8; two
+ * parts 17, the sign of the second counted; f16 11, and times the integers of
+ * Q4_0 and Q5_0, of 3 and 4 bits, 14 and 15.  Q8_0's 18 are too many. */
+static size_t parts_of(const hearth_pair_product *p) {
+    const hearth_weight *w = p->w;
     bool shifted = w->shift < 0 || w->shift > 0;
     size_t need = 3;
     if (w->type == HEARTH_WEIGHT_BF16 && !shifted) need = 1;
@@ -67,7 +73,12 @@ static size_t parts_of(const hearth_kernels *k, const hearth_weight *w) {
     if (w->type == HEARTH_WEIGHT_QUANT && !shifted &&
         (w->quant == HEARTH_QUANT_Q4_0 || w->quant == HEARTH_QUANT_Q5_0))
         need = 2;
-    return min_size(need, k->pair_parts);
+    return min_size(need, max_size(p->weight_parts, p->kernels->pair_parts));
+}
+
+/* In how many there is room for it. */
+static size_t room_of(const hearth_pair_product *p) {
+    return max_size(parts_of(p), p->kernels->pair_parts);
 }
 
 /* Rows of numbers of two bytes; its parts lie part_bytes behind each other. */
@@ -76,16 +87,31 @@ typedef struct {
     size_t ld, part_bytes;
 } half_matrix;
 
+/* One row, in the set's parts; by a set of one part perhaps in two: the second
+ * is what the first leaves, rounded.  x is used up. */
+static void round_weights(const hearth_kernels *k, size_t parts, size_t n,
+                          hearth_real *x, uint16_t *out, size_t ld,
+                          size_t apart) {
+    if (k->pair_parts > 1 || parts == 1) {
+        k->round_rows(1, n, x, n, out, ld);
+        return;
+    }
+    k->round_rows(1, n, x, n, out, apart);
+    for (size_t i = 0; i < n; i++) x[i] -= hearth_bf16_to_f32(out[i]);
+    k->round_rows(1, n, x, n, out + apart, apart);
+}
+
 /* Stored rows row .. row + n_r - 1, from `first` n_c <= WIDE elements of each,
  * in bfloat16: where they lie, or rounded into scratch. */
-static half_matrix half_rows(const hearth_kernels *k, const hearth_weight *w,
-                             size_t row, size_t n_r, size_t first, size_t n_c,
+static half_matrix half_rows(const hearth_pair_product *p, size_t row,
+                             size_t n_r, size_t first, size_t n_c,
                              uint16_t *scratch) {
+    const hearth_weight *w = p->w;
     hearth_real part[256];
-    size_t stored = w->transposed ? w->rows : w->cols, parts = parts_of(k, w);
+    size_t stored = w->transposed ? w->rows : w->cols, parts = parts_of(p);
     if (parts == 1 && is_direct(w))
         return (half_matrix){w->data + 2 * (row * stored + first), stored, 0};
-    size_t apart = hearth_pairs_row(n_c), ld = k->pair_parts * apart;
+    size_t apart = hearth_pairs_row(n_c), ld = room_of(p) * apart;
     half_matrix out = {(const unsigned char *)scratch, parts * apart,
                        2 * apart};
     if (hearth_weight__stored_halves(w, row, n_r, first, n_c, parts, scratch,
@@ -94,7 +120,8 @@ static half_matrix half_rows(const hearth_kernels *k, const hearth_weight *w,
     out.ld = ld;
     for (size_t r = 0; r < n_r; r++) {
         hearth_weight__stored_rows(w, row + r, 1, first, n_c, part);
-        k->round_rows(1, n_c, part, n_c, scratch + r * ld, ld);
+        round_weights(p->kernels, parts, n_c, part, scratch + r * ld, ld,
+                      apart);
     }
     return out;
 }
@@ -122,6 +149,20 @@ typedef struct {
     size_t near; /* tokens that go through all panels before the next do */
 } inputs;
 
+/* What they, from token t on, and one panel add to out: by a set of one part a
+ * panel of two parts is two panels. */
+static void add_panel(const hearth_pair_product *p, const inputs *in, size_t t,
+                      size_t n_j, size_t parts, const uint16_t *panel,
+                      hearth_real *out) {
+    const hearth_kernels *k = p->kernels;
+    size_t turns = k->pair_parts == 1 ? parts : 1;
+    for (size_t i = 0; i < turns; i++, panel += hearth_pairs_part(k, in->n_s))
+        k->gemm_pairs(min_size(in->near, in->n_t - t), n_j, in->n_s,
+                      in->a + t * in->lda, in->lda,
+                      (const uint32_t *)(const void *)panel, parts / turns,
+                      p->add || in->s || i, out, p->ld_out);
+}
+
 /* What they add to one block of the output.  Of more than `near` tokens every
  * panel is kept for those that follow; otherwise one after the other is made.
  */
@@ -131,28 +172,24 @@ static void add_part(const hearth_pair_product *p, const inputs *in, size_t n0,
     bool turned = p->forward != p->w->transposed, keep = in->near < in->n_t;
     half_matrix rows = {0};
     size_t at = p->first + in->s, columns = k->pair_panel;
-    size_t parts = parts_of(k, p->w);
+    size_t parts = parts_of(p), room = room_of(p);
     uint16_t *panels = scratch;
-    scratch += hearth_pairs_panels(k, keep ? n_n : columns, in->n_s);
-    if (!turned) rows = half_rows(k, p->w, at, in->n_s, n0, n_n, scratch);
+    scratch += hearth_pairs_panels(k, room, keep ? n_n : columns, in->n_s);
+    if (!turned) rows = half_rows(p, at, in->n_s, n0, n_n, scratch);
     for (size_t t = 0; t < in->n_t; t += in->near)
         for (size_t j = 0; j < n_n; j += columns) {
             size_t n_j = min_size(columns, n_n - j);
             uint16_t *panel =
-                panels + (keep ? hearth_pairs_panels(k, j, in->n_s) : 0);
+                panels + (keep ? hearth_pairs_panels(k, room, j, in->n_s) : 0);
             if (!t) {
                 if (turned)
-                    rows =
-                        half_rows(k, p->w, n0 + j, n_j, at, in->n_s, scratch);
+                    rows = half_rows(p, n0 + j, n_j, at, in->n_s, scratch);
                 hearth_pairs_pack(k, parts, turned, n_j, in->n_s,
                                   rows.at + (turned ? 0 : 2 * j), rows.ld,
                                   rows.part_bytes, panel);
                 prefetch_next(p, turned, n0, n_n, j, n_j, at, in->n_s);
             }
-            k->gemm_pairs(min_size(in->near, in->n_t - t), n_j, in->n_s,
-                          in->a + t * in->lda, in->lda,
-                          (uint32_t *)(void *)panel, parts, p->add || in->s,
-                          out + t * p->ld_out + j, p->ld_out);
+            add_panel(p, in, t, n_j, parts, panel, out + t * p->ld_out + j);
         }
 }
 
@@ -200,10 +237,10 @@ void hearth_weight__pair_tile(const hearth_pair_product *p, size_t t0,
                               size_t n_t, size_t n0, size_t n_n,
                               hearth_real *tile) {
     const hearth_kernels *k = p->kernels;
-    size_t wide = k->pair_parts == 1 ? WIDE : SLIM;
+    size_t room = room_of(p), wide = room == 1 ? WIDE : SLIM;
     size_t deep = min_size(DEPTH, hearth_pairs_row(p->n_sum));
-    size_t used = hearth_pairs_panels(k, k->pair_panel, deep) +
-                  k->pair_parts * deep * wide;
+    size_t used =
+        hearth_pairs_panels(k, room, k->pair_panel, deep) + room * deep * wide;
     size_t most = (ALL - used) / (k->pair_parts * deep) / EVEN * EVEN;
     uint16_t *scratch = (uint16_t *)(void *)tile, *own = scratch + used;
     if (p->rounded) most = n_t;

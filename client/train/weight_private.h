@@ -72,6 +72,7 @@ void hearth_weight__prefetch(const hearth_weight *w, size_t row, size_t n_r,
 /* A product in bfloat16, for sets with pair_panel. */
 typedef struct {
     const hearth_kernels *kernels;
+    size_t weight_parts; /* of hearth_compute */
     const hearth_weight *w;
     bool forward;        /* sums run over cols, else over rows */
     size_t first, n_sum; /* what of them is summed; in [T, n_sum] */

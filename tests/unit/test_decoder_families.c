@@ -321,8 +321,10 @@ static void vectors_do_not_decay(void **state) {
     }
 }
 
-/* The values that a model's views show, as a folder of floats. */
-static hearth_model *dense_twin(const hearth_model *m, const char *out) {
+/* The values that a model's views show, as a folder of floats; those of one role
+ * (HEARTH_TENSOR_COUNT: of none) rounded to bfloat16. */
+static hearth_model *dense_twin(const hearth_model *m, const char *out,
+                                hearth_tensor_role rounded) {
     const hearth_model_config *c = hearth_model_get_config(m);
     size_t n = hearth_model_n_tensors(c);
     float **value = calloc(n, sizeof(*value));
@@ -335,6 +337,13 @@ static hearth_model *dense_twin(const hearth_model *m, const char *out) {
         value[i] = malloc((size_t)t.rows * t.cols * sizeof(float));
         assert_non_null(value[i]);
         hearth_weight_copy(hearth_model_weight(m, t.role, t.layer), value[i]);
+        size_t n_w = t.role == rounded ? (size_t)t.rows * t.cols : 0;
+        for (size_t e = 0; e < n_w; e++) {
+            uint8_t half[2];
+            assert_true(
+                hearth_quant_encode(HEARTH_QUANT_BF16, &value[i][e], 1, half));
+            hearth_quant_decode(HEARTH_QUANT_BF16, half, 0, 1, &value[i][e]);
+        }
     }
     if (hearth_model_save(c, (const float *const *)value, NULL, out, NULL,
                           &err) != HEARTH_OK ||
@@ -384,7 +393,7 @@ static void quantised_weights_give_what_their_values_give(void **state) {
         const hearth_kernels *k = hearth_kernels_default();
         result a = gradient(&f, false, NULL, k, &f.ts.stream, NULL);
         hearth_model *quantised = f.model;
-        f.model = dense_twin(quantised, folder);
+        f.model = dense_twin(quantised, folder, HEARTH_TENSOR_COUNT);
         result b = gradient(&f, false, NULL, k, &f.ts.stream, NULL);
         expect_near("the quantised gradient", config[i],
                     distance(a.grad, b.grad, a.n), 1e-5);
@@ -393,6 +402,33 @@ static void quantised_weights_give_what_their_values_give(void **state) {
         hearth_model_close(quantised);
         close_family(&f);
     }
+}
+
+/* Products in bfloat16 round every weight but those of the values: only for
+ * these does it make a difference whether the file's were rounded before. */
+static void bf16_rounds_all_weights_but_those_of_values(void **state) {
+    static const hearth_tensor_role role[] = {HEARTH_TENSOR_Q, HEARTH_TENSOR_O,
+                                              HEARTH_TENSOR_V};
+    const hearth_kernels *k = hearth_kernels_bf16();
+    char folder[128];
+    family f;
+    (void)state;
+    if (!k) skip();
+    open_family(&f, "{\"architectures\":[\"LlamaForCausalLM\"]," WIDE "}");
+    result exact = gradient(&f, false, NULL, k, &f.ts.stream, NULL);
+    hearth_model *own = f.model;
+    for (size_t i = 0; i < sizeof(role) / sizeof(*role); i++) {
+        (void)snprintf(folder, sizeof(folder), "%s/%zu", f.dir, i);
+        f.model = dense_twin(own, folder, role[i]);
+        result r = gradient(&f, false, NULL, k, &f.ts.stream, NULL);
+        bool same = memcmp(r.grad, exact.grad, exact.n * sizeof(*r.grad)) == 0;
+        assert_int_equal(same, role[i] != HEARTH_TENSOR_V);
+        free(r.grad);
+        hearth_model_close(f.model);
+    }
+    free(exact.grad);
+    f.model = own;
+    close_family(&f);
 }
 
 int main(void) {
@@ -405,6 +441,7 @@ int main(void) {
         cmocka_unit_test(a_token_reaches_as_far_as_the_windows),
         cmocka_unit_test(vectors_do_not_decay),
         cmocka_unit_test(quantised_weights_give_what_their_values_give),
+        cmocka_unit_test(bf16_rounds_all_weights_but_those_of_values),
     };
     return cmocka_run_group_tests_name("client/train/decoder_families", tests,
                                        NULL, NULL);

@@ -151,12 +151,21 @@ static void round_floats(size_t n, float *v) {
     for (size_t i = 0; i < n; i++) v[i] = widened(nearest(v[i]));
 }
 
-/* What the products must be: those of rounded numbers.  x and dy are rounded
- * already, so that the second rounding is the identity. */
-static void make_wanted(const hearth_weight *w) {
+/* Each as the sum of two bfloat16 numbers. */
+static void round_twice(size_t n, float *v) {
+    for (size_t i = 0; i < n; i++) {
+        float first = widened(nearest(v[i]));
+        v[i] = first + widened(nearest(v[i] - first));
+    }
+}
+
+/* What the products must be: those of rounded numbers, weights in so many
+ * parts.  x and dy are rounded already, so that the second rounding is the
+ * identity. */
+static void make_wanted_in(const hearth_weight *w, size_t parts) {
     const hearth_kernels *r = hearth_kernels_reference();
     hearth_weight_copy(w, dense);
-    round_floats(w->rows * w->cols, dense);
+    (parts > 1 ? round_twice : round_floats)(w->rows * w->cols, dense);
     fill(x, TOKENS * COLS, 2);
     fill(dy, TOKENS * ROWS, 3);
     round_floats(TOKENS * COLS, x);
@@ -167,17 +176,30 @@ static void make_wanted(const hearth_weight *w) {
                dx_want, COLS);
 }
 
-static void check_view(const char *name, const hearth_weight *w) {
-    const hearth_compute compute = {
-        .kernels = hearth_kernels_bf16(), .pool = NULL, .tile = tile};
-    make_wanted(w);
-    hearth_weight_forward(&compute, w, TOKENS, x, COLS, y, ROWS, 0);
+static void make_wanted(const hearth_weight *w) {
+    make_wanted_in(w, 1);
+}
+
+static void check_set(const char *name, const hearth_weight *w,
+                      const hearth_compute *by) {
+    hearth_weight_forward(by, w, TOKENS, x, COLS, y, ROWS, 0);
     check(name, TOKENS * ROWS, y, y_want);
-    hearth_weight_backward(&compute, w, TOKENS, dy, ROWS, dx, COLS, 0);
+    hearth_weight_backward(by, w, TOKENS, dy, ROWS, dx, COLS, 0);
     check(name, TOKENS * COLS, dx, dx_want);
-    for (size_t i = 0; i < TOKENS * ROWS; i++) y_want[i] += y[i];
-    hearth_weight_forward(&compute, w, TOKENS, x, COLS, y, ROWS, 1);
-    check(name, TOKENS * ROWS, y, y_want);
+    for (size_t i = 0; i < TOKENS * ROWS; i++) again[i] = 2 * y[i];
+    hearth_weight_forward(by, w, TOKENS, x, COLS, y, ROWS, 1);
+    check(name, TOKENS * ROWS, y, again);
+}
+
+static void check_view(const char *name, const hearth_weight *w) {
+    for (size_t parts = 1; parts <= 2; parts++) {
+        make_wanted_in(w, parts);
+        for (size_t s = 0; s < n_sets; s++) {
+            const hearth_compute by = {
+                .kernels = &set[s], .tile = tile, .weight_parts = parts};
+            check_set(name, w, &by);
+        }
+    }
 }
 
 /* Finite blocks of any type, and floats where one is asked for. */
