@@ -144,7 +144,7 @@ hearth_status hearth_train_flags_adapter(hearth_train_flags *f,
 
 void hearth_train_flags_show_plan(hearth_cli *cli, const hearth_memplan *p,
                                   uint64_t budget, bool table) {
-    char text[32], items[2048];
+    char text[32], kept[48] = "", items[2048];
     size_t n = 0, mlp_rows = p->choice.mlp_rows;
     const char *weights = p->choice.streamed ? "streamed" : "mapped";
     size_t head_rows = p->choice.head_rows;
@@ -177,6 +177,7 @@ void hearth_train_flags_show_plan(hearth_cli *cli, const hearth_memplan *p,
     hearth_event_u64(cli, "max_tokens", p->choice.max_tokens);
     hearth_event_u64(cli, "trained_layers", p->choice.layers);
     hearth_event_u64(cli, "recomputed_layers", p->choice.recompute);
+    hearth_event_u64(cli, "kept_attention", p->choice.keep_attention);
     hearth_event_u64(cli, "mlp_rows", mlp_rows);
     hearth_event_u64(cli, "head_rows", head_rows);
     hearth_event_str(cli, "attention_tiles",
@@ -189,13 +190,16 @@ void hearth_train_flags_show_plan(hearth_cli *cli, const hearth_memplan *p,
             cli, "  %-24s %12s%s", p->item[i].name,
             hearth_memplan_format(p->item[i].bytes, text, sizeof(text)),
             p->item[i].kind == HEARTH_MEM_FILE ? "  (file)" : "");
+    if (p->choice.keep_attention)
+        (void)snprintf(kept, sizeof(kept), " (%zu without attention)",
+                       p->choice.keep_attention);
     hearth_cli_say(cli,
                    "plan: %s private, weights %s; %zu records of %zu tokens a "
-                   "pass, %zu of %zu layers done again, %sMLP by %zu tokens, "
+                   "pass, %zu of %zu layers done again%s, %sMLP by %zu tokens, "
                    "head by %zu%s",
                    hearth_memplan_format(p->private_bytes, text, sizeof(text)),
                    weights, p->choice.micro_batch, p->choice.max_tokens,
-                   p->choice.recompute, p->choice.layers,
+                   p->choice.recompute, p->choice.layers, kept,
                    p->choice.store_bf16 ? "activations in bf16, " : "",
                    mlp_rows, head_rows,
                    p->choice.small_tiles ? ", attention by small tiles" : "");

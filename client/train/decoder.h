@@ -69,7 +69,9 @@ typedef struct {
                          keep only their input and run again in the backward
                          pass.  Never the last one: nothing overwrites what it
                          shares before it is differentiated */
-    size_t mlp_rows;  /* tokens that the MLP handles at once, a multiple of
+    size_t keep_attention; /* of these, from the topmost down, that keep what
+                              attention gives too, so that it is not run again */
+    size_t mlp_rows;       /* tokens that the MLP handles at once, a multiple of
                          HEARTH_DECODER_ROWS; 0: all */
     bool store_bf16;  /* keep in bfloat16 what is not made again (but the last
                          layer, whose arrays are not overwritten): about half

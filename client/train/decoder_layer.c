@@ -54,6 +54,12 @@ bool hearth_decoder__is_recomputed(const hearth_decoder *d, size_t l) {
     return d->c->n_layers - 1 - l >= d->n_slots;
 }
 
+const hearth_slot *hearth_decoder__kept(const hearth_decoder *d, size_t l) {
+    size_t above = d->c->n_layers - 1 - l;
+    bool has = above >= d->n_slots && above - d->n_slots < d->n_kept;
+    return has ? &d->kept[above - d->n_slots] : NULL;
+}
+
 static size_t q_width(const hearth_decoder *d) {
     return (size_t)d->c->n_heads * d->c->head_dim;
 }
@@ -162,10 +168,17 @@ static void activate_back_rows(void *ud, size_t first, size_t n) {
     }
 }
 
-/* The slot as this pass uses it: keys and values in the cache if cached. */
+/* The slot as this pass uses it: keys and values in the cache if cached, what
+ * attention gives where it is kept. */
 static hearth_slot use_slot(const hearth_decoder *d, const hearth_pass *p,
                             size_t l) {
     hearth_slot s = *hearth_decoder__slot(d, l);
+    const hearth_slot *kept = hearth_decoder__kept(d, l);
+    if (kept) {
+        s.o = kept->o;
+        s.top = kept->top;
+        s.inverse = kept->inverse;
+    }
     if (p->cached) {
         size_t layer = d->shape.max_context * kv_width(d);
         s.k = d->cache_k + l * layer;
@@ -225,15 +238,15 @@ static void add_block(hearth_decoder *d, const hearth_pass *p, size_t l,
     d->compute.kernels->accumulate(n, d->dn, y);
 }
 
-/* input[l] -> mid. */
+/* input[l] -> mid.  kept: what attention itself gives is there already. */
 static void attention_forward(hearth_decoder *d, const hearth_pass *p, size_t l,
-                              const hearth_slot *s) {
+                              const hearth_slot *s, bool kept) {
     const hearth_layer *w = &d->layer[l];
     const hearth_real *x = d->input[l];
     hearth_norm__forward(d, &w->norm[NORM_ATTN], p->n, d->c->hidden_size, x,
                          d->h);
     project(d, p, l, s);
-    hearth_attention__forward(d, p, s, window_of(d, l));
+    if (!kept) hearth_attention__forward(d, p, s, window_of(d, l));
     add_block(d, p, l, HEARTH_TARGET_O, s->o, &w->norm[POST_ATTN], s->o_out, x,
               s->mid);
 }
@@ -297,7 +310,7 @@ static void mlp_forward(hearth_decoder *d, const hearth_pass *p, size_t l,
 
 void hearth_layer__forward(hearth_decoder *d, const hearth_pass *p, size_t l) {
     hearth_slot s = use_slot(d, p, l);
-    attention_forward(d, p, l, &s);
+    attention_forward(d, p, l, &s, false);
     if (hearth_decoder__is_stored(d, p, l))
         hearth_store__put_attention(d, p, &s);
     mlp_forward(d, p, l, &s);
@@ -446,10 +459,11 @@ static void attention_backward(hearth_decoder *d, const hearth_pass *p,
 void hearth_layer__backward(hearth_decoder *d, const hearth_pass *p, size_t l) {
     bool below = l > d->lowest || d->shape.mode == HEARTH_DECODER_FULL;
     bool attention = below || any_adapted(&d->layer[l], HEARTH_TARGETS_ATTN);
-    const hearth_slot *s = hearth_decoder__slot(d, l);
-    if (hearth_decoder__is_recomputed(d, l)) attention_forward(d, p, l, s);
+    const hearth_slot s = use_slot(d, p, l);
+    if (hearth_decoder__is_recomputed(d, l))
+        attention_forward(d, p, l, &s, hearth_decoder__kept(d, l));
     if (hearth_decoder__is_stored(d, p, l))
-        hearth_store__get_attention(d, p, s);
-    mlp_backward(d, p, l, s, attention);
-    if (attention) attention_backward(d, p, l, s, below);
+        hearth_store__get_attention(d, p, &s);
+    mlp_backward(d, p, l, &s, attention);
+    if (attention) attention_backward(d, p, l, &s, below);
 }

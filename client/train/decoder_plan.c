@@ -123,6 +123,9 @@ static void derive(hearth_decoder *d) {
     if (s->mode != HEARTH_DECODER_INFER &&
         s->recompute < c->n_layers - d->lowest)
         d->n_slots = c->n_layers - d->lowest - s->recompute;
+    if (s->mode != HEARTH_DECODER_INFER)
+        d->n_kept =
+            min_size(s->keep_attention, c->n_layers - d->lowest - d->n_slots);
     d->mlp_rows = s->mlp_rows && s->mlp_rows < s->max_tokens ? s->mlp_rows
                                                              : s->max_tokens;
     d->aux_reals =
@@ -195,6 +198,7 @@ static void layout_tables(hearth_decoder *d, layout *b) {
     const hearth_adapter *a = d->shape.adapter;
     d->layer = take(b, n_layers, sizeof(*d->layer));
     d->slot = take(b, d->n_slots, sizeof(*d->slot));
+    d->kept = take(b, d->n_kept, sizeof(*d->kept));
     d->input = take(b, n_layers + 1, sizeof(*d->input));
     d->pair = take(b, a ? a->n_pairs : 0, sizeof(*d->pair));
     for (int i = 0; i < (c->rope_theta_local > 0 ? 2 : 1); i++) {
@@ -264,6 +268,17 @@ static void layout_own(hearth_decoder *d, layout *b, hearth_slot *s) {
         s->t[t] = d->t_width[t] ? reals(b, n, d->t_width[t]) : NULL;
 }
 
+/* What layers that recompute keep of attention. */
+static void layout_kept(hearth_decoder *d, layout *b) {
+    size_t n = d->shape.max_tokens, n_heads = d->c->n_heads;
+    for (size_t i = 0; i < d->n_kept; i++) {
+        hearth_slot s = {.o = reals(b, n, n_heads * d->c->head_dim),
+                         .top = reals(b, n, n_heads),
+                         .inverse = reals(b, n, n_heads)};
+        if (d->kept) d->kept[i] = s;
+    }
+}
+
 /* Inputs of differentiated layers are kept; the others share one buffer, which
  * a layer may overwrite as soon as it has made mid. */
 static void layout_activations(hearth_decoder *d, layout *b) {
@@ -282,6 +297,7 @@ static void layout_activations(hearth_decoder *d, layout *b) {
                 take(b, hearth_decoder__store_halves(d), sizeof(*s.store));
         if (d->slot) d->slot[i] = s;
     }
+    layout_kept(d, b);
     if (d->lowest) turn = reals(b, n, width);
     for (size_t l = 0; l <= n_layers; l++) {
         bool shared = d->shape.mode == HEARTH_DECODER_INFER || l < d->lowest;

@@ -112,6 +112,9 @@ struct hearth_decoder {
     size_t mlp_rows;     /* tokens of one part of the MLP */
     hearth_layer *layer; /* [L] */
     hearth_slot *slot;   /* [n_slots] */
+    size_t n_kept;       /* layers below those with slots of their own that keep
+                            what attention gave, from the topmost down */
+    hearth_slot *kept;   /* [n_kept] o, top and inverse of these; else NULL */
     hearth_real **input; /* [L + 1] residual stream into each layer, [T, D] */
     hearth_lora_pair *pair; /* [n_pairs] */
 
@@ -185,6 +188,9 @@ void hearth_layer__backward(hearth_decoder *d, const hearth_pass *p, size_t l);
 /* The slot of a layer; and was it overwritten since the forward pass? */
 hearth_slot *hearth_decoder__slot(const hearth_decoder *d, size_t l);
 bool hearth_decoder__is_recomputed(const hearth_decoder *d, size_t l);
+
+/* What it kept of attention; NULL: nothing, or all in its slot. */
+const hearth_slot *hearth_decoder__kept(const hearth_decoder *d, size_t l);
 
 /* decoder_store.c: halves that a slot's store takes; SIZE_MAX: too many. */
 size_t hearth_decoder__store_halves(const hearth_decoder *d);

@@ -98,7 +98,8 @@ double hearth_planner__work(const hearth_plan_request *q,
     double sum = (layers + trained) * (w.attention + w.gate_up + w.down);
     double back = choice->small_tiles ? SMALL_TILES : 1.0;
     sum += (layers + back * trained) * w.scores + 2 * w.head;
-    sum += again * (w.attention + w.scores + w.gate_up);
+    sum += again * (w.attention + w.gate_up);
+    sum += (again - (double)choice->keep_attention) * w.scores;
     if (choice->store_bf16) sum += (trained - again - 1) * store_work(c);
     if (choice->mlp_rows) sum += w.gate_up; /* of what shares a slot */
     if (q->cfg->mode == HEARTH_TRAIN_FULL)
@@ -137,6 +138,24 @@ static bool fewest_layers(const hearth_plan_request *q,
     choice.recompute = each ? over / each : most;
     while (choice.recompute < most && !fits(q, &choice, p)) choice.recompute++;
     return choice.recompute < most || fits(q, &choice, p);
+}
+
+/* In the room that is left: as many of these layers as it holds keep what
+ * attention gave. */
+static void keep_attention(const hearth_plan_request *q, hearth_memplan *p) {
+    hearth_memplan_choice choice = p->choice;
+    hearth_memplan one;
+    choice.keep_attention = 1;
+    if (!q->cfg->memory_budget || !choice.recompute || !fits(q, &choice, &one))
+        return;
+    size_t each = one.private_bytes - p->private_bytes;
+    size_t left = q->cfg->memory_budget - hearth_memplan_bounded(p);
+    choice.keep_attention = each ? left / each : 0;
+    if (choice.keep_attention > choice.recompute)
+        choice.keep_attention = choice.recompute;
+    while (choice.keep_attention && !fits(q, &choice, &one))
+        choice.keep_attention--;
+    if (choice.keep_attention) *p = one;
 }
 
 /* May the weights be where the settings ask for? */
@@ -193,6 +212,7 @@ static void consider(const hearth_plan_request *q,
     hearth_memplan p;
     if (*found && hearth_planner__work(q, choice) >= best->choice.work) return;
     if (!fewest_layers(q, choice, &p)) return;
+    keep_attention(q, &p);
     if (*found && p.choice.work >= best->choice.work) return;
     *best = p;
     *found = true;

@@ -48,6 +48,7 @@ hearth_decoder_shape hearth_trainer__shape(const hearth_model *model,
         .attention_parts =
             kernels ? hearth_kernels_attention_parts(kernels) : 0,
         .recompute = choice->recompute,
+        .keep_attention = choice->keep_attention,
         .store_bf16 = choice->store_bf16,
         .mlp_rows = choice->mlp_rows,
         .head_rows = choice->head_rows,
@@ -171,6 +172,7 @@ static hearth_memplan_choice settle(const hearth_plan_request *q,
     if (q->adapter && q->adapter->n_pairs) /* canonical order */
         c.layers -= q->adapter->pair[0].layer;
     c.recompute = min_size(c.recompute, c.layers - 1);
+    c.keep_attention = min_size(c.keep_attention, c.recompute);
     c.work = hearth_planner__work(q, &c);
     return c;
 }

@@ -549,7 +549,7 @@ static void a_store_in_bf16_needs_less_and_its_kernels(void **state) {
 }
 
 static void recompute_and_inference_need_less(void **state) {
-    hearth_decoder_sizes kept, one, again, same, whole, parts, infer;
+    hearth_decoder_sizes kept, one, again, same, whole, parts, infer, attention;
     (void)state;
     hearth_adapter *a = adapter(HEARTH_TARGETS_QV, 0, false);
     hearth_decoder_shape s = shape(a);
@@ -563,6 +563,11 @@ static void recompute_and_inference_need_less(void **state) {
     s.recompute = SIZE_MAX;
     assert_ok(hearth_decoder_plan(&s, &same, NULL));
     assert_memory_equal(&same, &again, sizeof(again));
+    s.keep_attention = 1;
+    assert_ok(hearth_decoder_plan(&s, &attention, NULL));
+    assert_true(attention.activations > again.activations &&
+                attention.activations < one.activations);
+    s.keep_attention = 0;
     s.max_tokens = 256;
     assert_ok(hearth_decoder_plan(&s, &whole, NULL));
     s.mlp_rows = 64;

@@ -138,7 +138,8 @@ static void packed_is_the_sum_of_documents(void **state) {
     }
 }
 
-/* Nothing kept, something, all; the MLP at once or in parts. */
+/* Nothing kept, something, all, of attention too; the MLP at once or in parts.
+ */
 static void gradient_is_the_same_for_threads_and_plans(void **state) {
     static const size_t threads[] = {1, 2, 3, 7};
     static const size_t recompute[] = {0, 1, SIZE_MAX};
@@ -152,6 +153,7 @@ static void gradient_is_the_same_for_threads_and_plans(void **state) {
             hearth_pool *pool = NULL;
             assert_ok(hearth_pool_open(&pool, threads[run % 4], NULL, NULL));
             hearth_decoder_shape shape = {.recompute = recompute[run / 4],
+                                          .keep_attention = run % 4,
                                           .mlp_rows = run % 2 ? 64 : 0};
             result r =
                 gradient_of(&f, i % 2, shape, pool, hearth_kernels_default(),
@@ -179,6 +181,7 @@ static void check_store(const family *f, const char *name, size_t again,
     for (size_t run = 0; run < 4; run++) {
         hearth_pool *pool = NULL;
         hearth_decoder_shape shape = {.recompute = again,
+                                      .keep_attention = run,
                                       .mlp_rows = run % 2 ? 64 : 0,
                                       .store_bf16 = true};
         assert_ok(hearth_pool_open(&pool, threads[run], NULL, NULL));

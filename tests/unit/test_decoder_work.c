@@ -55,6 +55,13 @@ static void count_nn(size_t m, size_t n, size_t k, float alpha, const float *a,
                                         ldc);
 }
 
+static size_t exps;
+
+static float count_exp(size_t n, const float *s, float shift, float *p) {
+    exps++;
+    return hearth_kernels_reference()->exp_shift(n, s, shift, p);
+}
+
 typedef struct {
     size_t forward, backward; /* products of all tokens */
     int gates, gates_forward; /* times that the gate was asked; without going
@@ -146,10 +153,47 @@ static void recompute_leaves_the_down_projection_out(void **state) {
         }
 }
 
+/* Softmaxes of a forward and backward pass, by calls; `kept` of the layers that
+ * are run again keep what attention gave. */
+static size_t exps_of(size_t again, size_t kept) {
+    hearth_lora_spec spec = {2, 4.0f, HEARTH_TARGETS_ATTN, 0, false, false};
+    hearth_adapter *a = tiny_adapter(model, &spec, 9);
+    hearth_kernels k = *hearth_kernels_reference();
+    hearth_loss l;
+    tiny_engine e;
+    k.exp_shift = count_exp;
+    tiny_engine_open(&e,
+                     (hearth_decoder_shape){.model = model,
+                                            .adapter = a,
+                                            .mode = HEARTH_DECODER_LORA,
+                                            .recompute = again,
+                                            .keep_attention = kept},
+                     NULL, &k);
+    hearth_decoder_zero_grad(e.dec);
+    exps = 0;
+    assert_ok(hearth_decoder_grad(e.dec, &ts.stream, NULL, &l, NULL));
+    tiny_engine_close(&e);
+    hearth_adapter_free(a);
+    return exps;
+}
+
+static void kept_attention_is_not_run_again(void **state) {
+    (void)state;
+    size_t once = exps_of(0, 0), layer = exps_of(1, 0) - once;
+    assert_true(layer > 0);
+    for (size_t again = 0; again <= LAYERS; again++)
+        for (size_t kept = 0; kept <= LAYERS; kept++) {
+            size_t n = again < LAYERS ? again : LAYERS - 1;
+            size_t left = n > kept ? n - kept : 0;
+            assert_int_equal(exps_of(again, kept), once + left * layer);
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_below_the_lowest_adapter_goes_back),
         cmocka_unit_test(recompute_leaves_the_down_projection_out),
+        cmocka_unit_test(kept_attention_is_not_run_again),
     };
     return cmocka_run_group_tests_name("client/train/decoder work", tests,
                                        set_up, tear_down);

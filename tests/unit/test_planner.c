@@ -95,7 +95,7 @@ static void without_a_budget_the_fastest_is_planned(void **state) {
 
 /* Ways to run that a walk through the budgets comes by. */
 typedef struct {
-    size_t ways, some_layers, parts, micro_batches;
+    size_t ways, some_layers, kept, parts, micro_batches;
 } walk_result;
 
 static walk_result walk(size_t batch) {
@@ -122,6 +122,8 @@ static walk_result walk(size_t batch) {
         r.ways += p.choice.work > work;
         r.some_layers +=
             p.choice.recompute > 0 && p.choice.recompute < LAYERS - 1;
+        assert_true(p.choice.keep_attention <= p.choice.recompute);
+        r.kept += p.choice.keep_attention > 0;
         r.parts += p.choice.mlp_rows > 0;
         r.micro_batches += p.choice.micro_batch < batch;
         work = p.choice.work;
@@ -137,7 +139,8 @@ static walk_result walk(size_t batch) {
 static void a_smaller_budget_costs_time_and_fits(void **state) {
     (void)state;
     walk_result one = walk(1), four = walk(4);
-    assert_true(one.ways > 3 && one.some_layers > 3 && one.parts > 0);
+    assert_true(one.ways > 3 && one.some_layers > 3 && one.kept > 0 &&
+                one.parts > 0);
     assert_true(four.ways > 3 && four.micro_batches > 3);
 }
 
