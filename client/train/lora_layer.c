@@ -181,14 +181,26 @@ static hearth_compute compute_of(const hearth_decoder *d, uint32_t target) {
     return c;
 }
 
+/* The input of several weights, rounded once. */
+static const uint16_t *rounded_input(const hearth_decoder *d,
+                                     const hearth_pass *p, size_t l,
+                                     const hearth_linear *part, size_t n,
+                                     const hearth_real *x) {
+    if (n < 2 || !d->compute.kernels->pair_panel) return NULL;
+    size_t in = hearth_weight_cols(d->layer[l].w[part[0].target]);
+    return hearth_compute_round(&d->compute, p->n, in, x, in);
+}
+
 void hearth_linear__forward(hearth_decoder *d, const hearth_pass *p, size_t l,
                             const hearth_linear *part, size_t n,
                             const hearth_real *x, int add) {
+    const uint16_t *rounded = rounded_input(d, p, l, part, n, x);
     for (size_t i = 0; i < n; i++) {
         const hearth_weight *w = d->layer[l].w[part[i].target];
         size_t in = hearth_weight_cols(w), out = hearth_weight_rows(w);
         bias_job b = {d, d->layer[l].bias[part[i].target], out, part[i].y};
         hearth_compute c = compute_of(d, part[i].target);
+        c.rounded = rounded;
         hearth_weight_forward(&c, w, p->n, x, in, part[i].y, out, add);
         if (b.bias) hearth_decoder__rows(d, p->n, bias_rows, &b);
     }

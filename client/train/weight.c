@@ -423,7 +423,9 @@ static void prepare_pairs(product *p) {
                               .out = p->out,
                               .ld_out = p->ld_out,
                               .add = p->add};
-    if (p->n_blocks > 1)
+    if (p->forward && p->c->rounded)
+        p->pair.rounded = p->c->rounded;
+    else if (p->n_blocks > 1)
         p->pair.rounded = hearth_compute_round(p->c, p->n_tokens, p->pair.n_sum,
                                                p->in, p->ld_in);
 }

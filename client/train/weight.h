@@ -38,6 +38,10 @@ typedef struct {
                           bfloat16, for kernels with pair_panel; without it
                           every tile rounds its own rows */
     size_t n_halves;
+    const uint16_t *rounded; /* the input of hearth_weight_forward as
+                                hearth_compute_round gave it for the same
+                                tokens, where several weights take it; NULL:
+                                every product rounds its own */
     size_t weight_parts; /* 2: kernels with pair_parts 1 take a weight of the
                             three products, where one bfloat16 number is not
                             enough for it, as the sum of two; 0, 1: they round

@@ -123,7 +123,13 @@ static walk_result walk(size_t batch) {
         r.some_layers +=
             p.choice.recompute > 0 && p.choice.recompute < LAYERS - 1;
         assert_true(p.choice.keep_attention <= p.choice.recompute);
-        r.kept += p.choice.keep_attention > 0;
+        if (p.choice.keep_attention) {
+            hearth_plan_request q = {.model = model, .adapter = a, .cfg = &c};
+            hearth_memplan_choice none = p.choice;
+            none.keep_attention = 0;
+            assert_true(hearth_planner__work(&q, &none) > p.choice.work);
+            r.kept++;
+        }
         r.parts += p.choice.mlp_rows > 0;
         r.micro_batches += p.choice.micro_batch < batch;
         work = p.choice.work;
