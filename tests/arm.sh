@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # tests/arm.sh - the kernels for 64-bit Arm against the reference, in an
-# emulator: NEON, and products of bfloat16 with and without BFMMLA.  ctest
-# unit.arm; some seconds.
+# emulator: NEON, products of bfloat16 with and without BFMMLA, and of 8-bit
+# numbers with and without SMMLA (I8MM).  ctest unit.arm; some seconds.
 #
 # usage: sh tests/arm.sh [BUILD_DIR]
 # Exits 77, with the line that installs them, where tools are missing.
@@ -34,12 +34,16 @@ compile client/train/kernels_loops.c "$fast"
 for name in kernels kernels_blas kernels_reference; do
     compile "client/train/$name.c" "$exact"
 done
-compile common/refmath.c "$exact"
-compile common/philox.c "$exact"
+for name in int8 i8mm; do
+    compile "client/train/kernels_$name.c" "-O3 -ffp-contract=off"
+done
+for name in bytes philox refmath; do
+    compile "common/$name.c" "$exact"
+done
 compile tests/arm/arm_kernels.c "$exact"
 # shellcheck disable=SC2086
 aarch64-linux-gnu-gcc -static -o "$out/arm_kernels" $objects -lm -lpthread
 echo "with every extension:"
-"$qemu" -cpu max "$out/arm_kernels" bfmmla
+"$qemu" -cpu max "$out/arm_kernels" bfmmla i8mm
 echo "with NEON only:"
 "$qemu" -cpu cortex-a53 "$out/arm_kernels"

@@ -7,7 +7,8 @@
  * products of weights and in attention take f32 as sums of three bfloat16
  * numbers.  `blas`: OpenBLAS for products (one BLAS thread per caller), native's
  * loops for the rest.  `bf16`: native, with products of weights whose factors
- * are rounded to bfloat16 and whose sums are f32.  Sets agree within the
+ * are rounded to bfloat16 and whose sums are f32.  `int8`, an experiment: bf16,
+ * with forward products of Q8_0 weights in 8 bits.  Sets agree within the
  * tolerances in tests/unit/test_kernels.c.
  *
  * Letters: M rows, N columns, K inner; matrices row-major, ld* = elements
@@ -27,9 +28,18 @@
 #define HEARTH_PANEL_DEPTH ((size_t)256)
 #define HEARTH_PAIR_PAD    ((size_t)4) /* rows of bfloat16 are padded to this */
 #define HEARTH_PAIR_STEP   ((size_t)32) /* and parts of panels to this */
+#define HEARTH_INT8_RUN    ((size_t)32) /* numbers of 8 bits that share a scale */
+#define HEARTH_INT8_RUNS   (HEARTH_PANEL_DEPTH / HEARTH_INT8_RUN)
+#define HEARTH_INT8_BYTES  ((size_t)40) /* of a column's run in a panel, at most */
+
+/* 32 numbers, each scale * q. */
+typedef struct {
+    float scale;
+    int8_t q[HEARTH_INT8_RUN];
+} hearth_int8_run;
 
 typedef struct hearth_kernels {
-    const char *name; /* "reference", "native", "blas", "bf16" */
+    const char *name; /* "reference", "native", "blas", "bf16", "int8" */
 
     /* c[M,N] = alpha a[M,K] b[N,K]^T, + c when add. */
     void (*gemm_nt)(size_t m, size_t n, size_t k, hearth_real alpha,
@@ -86,6 +96,27 @@ typedef struct hearth_kernels {
     void (*gemm_pairs)(size_t m, size_t n, size_t k, const uint16_t *a,
                        size_t lda, const uint32_t *panel, size_t parts, int add,
                        hearth_real *c, size_t ldc);
+
+    /* Products of runs of 32 numbers of 8 bits with a scale each: of rounded
+     * rows with weights in Q8_0 (common/quant_blocks.h), as the file has them.
+     * A run's sum is exact; the runs are added in order, in f32, each as
+     * sum * (weight's scale * row's scale): the same bytes from every set on
+     * every machine.  int8_panel: columns of a panel, at most HEARTH_PANEL_MAX;
+     * 0: the set has none of these.  Runs of a panel: HEARTH_INT8_RUNS at most;
+     * its bytes: HEARTH_INT8_BYTES a run and column at most, aligned to 4. */
+    size_t int8_panel;
+    /* out[i][r] = run r of row i, its largest number 127 or -127, the others to
+     * the nearest, even in a tie.  A run below 2^-100 becomes 0, one with a NaN
+     * or an infinity a scale of NaN. */
+    void (*round_int8)(size_t m, size_t n_runs, const hearth_real *x,
+                       size_t ldx, hearth_int8_run *out, size_t ldo);
+    /* w[j]: the first byte of column j's runs, perhaps unaligned; n of them. */
+    void (*pack_int8)(size_t n, size_t n_runs, const unsigned char *const *w,
+                      void *panel);
+    /* c[M, n] = a[M, runs] panel[runs, n], or added to c, run by run. */
+    void (*gemm_int8)(size_t m, size_t n, size_t n_runs,
+                      const hearth_int8_run *a, size_t lda, const void *panel,
+                      int add, hearth_real *c, size_t ldc);
 
     /* The set whose products by pairs attention takes beside this one's loops;
      * NULL: attention takes gemm_nt, gemm_nn and gemm_tn.  Where weights are
@@ -173,6 +204,9 @@ const hearth_kernels *hearth_kernels_native(void);
  * instructions for it and without, but for numbers below the normal ones; AMX
  * and BFMMLA sum in another order.  NULL where native is. */
 const hearth_kernels *hearth_kernels_bf16(void);
+
+/* bf16 with forward products of Q8_0 weights in 8 bits; NULL where bf16 is. */
+const hearth_kernels *hearth_kernels_int8(void);
 
 /* Has this machine instructions that make bf16 faster than native? */
 bool hearth_kernels_bf16_is_fast(void);

@@ -15,7 +15,9 @@
 
 #include <arm_neon.h>
 #include <string.h>
+#if defined(__linux__)
 #include <sys/auxv.h>
+#endif
 
 #define COLUMNS   ((size_t)12)
 #define ROWS      ((size_t)8)

@@ -20,10 +20,20 @@ bool hearth_kernels__fill_products(hearth_kernels *k, const char *set);
 /* The same for the products of bfloat16 numbers, without "avx512" and with
  * "amx", "amx2", "amx3", "avx512bf16" and "bfmmla". */
 bool hearth_kernels__fill_pairs(hearth_kernels *k, const char *set);
+
+/* The same for the products of 8-bit numbers: "plain", "avx2", "avx512vnni" and
+ * "i8mm". */
+bool hearth_kernels__fill_int8(hearth_kernels *k, const char *set);
+
+/* The scale that a run of a Q8_0 weight begins with. */
+float hearth_int8__scale(const unsigned char *stored);
 #endif
 
 /* The parts of set "bfmmla" that are its own, where the machine has it. */
 bool hearth_kernels__fill_bfmmla(hearth_kernels *k);
+
+/* The parts of set "i8mm" that are its own, where the machine has it. */
+bool hearth_kernels__fill_i8mm(hearth_kernels *k);
 
 /* The same of sets "amx", "amx2" and "amx3", of so many parts, into a table that
  * has "avx512bf16". */
@@ -32,6 +42,7 @@ bool hearth_kernels__fill_amx(hearth_kernels *k, size_t parts);
 /* What runs the products of a set that is there; static. */
 const char *hearth_kernels__describe_native(void);
 const char *hearth_kernels__describe_bf16(void);
+const char *hearth_kernels__describe_int8(void);
 const char *hearth_kernels__describe_blas(void);
 
 #endif /* HEARTH_CLIENT_TRAIN_KERNELS_LOOPS_H */

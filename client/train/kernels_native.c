@@ -19,8 +19,8 @@
 #define FEW_ROWS ((size_t)4) /* below, packing costs more than it gives */
 
 static pthread_once_t once = PTHREAD_ONCE_INIT; /* guards all below */
-static hearth_kernels native, in_pairs, two_parts;
-static char description[80], pair_description[80];
+static hearth_kernels native, in_pairs, two_parts, in_bytes;
+static char description[80], pair_description[80], byte_description[80];
 static bool fast_pairs;
 
 /* One run over k: a[i * rs + l * cs] and b[l * ldb + j]. */
@@ -191,6 +191,18 @@ bool hearth_kernels__fill_pairs(hearth_kernels *k, const char *set) {
 #endif
 }
 
+/* The fastest first; "plain" is everywhere. */
+static void start_bytes(void) {
+    static const char *const set[] = {"i8mm", "avx512vnni", "avx2", "plain"};
+    size_t i = 0;
+    in_bytes = in_pairs;
+    in_bytes.name = "int8";
+    while (i < 3 && !hearth_kernels__fill_int8(&in_bytes, set[i])) i++;
+    if (i == 3) (void)hearth_kernels__fill_int8(&in_bytes, set[i]);
+    (void)snprintf(byte_description, sizeof(byte_description),
+                   "Q8_0 forward in 8 bits (%s), the rest as bf16", set[i]);
+}
+
 static void start(void) {
     native.name = "native";
     const char *set = hearth_kernels__fill_loops(&native);
@@ -211,6 +223,7 @@ static void start(void) {
         (void)hearth_kernels__fill_pairs(&in_pairs, set = "plain");
     (void)snprintf(pair_description, sizeof(pair_description),
                    "own products, bfloat16 with f32 sums; %s", set);
+    start_bytes();
 }
 
 const hearth_kernels *hearth_kernels_native(void) {
@@ -221,6 +234,11 @@ const hearth_kernels *hearth_kernels_native(void) {
 const hearth_kernels *hearth_kernels_bf16(void) {
     (void)pthread_once(&once, start);
     return &in_pairs;
+}
+
+const hearth_kernels *hearth_kernels_int8(void) {
+    (void)pthread_once(&once, start);
+    return &in_bytes;
 }
 
 bool hearth_kernels_bf16_is_fast(void) {
@@ -236,6 +254,11 @@ const char *hearth_kernels__describe_native(void) {
 const char *hearth_kernels__describe_bf16(void) {
     (void)pthread_once(&once, start);
     return pair_description;
+}
+
+const char *hearth_kernels__describe_int8(void) {
+    (void)pthread_once(&once, start);
+    return byte_description;
 }
 
 #else
@@ -262,6 +285,10 @@ const hearth_kernels *hearth_kernels_bf16(void) {
     return NULL;
 }
 
+const hearth_kernels *hearth_kernels_int8(void) {
+    return NULL;
+}
+
 bool hearth_kernels_bf16_is_fast(void) {
     return false;
 }
@@ -271,6 +298,10 @@ const char *hearth_kernels__describe_native(void) {
 }
 
 const char *hearth_kernels__describe_bf16(void) {
+    return "";
+}
+
+const char *hearth_kernels__describe_int8(void) {
     return "";
 }
 

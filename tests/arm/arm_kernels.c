@@ -8,6 +8,7 @@
 #include "client/train/kernels.h"
 #include "client/train/kernels_loops.h"
 #include "common/philox.h"
+#include "tests/support/int8_naive.h"
 
 #define MANY 40000
 
@@ -97,7 +98,67 @@ static void pair_products(const hearth_kernels *k) {
     printf("%s: bfloat16 products agree, NMSE at most %.2g\n", k->name, most);
 }
 
-/* The argument, if there is one: a set that this machine must have. */
+/* Every number of columns, to the byte. */
+static void byte_products(const hearth_kernels *k) {
+    enum { M = 19, RUNS = HEARTH_INT8_RUNS, LDC = 40 };
+    static unsigned char w[HEARTH_PANEL_MAX * HEARTH_INT8_RUNS * STORED_RUN];
+    static hearth_int8_run x[M * RUNS];
+    static float
+        panel[HEARTH_INT8_RUNS * HEARTH_PANEL_MAX * HEARTH_INT8_BYTES / 4];
+    const unsigned char *column[HEARTH_PANEL_MAX];
+    naive_weight(w, HEARTH_PANEL_MAX * RUNS, 3);
+    for (size_t j = 0; j < HEARTH_PANEL_MAX; j++)
+        column[j] = w + j * RUNS * STORED_RUN;
+    for (size_t n = 1; n <= k->int8_panel; n++)
+        for (size_t m = 1; m <= M; m++) {
+            size_t runs = 1 + (m + n) % RUNS;
+            int add = (int)(m % 2);
+            fill(a, (size_t)M * RUNS * HEARTH_INT8_RUN, m * 100 + n);
+            fill(c, M * LDC, 3);
+            memcpy(d, c, sizeof(float) * M * LDC);
+            k->round_int8(m, RUNS, a, RUNS * HEARTH_INT8_RUN, x, RUNS);
+            k->pack_int8(n, runs, column, panel);
+            k->gemm_int8(m, n, runs, x, RUNS, panel, add, c, LDC);
+            for (size_t i = 0; i < m; i++)
+                for (size_t j = 0; j < n; j++)
+                    d[i * LDC + j] =
+                        naive_product(runs, x + i * RUNS, column[j],
+                                      add ? d[i * LDC + j] : 0);
+            if (memcmp(c, d, sizeof(float) * M * LDC) == 0) continue;
+            printf("FAILED: %s: 8-bit products of %zu rows and %zu columns\n",
+                   k->name, m, n);
+            failures++;
+            return;
+        }
+    printf("%s: 8-bit products agree to the byte\n", k->name);
+}
+
+/* Arguments: the sets that this machine must have, and has to choose. */
+static bool is_wanted(int argc, char **argv, const char *name) {
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], name) == 0) return true;
+    return false;
+}
+
+static void try_bytes(int argc, char **argv) {
+    static const char *const sets[] = {"plain", "i8mm"};
+    const char *words = hearth_kernels_describe(hearth_kernels_int8());
+    for (size_t i = 0; i < 2; i++) {
+        hearth_kernels k = *hearth_kernels_native();
+        k.name = sets[i];
+        bool found = hearth_kernels__fill_int8(&k, sets[i]);
+        if (found)
+            byte_products(&k);
+        else
+            printf("%s: not on this machine\n", sets[i]);
+        if (i && (found != is_wanted(argc, argv, sets[i]) ||
+                  found != (strstr(words, sets[i]) != NULL))) {
+            printf("FAILED: %s: expected otherwise; %s\n", sets[i], words);
+            failures++;
+        }
+    }
+}
+
 int main(int argc, char **argv) {
     static const char *const pairs[] = {"plain", "bfmmla"};
     if (!hearth_kernels_native()) return 2;
@@ -112,8 +173,8 @@ int main(int argc, char **argv) {
             pair_products(&k);
         else
             printf("%s: not on this machine\n", pairs[i]);
-        if (k.pair_panel == 0 && argc > 1 && strcmp(argv[1], pairs[i]) == 0)
-            failures++;
+        if (k.pair_panel == 0 && is_wanted(argc, argv, pairs[i])) failures++;
     }
+    try_bytes(argc, argv);
     return failures != 0;
 }
