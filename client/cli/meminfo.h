@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* client/cli/meminfo.h - what the process really holds, from /proc.
+/* client/cli/meminfo.h - what the process really holds.
  *
- * Private memory is what this process alone holds: anonymous, shared without a
- * file, and what was swapped out of it.  The peak is the largest of samples; it
+ * Private memory is what this process alone holds: from /proc what is anonymous,
+ * shared without a file, or swapped out; on macOS and iOS phys_footprint, which
+ * is what an app's limit there counts (meminfo_apple.c, never run on a device;
+ * it tells nothing of the model's file).  The peak is the largest of samples; it
  * misses nothing that lasts, since a run commits its arena when it is opened
  * and a step allocates nothing.
  *

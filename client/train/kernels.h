@@ -30,7 +30,8 @@
 #define HEARTH_PAIR_STEP   ((size_t)32) /* and parts of panels to this */
 #define HEARTH_INT8_RUN    ((size_t)32) /* numbers of 8 bits that share a scale */
 #define HEARTH_INT8_RUNS   (HEARTH_PANEL_DEPTH / HEARTH_INT8_RUN)
-#define HEARTH_INT8_BYTES  ((size_t)40) /* of a column's run in a panel, at most */
+#define HEARTH_INT8_BYTES                                                      \
+    ((size_t)40) /* of a column's run in a panel, at most */
 
 /* 32 numbers, each scale * q. */
 typedef struct {
