@@ -78,6 +78,12 @@ static void check_kernels(checkup *c) {
                        ? ""
                        : "; no faster than f32 on this machine");
     if (k) report(c, "bf16", true, text);
+    k = hearth_kernels_int8();
+    (void)snprintf(text, sizeof(text),
+                   "%s; experimental: for Arm with I8MM, slower than bf16 on "
+                   "x86 with AMX",
+                   hearth_kernels_describe(k));
+    if (k) report(c, "int8", true, text);
     check_blas(c);
 }
 

@@ -14,7 +14,7 @@ static hearth_train_weights weights_of(const char *word) {
 bool hearth_train_flags_bf16(const char *compute, bool reference) {
     if (strcmp(compute, "auto") == 0)
         return !reference && hearth_kernels_bf16_is_fast();
-    return strcmp(compute, "bf16") == 0;
+    return strcmp(compute, "bf16") == 0 || strcmp(compute, "int8") == 0;
 }
 
 hearth_status hearth_train_flags_config(const hearth_train_flags *f,
@@ -42,6 +42,7 @@ hearth_status hearth_train_flags_config(const hearth_train_flags *f,
     cfg->bf16 = hearth_train_flags_bf16(f->compute, cfg->reference_kernels) ||
                 (strcmp(f->compute, "auto") != 0 &&
                  f->wb.kernels == hearth_kernels_bf16());
+    cfg->int8 = strcmp(f->compute, "int8") == 0;
     if (hearth_schedule_parse(f->schedule, &cfg->schedule) != HEARTH_OK)
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "--schedule takes constant, linear or cosine");

@@ -72,7 +72,10 @@ typedef struct {
                     &(f).clip_grad, 0.0, 1e9),                                \
     HEARTH_FLAG_U64("seed", "N", "of A, order and dropout", &(f).seed, 0,     \
                     UINT64_MAX),                                              \
-    HEARTH_COMPUTE_FLAG((f).compute),                                         \
+    HEARTH_FLAG_CHOICE("compute", "auto|f32|bf16|int8",                       \
+                       "products of weights; auto: bf16 where it is faster; " \
+                       "int8: experimental, for Q8_0 on Arm with I8MM",       \
+                       &(f).compute),                                         \
     HEARTH_FLAG_CHOICE("weights", "auto|mapped|streamed",                     \
                        "streamed: two layers at a time; auto: as the budget " \
                        "allows",                                              \
@@ -83,7 +86,8 @@ typedef struct {
                       &(f).memory_budget)
 /* clang-format on */
 
-/* Does --compute ask for bfloat16? */
+/* Does --compute ask for bfloat16?  int8 does: it is bf16 but for one kind of
+ * product. */
 bool hearth_train_flags_bf16(const char *compute, bool reference);
 
 /* The flags as settings of a run; the workbench is open. */

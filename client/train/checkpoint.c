@@ -66,7 +66,9 @@ static hearth_status put_settings(hearth_buf *b, const hearth_trainer *t) {
         (int)c->schedule, (unsigned long long)c->warmup, c->weight_decay,
         c->clip_grad, c->beta1, c->beta2, c->eps, c->dropout, c->shuffle,
         c->pack, (unsigned long long)c->seed, c->reference_kernels,
-        c->bf16 ? " bf16" : "");
+        c->int8   ? " int8"
+        : c->bf16 ? " bf16"
+                  : "");
 }
 
 static hearth_status add_adapter(hearth_sha256_state *h,

@@ -181,12 +181,14 @@ static hearth_compute compute_of(const hearth_decoder *d, uint32_t target) {
     return c;
 }
 
-/* The input of several weights, rounded once. */
+/* The input of several weights, rounded once.  Sets that take some weights in 8
+ * bits round for each of them, into the same room. */
 static const uint16_t *rounded_input(const hearth_decoder *d,
                                      const hearth_pass *p, size_t l,
                                      const hearth_linear *part, size_t n,
                                      const hearth_real *x) {
-    if (n < 2 || !d->compute.kernels->pair_panel) return NULL;
+    const hearth_kernels *k = d->compute.kernels;
+    if (n < 2 || !k->pair_panel || k->int8_panel) return NULL;
     size_t in = hearth_weight_cols(d->layer[l].w[part[0].target]);
     return hearth_compute_round(&d->compute, p->n, in, x, in);
 }

@@ -58,6 +58,9 @@ hearth_status hearth_train_config_check(const hearth_train_config *c,
         return hearth_error_set(err, HEARTH_EUNSUPPORTED,
                                 "bfloat16 needs the native kernels; use "
                                 "--compute f32, or --kernels auto");
+    if (c->int8 && !c->bf16)
+        return hearth_error_set(err, HEARTH_EINVAL,
+                                "int8 is a kind of bf16; set both");
     return check_rates(c, err);
 }
 

@@ -46,6 +46,8 @@ typedef struct {
     size_t memory_budget; /* bytes of what `weights` says; 0 = no limit */
     bool reference_kernels;
     bool bf16; /* products of weights in bfloat16, sums in f32 */
+    bool int8; /* with bf16, an experiment: forward products of layers' weights
+                  in Q8_0 in 8 bits */
     hearth_train_weights weights;
     size_t eval_tokens; /* room for records of so many tokens, for
                            hearth_trainer_evaluate; 0: never called */
@@ -62,7 +64,8 @@ typedef struct {
     }
 
 /* Every field in its range?  HEARTH_OK, HEARTH_EINVAL with err naming the field
- * and its value, or HEARTH_EUNSUPPORTED for bf16 without the native kernels. */
+ * and its value, or HEARTH_EUNSUPPORTED for bf16 without the native kernels.  int8 asks more of
+ * the model: see hearth_trainer_plan. */
 HEARTH_MUST_CHECK
 hearth_status hearth_train_config_check(const hearth_train_config *cfg,
                                         hearth_error *err);

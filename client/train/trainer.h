@@ -66,7 +66,7 @@ typedef struct {
  * Of all ways to run the same steps (memplan.h, choice) the fastest that fits
  * cfg's budget is planned; without a budget the fastest of all.
  * Returns HEARTH_OK, HEARTH_EINVAL (cfg), HEARTH_EUNSUPPORTED (mode full with
- * streamed weights), or HEARTH_ETOOBIG when the budget is
+ * streamed weights, int8 without weights in Q8_0), or HEARTH_ETOOBIG when the budget is
  * too small for every way: err has the smallest that would do and the longest
  * record that this one has room for; *plan is the smallest plan. */
 HEARTH_MUST_CHECK

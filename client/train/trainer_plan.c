@@ -27,6 +27,7 @@ size_t hearth_trainer__n_trained(const hearth_model *model,
 
 const hearth_kernels *hearth_trainer__kernels(const hearth_train_config *cfg) {
     if (cfg->reference_kernels) return hearth_kernels_reference();
+    if (cfg->int8) return hearth_kernels_int8();
     return cfg->bf16 ? hearth_kernels_bf16() : hearth_kernels_default();
 }
 
@@ -197,6 +198,20 @@ hearth_status hearth_planner__list(const hearth_plan_request *q,
     return HEARTH_OK;
 }
 
+/* Has a layer a weight that products in 8 bits are for? */
+static bool any_int8(const hearth_model *m) {
+    const hearth_model_config *c = hearth_model_get_config(m);
+    for (size_t i = 0; i < hearth_model_n_tensors(c); i++) {
+        hearth_model_tensor t;
+        hearth_model_tensor_at(c, i, &t);
+        if (t.role < HEARTH_TENSOR_BIAS &&
+            hearth_weight__takes_int8(hearth_kernels_int8(),
+                                      hearth_model_weight(m, t.role, t.layer)))
+            return true;
+    }
+    return false;
+}
+
 static hearth_status check_args(const hearth_model *model,
                                 const hearth_adapter *adapter,
                                 const hearth_train_config *cfg,
@@ -204,6 +219,11 @@ static hearth_status check_args(const hearth_model *model,
     hearth_status st = hearth_train_config_check(cfg, err);
     if (st != HEARTH_OK) return st;
     if (!model) return hearth_error_set(err, HEARTH_EINVAL, "no model");
+    if (cfg->int8 && !any_int8(model))
+        return hearth_error_set(err, HEARTH_EUNSUPPORTED,
+                                "int8 multiplies with weights in Q8_0 and this "
+                                "model has none; use --compute bf16, or "
+                                "`hearth model convert --type q8_0`");
     if (cfg->weights == HEARTH_WEIGHTS_STREAMED &&
         cfg->mode == HEARTH_TRAIN_FULL)
         return hearth_error_set(err, HEARTH_EUNSUPPORTED,

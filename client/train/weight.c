@@ -45,7 +45,8 @@ typedef struct {
     hearth_real *out;
     size_t ld_out;
     int add;
-    hearth_pair_product pair; /* the same, in bfloat16 */
+    hearth_pair_product pair;       /* the same, in bfloat16 or 8 bits */
+    const hearth_int8_run *rounded; /* for 8 bits */
 } product;
 
 static size_t min_size(size_t a, size_t b) {
@@ -226,6 +227,12 @@ bool hearth_weight__stored_halves(const hearth_weight *w, size_t row,
                 parts, out + r * ld, ld / parts))
             return false;
     return true;
+}
+
+const unsigned char *hearth_weight__stored_at(const hearth_weight *w, size_t r,
+                                              size_t first) {
+    return w->data + stored_row(w, r) * hearth_weight__bytes(w, w->cols) +
+           hearth_weight__bytes(w, first);
 }
 
 void hearth_weight__prefetch(const hearth_weight *w, size_t row, size_t n_r,
@@ -410,7 +417,15 @@ static void pair_tile(void *ud, size_t i, size_t worker) {
         min_size(p->block, width - n0), hearth_compute_tile(p->c, worker));
 }
 
-static void prepare_pairs(product *p) {
+static void int8_tile(void *ud, size_t i, size_t worker) {
+    const product *p = ud;
+    size_t t0 = i / p->n_blocks * p->tokens, n0 = i % p->n_blocks * p->block;
+    hearth_weight__int8_tile(
+        &p->pair, p->rounded, t0, min_size(p->tokens, p->n_tokens - t0), n0,
+        min_size(p->block, p->w->rows - n0), hearth_compute_tile(p->c, worker));
+}
+
+static void prepare_pairs(product *p, bool int8) {
     p->pair =
         (hearth_pair_product){.kernels = p->c->kernels,
                               .weight_parts = p->c->weight_parts,
@@ -423,7 +438,9 @@ static void prepare_pairs(product *p) {
                               .out = p->out,
                               .ld_out = p->ld_out,
                               .add = p->add};
-    if (p->forward && p->c->rounded)
+    if (p->n_blocks > 1 && int8)
+        p->rounded = hearth_weight__round_int8(p->c, &p->pair);
+    else if (p->forward && p->c->rounded)
         p->pair.rounded = p->c->rounded;
     else if (p->n_blocks > 1)
         p->pair.rounded = hearth_compute_round(p->c, p->n_tokens, p->pair.n_sum,
@@ -454,16 +471,19 @@ static void multiply(product *p) {
     bool enough = p->c->tile && p->n_tokens >= FEW_TOKENS;
     bool panels = p->c->kernels->panel && enough;
     bool pairs = p->c->kernels->pair_panel && enough;
+    bool int8 =
+        pairs && p->forward && hearth_weight__takes_int8(p->c->kernels, p->w);
     p->block = pairs    ? pair_block(p, width)
                : panels ? panel_block(p, NARROW)
                         : BLOCK;
     p->n_blocks = ceil_div(width, p->block);
     p->tokens = split_tokens(p->n_tokens, p->n_blocks);
     size_t n = ceil_div(p->n_tokens, p->tokens) * p->n_blocks;
-    if (n && pairs) prepare_pairs(p);
+    if (n && pairs) prepare_pairs(p, int8);
     if (n)
         hearth_pool_run(p->c->pool, n,
-                        pairs        ? pair_tile
+                        int8         ? int8_tile
+                        : pairs      ? pair_tile
                         : panels     ? panel_tile
                         : p->forward ? forward_tile
                                      : backward_tile,

@@ -35,8 +35,8 @@ typedef struct {
     hearth_pool *pool;
     hearth_real *tile; /* [n_workers][HEARTH_WEIGHT_TILE_BYTES], aligned 64 */
     uint16_t *halves;  /* [n_halves] or NULL: room for one product's input in
-                          bfloat16, for kernels with pair_panel; without it
-                          every tile rounds its own rows */
+                          bfloat16 or 8 bits, for kernels with pair_panel;
+                          without it every tile rounds its own rows */
     size_t n_halves;
     const uint16_t *rounded; /* the input of hearth_weight_forward as
                                 hearth_compute_round gave it for the same

@@ -91,4 +91,23 @@ void hearth_weight__pair_tile(const hearth_pair_product *p, size_t t0,
                               size_t n_t, size_t n0, size_t n_n,
                               hearth_real *tile);
 
+/* Element `first`, which begins a block, of canonical row r where it is stored;
+ * of a view of blocks. */
+const unsigned char *hearth_weight__stored_at(const hearth_weight *w, size_t r,
+                                              size_t first);
+
+/* weight_int8.c: is a forward product with w by these kernels one in 8 bits? */
+bool hearth_weight__takes_int8(const hearth_kernels *k, const hearth_weight *w);
+
+/* The input of such a product rounded into the compute's room by its pool; NULL:
+ * the room is missing or too small. */
+const hearth_int8_run *hearth_weight__round_int8(const hearth_compute *c,
+                                                 const hearth_pair_product *p);
+
+/* As pair_tile.  rounded: by the above, or NULL. */
+void hearth_weight__int8_tile(const hearth_pair_product *p,
+                              const hearth_int8_run *rounded, size_t t0,
+                              size_t n_t, size_t n0, size_t n_n,
+                              hearth_real *tile);
+
 #endif /* HEARTH_CLIENT_TRAIN_WEIGHT_PRIVATE_H */

@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/bench/bench_int8.c - an experiment: would a forward pass in int8 pay?
+/* tests/bench/bench_int8.c - does a forward pass in int8 pay?
  *
  *     bench_int8 [TOKENS]
  *
  * Times y = x W^T at the shapes of Qwen2.5-0.5B on one core, in microseconds:
- * as training computes it in bfloat16 from a Q8_0 file, and in int8 by
- * TDPBSSD: x rounded to 8 bits with one scale a token, W with one a row, sums
- * exact in 32 bits, scaled at the end.  "requant": W comes from Q8_0, whose
- * scales of 32 numbers each the tiles cannot use, and is rounded to its row's;
- * "stored": a file would hold it so.  What it costs in learning: BENCH.md.
+ * from a Q8_0 file as training computes it in bfloat16, and under --compute int8
+ * (kernels_int8.c: VPDPBUSD, or SMMLA on Arm; W as it is, a scale for each 32
+ * numbers).  "difference": between these two.
  *
- * Needs AMX; elsewhere it says so and ends.
+ * With AMX also what is not built into Hearth, an experiment by TDPBSSD: x
+ * rounded to 8 bits with one scale a token, W with one a row, sums exact in 32
+ * bits, scaled at the end.  "requant": W comes from Q8_0, whose scales of 32
+ * numbers each the tiles cannot use, and is rounded to its row's; "stored": a
+ * file would hold it so.  What either costs in learning: BENCH.md.
  */
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,14 +26,10 @@
 #include "client/train/weight_private.h"
 #include "common/mem.h"
 
-#if defined(__x86_64__) && defined(__GNUC__)
-#include <immintrin.h>
-
 #define TURNS   15
 #define COLUMNS 32 /* of a panel */
 #define STEP    64 /* numbers of the sum in one product of tiles */
 #define BLOCK   34 /* bytes of 32 numbers of Q8_0: scale in f16, then the rest */
-#define WITH    __attribute__((target("amx-tile,amx-int8,avx512f,avx512bw,f16c")))
 
 typedef struct {
     size_t m, n, k; /* tokens, outputs, inputs */
@@ -43,7 +42,7 @@ typedef struct {
 
 /* Seconds, the best of TURNS. */
 typedef struct {
-    double round, requant, pack, product, bf16;
+    double round, requant, pack, product, bf16, int8;
 } times;
 
 static double now_s(void) {
@@ -55,6 +54,10 @@ static double now_s(void) {
 static void keep_best(double *best, double t) {
     if (*best <= 0 || t < *best) *best = t;
 }
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#define WITH __attribute__((target("amx-tile,amx-int8,avx512f,avx512bw,f16c")))
 
 /* 16 numbers over a scale, to the nearest of -127 .. 127. */
 WITH static __m128i to_int8(__m512 x, __m512 inverse) {
@@ -160,7 +163,7 @@ WITH static void multiply(const shape *s, size_t n0) {
     _tile_release();
 }
 
-static void int8_turn(const shape *s, times *t) {
+static void tiles_turn(const shape *s, times *t) {
     double requant = 0, packing = 0, product = 0, at = now_s();
     round_tokens(s);
     keep_best(&t->round, now_s() - at);
@@ -180,8 +183,16 @@ static void int8_turn(const shape *s, times *t) {
     keep_best(&t->product, product);
 }
 
-static void bf16_turn(const shape *s, times *t) {
-    const hearth_kernels *k = hearth_kernels_bf16();
+#else
+
+static void tiles_turn(const shape *s, times *t) {
+    (void)s, (void)t;
+}
+
+#endif
+
+/* As training does it. */
+static void own_turn(const hearth_kernels *k, const shape *s, double *best) {
     hearth_weight w = {.type = HEARTH_WEIGHT_QUANT,
                        .quant = HEARTH_QUANT_Q8_0,
                        .rows = s->n,
@@ -194,7 +205,7 @@ static void bf16_turn(const shape *s, times *t) {
                             hearth_compute_halves(s->m, s->k, k->pair_parts)};
     double at = now_s();
     hearth_weight_forward(&c, &w, s->m, s->x, s->k, s->y, s->n, 0);
-    keep_best(&t->bf16, now_s() - at);
+    keep_best(best, now_s() - at);
 }
 
 static void *room(size_t bytes) {
@@ -234,20 +245,24 @@ static double difference(const float *a, const float *b, size_t n) {
     return norm > 0 ? sqrt(diff / norm) : 0;
 }
 
-static void run(size_t m, size_t n, size_t k) {
+static void run(bool tiles, size_t m, size_t n, size_t k) {
     shape s = make(m, n, k);
     times t = {0};
     float *want = room(m * n * sizeof(float));
     for (int i = 0; i < TURNS; i++) {
-        bf16_turn(&s, &t);
+        if (tiles) tiles_turn(&s, &t);
+        own_turn(hearth_kernels_bf16(), &s, &t.bf16);
         memcpy(want, s.y, m * n * sizeof(float));
-        int8_turn(&s, &t);
+        own_turn(hearth_kernels_int8(), &s, &t.int8);
     }
+    printf("%zu,%zu,%zu,%.0f,%.0f,%.2f,%.1e", m, n, k, 1e6 * t.bf16,
+           1e6 * t.int8, t.bf16 / t.int8, difference(want, s.y, m * n));
     double stored = t.round + t.pack + t.product, requant = stored + t.requant;
-    printf("%zu,%zu,%zu,%.0f,%.0f,%.0f,%.0f,%.0f,%.2f,%.2f,%.1e\n", m, n, k,
-           1e6 * t.bf16, 1e6 * t.round, 1e6 * t.requant, 1e6 * t.pack,
-           1e6 * t.product, t.bf16 / requant, t.bf16 / stored,
-           difference(want, s.y, m * n));
+    if (tiles)
+        printf(",%.0f,%.0f,%.0f,%.0f,%.2f,%.2f", 1e6 * t.round, 1e6 * t.requant,
+               1e6 * t.pack, 1e6 * t.product, t.bf16 / requant,
+               t.bf16 / stored);
+    puts("");
     free(want);
     free(s.x);
     free(s.y);
@@ -268,23 +283,19 @@ int main(int argc, char **argv) {
         (void)fprintf(stderr, "bench_int8: TOKENS is a multiple of 32\n");
         return 2;
     }
-    if (!k || !strstr(hearth_kernels_describe(k), "amx")) {
-        puts("# this machine has no AMX");
+    if (!k) {
+        puts("# this build has no products in bfloat16");
         return 0;
     }
-    puts("tokens,outputs,inputs,bf16,round,requant,pack,products,"
-         "gain_requant,gain_stored,difference");
-    run(m, 896, 896);
-    run(m, 4864, 896);
-    run(m, 896, 4864);
+    bool tiles = strstr(hearth_kernels_describe(k), "amx") != NULL;
+    printf("# %s\n# %s\n", hearth_kernels_describe(k),
+           hearth_kernels_describe(hearth_kernels_int8()));
+    printf("tokens,outputs,inputs,bf16,int8,gain,difference%s\n",
+           tiles ? ",tiles_round,tiles_requant,tiles_pack,tiles_products,"
+                   "gain_requant,gain_stored"
+                 : "");
+    run(tiles, m, 896, 896);
+    run(tiles, m, 4864, 896);
+    run(tiles, m, 896, 4864);
     return 0;
 }
-
-#else
-
-int main(void) {
-    puts("# this machine has no AMX");
-    return 0;
-}
-
-#endif

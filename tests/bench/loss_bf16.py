@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What bfloat16 products cost in learning: LoRA by f32 and by bf16, in pairs.
+"""What bfloat16 products cost in learning: LoRA by f32 and by bf16, in pairs; or,
+with --compute int8 and --types q8_0, what products in 8 bits cost.
 
-  loss_bf16.py [--bases stories260k,10m] [--types f32,q8_0] [--seeds 1,2,3]
-               [--steps 200] [--budget SIZE] [--keep DIR] [--out FILE.json]
+  loss_bf16.py [--compute bf16|int8] [--bases stories260k,10m] [--types f32,q8_0]
+               [--seeds 1,2,3] [--steps 200] [--budget SIZE] [--keep DIR]
+               [--out FILE.json]
 
 $HEARTH is the program, $HEARTH_TEST_DATA the folder of real test data.  A pair
 has the same base, records and seed; the losses before and after are those of
 `hearth eval`, so by f32 products, on roles of Shakespeare that no run trains on.
-Exits 1 when bf16's reduction is below 97 % of f32's in any pair.
+Exits 1 when the reduction is below 97 % of f32's in any pair.
 
-With --budget, bf16's run gets that memory for what is not the mapped file (f32's
+With --budget, that run gets that memory for what is not the mapped file (f32's
 run has no limit), and its plan must say that activations are stored in bf16.
 
 The base "10m" (10.8 million parameters) is trained here from random weights on
@@ -170,7 +172,7 @@ class Comparison:
 
     def after(self, base, compute, seed):
         """Held-out loss after training; seconds of the training; its plan."""
-        budget = self.o.budget if compute == "bf16" else None
+        budget = self.o.budget if compute != "f32" else None
         name = f"adapter-{base.stem}-{compute}-{seed}"
         out = self.folder / (f"{name}-{budget}" if budget else name)
         events = self.hearth(
@@ -195,35 +197,36 @@ class Comparison:
         which = (self.identity(folder), kind, o.seq, o.letters)
 
         def after(seed, compute):
-            budget = (o.budget,) if o.budget and compute == "bf16" else ()
+            budget = (o.budget,) if o.budget and compute != "f32" else ()
             return self.remembered(
                 (*which, o.steps, o.targets, o.batch, o.lr, seed, compute, *budget),
                 lambda: self.after(base, compute, seed))
 
         before = self.remembered(which, lambda: self.loss(base, "valid.jsonl"))
         runs = {(seed, c): self.pool.submit(after, seed, c)
-                for seed in o.seeds.split(",") for c in ("f32", "bf16")}
+                for seed in o.seeds.split(",") for c in ("f32", o.compute)}
         rows = []
         for seed in o.seeds.split(","):
-            end = {c: runs[seed, c].result() for c in ("f32", "bf16")}
+            end = {c: runs[seed, c].result() for c in ("f32", o.compute)}
             fall = {c: before - end[c]["loss"] for c in end}
             rows.append({"base": name, "weights": kind, "seed": int(seed), "before": before,
-                         **end, "fall": fall, "share": fall["bf16"] / fall["f32"],
-                         "ok": fall["f32"] >= LEAST and fall["bf16"] >= SHARE * fall["f32"]})
-            print(line(rows[-1]), flush=True)
+                         **end, "fall": fall, "share": fall[o.compute] / fall["f32"],
+                         "ok": fall["f32"] >= LEAST and fall[o.compute] >= SHARE * fall["f32"]})
+            print(line(rows[-1], o.compute), flush=True)
         return rows
 
 
-def line(r):
+def line(r, compute):
     fall = r["fall"]
     return (f"| {r['base']} | {r['weights']} | {r['seed']} | {r['before']:.4f} |"
-            f" {r['f32']['loss']:.4f} | {r['bf16']['loss']:.4f} | {fall['f32']:.4f} |"
-            f" {fall['bf16']:.4f} | {100 * r['share']:.2f} % |"
+            f" {r['f32']['loss']:.4f} | {r[compute]['loss']:.4f} | {fall['f32']:.4f} |"
+            f" {fall[compute]:.4f} | {100 * r['share']:.2f} % |"
             + ("" if r["ok"] else " MISSED"))
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    p.add_argument("--compute", default="bf16", choices=("bf16", "int8"))
     p.add_argument("--bases", default="stories260k,10m")
     p.add_argument("--types", default="f32", help="of the base's weights: f32,q8_0,..")
     p.add_argument("--seeds", default="1,2,3")
@@ -233,7 +236,7 @@ def main():
     p.add_argument("--seq", type=int, default=64)
     p.add_argument("--lr", default="2e-3")
     p.add_argument("--letters", type=int, default=300, help="of a record held out")
-    p.add_argument("--budget", help="of memory, for bf16: one that makes it store activations so")
+    p.add_argument("--budget", help="of memory, not for f32: activations are then stored in bf16")
     p.add_argument("--jobs", type=int, default=2, help="runs at a time")
     p.add_argument("--threads", type=int, default=1, help="of each run")
     p.add_argument("--pretrain-steps", type=int, default=320)
@@ -248,8 +251,9 @@ def main():
         try:
             bases = {b: c.pretrain() if b == "10m" else c.stories
                      for b in options.bases.split(",")}
-            print("| base | weights | seed | loss before | after f32 | after bf16 | f32's fall |"
-                  " bf16's fall | share |\n" + "| --- " * 9 + "|", flush=True)
+            print(f"| base | weights | seed | loss before | after f32 | after {options.compute} |"
+                  f" f32's fall | {options.compute}'s fall | share |\n" + "| --- " * 9 + "|",
+                  flush=True)
             rows = [r for b in bases for kind in options.types.split(",")
                     for r in c.rows(b, bases[b], kind)]
         finally:

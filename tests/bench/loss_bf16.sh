@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # loss_bf16.sh [FLAGS OF loss_bf16.py]: how much of the loss reduction of float32
-# training is left when products are computed in bfloat16.
+# training is left when products are computed in bfloat16 (or, with --compute int8,
+# forward products in 8 bits).
 #
 # Needs the real test data ($HEARTH_TEST_DATA or ../shared/data) and no Python
 # package.  --keep DIR holds the base model that it trains and each run's result,

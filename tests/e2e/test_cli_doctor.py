@@ -53,6 +53,10 @@ class Doctor(unittest.TestCase):
         halves = "amx" if tiles else "avx512bf16" if pairs else "avx2" if narrow else "plain"
         self.assertEqual(said["bf16"], f"own products, bfloat16 with f32 sums; {halves}" + (
             "" if pairs else "; no faster than f32 on this machine"))
+        eight = wide and {"avx512bw", "avx512_vnni"} <= has
+        eight = "avx512vnni" if eight else "avx2" if "avx2" in has else "plain"
+        self.assertTrue(said["int8"].startswith(f"Q8_0 forward in 8 bits ({eight})"))
+        self.assertIn("experimental", said["int8"])
 
     def test_a_forced_core_type_is_told_where_openblas_is(self):
         plain, forced = doctor(), doctor(OPENBLAS_CORETYPE="Haswell")

@@ -5,6 +5,7 @@
 
 #include "tests/support/model_fixture.h"
 
+#include "client/model/model_convert.h"
 #include "client/train/planner.h"
 #include "client/train/trainer.h"
 #include "common/mem.h"
@@ -540,6 +541,40 @@ static void smaller_blocks_go_before_a_layer(void **state) {
     tiny_drop(m, folder);
 }
 
+/* Not for weights that it does nothing for; with others it plans as bf16. */
+static void int8_is_for_weights_in_q8_0(void **state) {
+    tiny_spec s = {67, 64, 96, 2, 4, 2, 16, true, 0.1};
+    hearth_lora_spec spec = {2, 4.0f, HEARTH_TARGETS_QV, 0, false, false};
+    hearth_train_config c = settings();
+    hearth_memplan p, like;
+    hearth_model *q = NULL;
+    hearth_error err;
+    char folder[64], path[128];
+    (void)state;
+    if (!hearth_kernels_int8()) skip();
+    hearth_model *m = tiny_model(&s, 3, folder);
+    hearth_adapter *a = tiny_adapter(m, &spec, 9);
+    c.int8 = true;
+    assert_int_equal(hearth_trainer_plan(&p, m, a, ds, &c, NULL, &err),
+                     HEARTH_EINVAL);
+    c.bf16 = true;
+    assert_int_equal(hearth_trainer_plan(&p, m, a, ds, &c, NULL, &err),
+                     HEARTH_EUNSUPPORTED);
+    assert_non_null(strstr(err.text, "Q8_0"));
+    (void)snprintf(path, sizeof(path), "%.63s/q8_0.gguf", folder);
+    assert_ok(hearth_model_convert(m, HEARTH_QUANT_Q8_0, path, NULL, NULL));
+    assert_ok(hearth_model_open(&q, path, NULL, NULL));
+    assert_ok(hearth_trainer_plan(&p, q, a, ds, &c, NULL, NULL));
+    assert_true(hearth_trainer_speed(q, &c, 64, NULL) > 0);
+    c.int8 = false;
+    assert_ok(hearth_trainer_plan(&like, q, a, ds, &c, NULL, NULL));
+    assert_int_equal(p.private_bytes, like.private_bytes);
+    hearth_model_close(q);
+    assert_ok(hearth_file_remove(path, NULL));
+    hearth_adapter_free(a);
+    tiny_drop(m, folder);
+}
+
 static void
 the_least_budget_is_that_of_streaming_with_its_window(void **state) {
     (void)state;
@@ -646,6 +681,7 @@ int main(void) {
         cmocka_unit_test(the_longest_record_fits_and_one_more_token_does_not),
         cmocka_unit_test(bf16_stores_before_it_makes_again),
         cmocka_unit_test(smaller_blocks_go_before_a_layer),
+        cmocka_unit_test(int8_is_for_weights_in_q8_0),
         cmocka_unit_test(full_mode_recomputes_but_keeps_the_mlp_whole),
         cmocka_unit_test(every_plan_trains_the_same_values),
         cmocka_unit_test(short_micro_batches_of_a_step_are_one_pass),

@@ -60,6 +60,7 @@ static int teardown(void **state) {
 typedef struct {
     const hearth_model *model;
     bool reference, bf16, streamed;
+    bool int8;  /* with bf16 */
     bool drops; /* with dropout adapters of one input work each alone */
     bool again; /* in the least memory that a plan can do with */
     size_t threads;
@@ -72,6 +73,7 @@ static hearth_train_config settings(const way *w) {
     c.dropout = w->drops ? 0.1 : 0;
     c.reference_kernels = w->reference;
     c.bf16 = w->bf16;
+    c.int8 = w->int8;
     c.weights = w->streamed ? HEARTH_WEIGHTS_STREAMED : HEARTH_WEIGHTS_MAPPED;
     return c;
 }
@@ -196,7 +198,11 @@ static void bytes_are_the_same_in_bf16(void **state) {
     hearth_model *q = converted(m, HEARTH_QUANT_Q4_0);
     compare("bf16 products, bf16",
             (way){.model = h, .bf16 = true, .drops = true});
+    hearth_model *e = converted(m, HEARTH_QUANT_Q8_0);
     compare("bf16 products, q4_0", (way){.model = q, .bf16 = true});
+    compare("int8 products, q8_0",
+            (way){.model = e, .bf16 = true, .int8 = true, .drops = true});
+    hearth_model_close(e);
     hearth_model_close(h);
     hearth_model_close(q);
     tiny_drop(m, folder);
@@ -255,6 +261,28 @@ static void bytes_differ_between_kernel_sets(void **state) {
     tiny_drop(m, folder);
 }
 
+/* A checkpoint names its products: what one kind began no other goes on with. */
+static void int8_is_a_run_of_its_own(void **state) {
+    hearth_buf run[2] = {HEARTH_BUF_INIT(NULL), HEARTH_BUF_INIT(NULL)};
+    char folder[64];
+    (void)state;
+    if (!hearth_kernels_int8()) skip();
+    hearth_model *m = make_small(folder);
+    hearth_model *e = converted(m, HEARTH_QUANT_Q8_0);
+    for (int i = 0; i < 2; i++)
+        train(&(way){.model = e, .threads = 1, .bf16 = true, .int8 = i},
+              &run[i]);
+    assert_false(equal(&run[0], &run[1]));
+    assert_int_equal(run[0].n, run[1].n);
+    const char *v[] = {(const char *)run[0].v, (const char *)run[1].v};
+    size_t head = 96; /* then the values, and a digest of all */
+    assert_memory_not_equal(v[0] + 64, v[1] + 64, 32); /* the run's digest */
+    assert_memory_not_equal(v[0] + head, v[1] + head, run[0].n - head - 32);
+    for (int i = 0; i < 2; i++) hearth_buf_free(&run[i]);
+    hearth_model_close(e);
+    tiny_drop(m, folder);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_are_the_same_in_f32),
@@ -262,6 +290,7 @@ int main(void) {
         cmocka_unit_test(bytes_are_the_same_with_reference_kernels),
         cmocka_unit_test(bytes_are_the_same_after_a_change_of_plan),
         cmocka_unit_test(bytes_differ_between_kernel_sets),
+        cmocka_unit_test(int8_is_a_run_of_its_own),
     };
     return cmocka_run_group_tests_name("client/train/trainer bytes", tests,
                                        setup, teardown);
