@@ -6,7 +6,8 @@
  * Times y = x W^T at the shapes of Qwen2.5-0.5B on one core, in microseconds:
  * from a Q8_0 file as training computes it in bfloat16, and under --compute int8
  * (kernels_int8.c: VPDPBUSD, or SMMLA on Arm; W as it is, a scale for each 32
- * numbers).  "difference": between these two.
+ * numbers).  "vectors": bf16 without AMX or BFMMLA.  "difference": between bf16
+ * and int8.
  *
  * With AMX also what is not built into Hearth, an experiment by TDPBSSD: x
  * rounded to 8 bits with one scale a token, W with one a row, sums exact in 32
@@ -42,7 +43,7 @@ typedef struct {
 
 /* Seconds, the best of TURNS. */
 typedef struct {
-    double round, requant, pack, product, bf16, int8;
+    double round, requant, pack, product, bf16, vectors, int8;
 } times;
 
 static double now_s(void) {
@@ -208,6 +209,17 @@ static void own_turn(const hearth_kernels *k, const shape *s, double *best) {
     keep_best(best, now_s() - at);
 }
 
+/* bf16 without instructions for matrices: what int8 is against where these are
+ * not. */
+static const hearth_kernels *by_vectors(void) {
+    static const char *const set[] = {"avx512bf16", "avx2", "plain"};
+    static hearth_kernels k;
+    k = *hearth_kernels_bf16();
+    for (size_t i = 0; i < 3; i++)
+        if (hearth_kernels__fill_pairs(&k, set[i])) break;
+    return &k;
+}
+
 static void *room(size_t bytes) {
     void *p = aligned_alloc(64, (bytes + 63) / 64 * 64);
     if (!p) exit(1);
@@ -251,12 +263,14 @@ static void run(bool tiles, size_t m, size_t n, size_t k) {
     float *want = room(m * n * sizeof(float));
     for (int i = 0; i < TURNS; i++) {
         if (tiles) tiles_turn(&s, &t);
+        own_turn(by_vectors(), &s, &t.vectors);
         own_turn(hearth_kernels_bf16(), &s, &t.bf16);
         memcpy(want, s.y, m * n * sizeof(float));
         own_turn(hearth_kernels_int8(), &s, &t.int8);
     }
-    printf("%zu,%zu,%zu,%.0f,%.0f,%.2f,%.1e", m, n, k, 1e6 * t.bf16,
-           1e6 * t.int8, t.bf16 / t.int8, difference(want, s.y, m * n));
+    printf("%zu,%zu,%zu,%.0f,%.0f,%.0f,%.2f,%.2f,%.1e", m, n, k, 1e6 * t.bf16,
+           1e6 * t.vectors, 1e6 * t.int8, t.bf16 / t.int8, t.vectors / t.int8,
+           difference(want, s.y, m * n));
     double stored = t.round + t.pack + t.product, requant = stored + t.requant;
     if (tiles)
         printf(",%.0f,%.0f,%.0f,%.0f,%.2f,%.2f", 1e6 * t.round, 1e6 * t.requant,
@@ -290,7 +304,8 @@ int main(int argc, char **argv) {
     bool tiles = strstr(hearth_kernels_describe(k), "amx") != NULL;
     printf("# %s\n# %s\n", hearth_kernels_describe(k),
            hearth_kernels_describe(hearth_kernels_int8()));
-    printf("tokens,outputs,inputs,bf16,int8,gain,difference%s\n",
+    printf("tokens,outputs,inputs,bf16,vectors,int8,gain,gain_vectors,"
+           "difference%s\n",
            tiles ? ",tiles_round,tiles_requant,tiles_pack,tiles_products,"
                    "gain_requant,gain_stored"
                  : "");
