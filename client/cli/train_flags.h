@@ -73,8 +73,8 @@ typedef struct {
     HEARTH_FLAG_U64("seed", "N", "of A, order and dropout", &(f).seed, 0,     \
                     UINT64_MAX),                                              \
     HEARTH_FLAG_CHOICE("compute", "auto|f32|bf16|int8",                       \
-                       "products of weights; auto: bf16 where it is faster; " \
-                       "int8: experimental, for Q8_0 on Arm with I8MM",       \
+                       "auto: bf16 where faster; int8: experimental, for "    \
+                       "Arm with I8MM",                                       \
                        &(f).compute),                                         \
     HEARTH_FLAG_CHOICE("weights", "auto|mapped|streamed",                     \
                        "streamed: two layers at a time; auto: as the budget " \
