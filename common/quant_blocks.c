@@ -353,11 +353,15 @@ static bool all_finite(const float *x, size_t n) {
 /* d = max|x| / 127, q = round(x / d). */
 static void encode_q8_0(const float *x, uint8_t *p) {
     float top = 0;
-    for (unsigned i = 0; i < BLOCK; i++) top = fmaxf(top, fabsf(x[i]));
+    for (unsigned i = 0; i < BLOCK; i++)
+        top = fabsf(x[i]) > top ? fabsf(x[i]) : top;
     float d = top / 127.0f, inverse = inverse_of(d);
     hearth_dtype_from_f32(HEARTH_DTYPE_F16, &d, 1, p);
-    for (unsigned i = 0; i < BLOCK; i++)
-        p[2 + i] = (uint8_t)(int8_t)roundf(x[i] * inverse);
+    for (unsigned i = 0; i < BLOCK; i++) {
+        double y =
+            (double)(x[i] * inverse); /* plus a half is exact in double */
+        p[2 + i] = (uint8_t)(int8_t)(int)(y + copysign(0.5, y));
+    }
 }
 
 /* The element furthest from zero becomes -8; q = floor(x / d + 8.5), at most
