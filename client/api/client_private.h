@@ -44,6 +44,7 @@ struct hearth_client {
     bool (*stop_check)(void *ud); /* of the program, see transport_curl.h */
     void *stop_ud;
     bool bf16;
+    hearth_base_type base_type;
     bool slow_down; /* energy of the config */
     double duty;    /* 0 = the default */
     uint32_t slow_threads;

@@ -254,6 +254,7 @@ hearth_status hearth_client__open_sync(hearth_client *c, hearth_error *err) {
                                          .changed = energy_changed,
                                          .ud = c},
                               .bf16 = c->bf16,
+                              .base = c->base_type,
                               .log = &c->logger,
                               .counter = hearth_client__counter(c),
                               .reference_kernels = c->reference_kernels};

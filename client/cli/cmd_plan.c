@@ -16,7 +16,9 @@ typedef struct {
 /* What the chosen plan multiplies, layers that are done again included. */
 static double seconds_per_epoch(const planning *p, const hearth_memplan *plan,
                                 uint64_t tokens) {
-    double speed = hearth_trainer_speed(p->f.wb.model, &p->cfg,
+    hearth_train_config as_planned = p->cfg;
+    as_planned.base = plan->choice.base;
+    double speed = hearth_trainer_speed(p->f.wb.model, &as_planned,
                                         plan->choice.max_tokens, p->f.wb.pool);
     return speed > 0 ? plan->choice.work * (double)tokens / speed : 0.0;
 }

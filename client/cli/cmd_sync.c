@@ -21,7 +21,7 @@ int hearth_cmd_sync(hearth_cli *cli, int argc, char **argv);
 
 typedef struct {
     hearth_cli *cli;
-    const char *state, *policy, *kernels, *compute;
+    const char *state, *policy, *kernels, *compute, *base_type;
     uint64_t timeout_ms, threads, budget;
     hearth_energy_flags e; /* where stricter than the policy */
     bool once;
@@ -85,6 +85,7 @@ static hearth_status open_client(hearth_cli *cli, sync_run *r,
     r->client->reference_kernels = strcmp(r->kernels, "reference") == 0;
     r->client->bf16 =
         hearth_train_flags_bf16(r->compute, r->client->reference_kernels);
+    r->client->base_type = hearth_train_flags_base(r->base_type);
     r->client->slow_down = strcmp(r->e.energy, "off") != 0;
     r->client->duty = r->e.duty;
     r->client->energy_changed = show_energy;
@@ -287,6 +288,7 @@ int hearth_cmd_sync(hearth_cli *cli, int argc, char **argv) {
     sync_run r = {.cli = cli,
                   .kernels = "auto",
                   .compute = "f32",
+                  .base_type = "file",
                   .until_ms = INT64_MAX,
                   .e = {.energy = "careful",
                         .battery_min = 0,
@@ -307,6 +309,7 @@ int hearth_cmd_sync(hearth_cli *cli, int argc, char **argv) {
                           "streamed",
                           &r.budget),
         HEARTH_COMPUTE_FLAG(r.compute),
+        HEARTH_BASE_TYPE_FLAG(r.base_type),
         HEARTH_FLAG_CHOICE("kernels", "auto|reference|native|blas",
                            "reference: same bytes on every machine",
                            &r.kernels),

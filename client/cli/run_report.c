@@ -45,6 +45,7 @@ void hearth_run_report_done(hearth_cli *cli, const hearth_run_totals *t) {
     hearth_event_u64(cli, "private_at_open", t->private_at_open);
     hearth_event_u64(cli, "open_bytes", p->open_bytes);
     hearth_event_u64(cli, "bytes_read", hearth_trainer_bytes_read(t->trainer));
+    hearth_event_str(cli, "base_type", hearth_base_type_name(p->choice.base));
     if (t->out) hearth_event_str(cli, "out", t->out);
     hearth_event_end(cli);
     hearth_cli_say(

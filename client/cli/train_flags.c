@@ -11,6 +11,15 @@ static hearth_train_weights weights_of(const char *word) {
                                          : HEARTH_WEIGHTS_AUTO;
 }
 
+/* The parser of flags has let no other word through. */
+hearth_base_type hearth_train_flags_base(const char *word) {
+    int t = HEARTH_BASE_FILE;
+    while (t < HEARTH_BASE_Q4_0 &&
+           strcmp(word, hearth_base_type_name((hearth_base_type)t)) != 0)
+        t++;
+    return (hearth_base_type)t;
+}
+
 bool hearth_train_flags_bf16(const char *compute, bool reference) {
     if (strcmp(compute, "auto") == 0)
         return !reference && hearth_kernels_bf16_is_fast();
@@ -38,6 +47,7 @@ hearth_status hearth_train_flags_config(const hearth_train_flags *f,
     cfg->seed = f->seed;
     cfg->memory_budget = (size_t)f->memory_budget;
     cfg->weights = weights_of(f->weights);
+    cfg->base = hearth_train_flags_base(f->base_type);
     cfg->reference_kernels = hearth_workbench_is_reference(&f->wb);
     cfg->bf16 = hearth_train_flags_bf16(f->compute, cfg->reference_kernels) ||
                 (strcmp(f->compute, "auto") != 0 &&
@@ -145,10 +155,14 @@ hearth_status hearth_train_flags_adapter(hearth_train_flags *f,
 
 void hearth_train_flags_show_plan(hearth_cli *cli, const hearth_memplan *p,
                                   uint64_t budget, bool table) {
-    char text[32], kept[48] = "", items[2048];
+    char text[32], where[32], kept[48] = "", items[2048];
     size_t n = 0, mlp_rows = p->choice.mlp_rows;
     const char *weights = p->choice.streamed ? "streamed" : "mapped";
     size_t head_rows = p->choice.head_rows;
+    const char *base = hearth_base_type_name(p->choice.base);
+    (void)snprintf(where, sizeof(where), "%s%s",
+                   p->choice.base == HEARTH_BASE_FILE ? "" : "copied as ",
+                   p->choice.base == HEARTH_BASE_FILE ? weights : base);
     if (!mlp_rows || mlp_rows > p->choice.max_tokens)
         mlp_rows = p->choice.max_tokens;
     if (head_rows > p->choice.max_tokens) head_rows = p->choice.max_tokens;
@@ -174,6 +188,7 @@ void hearth_train_flags_show_plan(hearth_cli *cli, const hearth_memplan *p,
     hearth_event_u64(cli, "memory_budget", budget);
     hearth_event_u64(cli, "bounded_bytes", hearth_memplan_bounded(p));
     hearth_event_str(cli, "weights", weights);
+    hearth_event_str(cli, "base_type", base);
     hearth_event_u64(cli, "micro_batch", p->choice.micro_batch);
     hearth_event_u64(cli, "max_tokens", p->choice.max_tokens);
     hearth_event_u64(cli, "trained_layers", p->choice.layers);
@@ -199,7 +214,7 @@ void hearth_train_flags_show_plan(hearth_cli *cli, const hearth_memplan *p,
                    "pass, %zu of %zu layers done again%s, %sMLP by %zu tokens, "
                    "head by %zu%s",
                    hearth_memplan_format(p->private_bytes, text, sizeof(text)),
-                   weights, p->choice.micro_batch, p->choice.max_tokens,
+                   where, p->choice.micro_batch, p->choice.max_tokens,
                    p->choice.recompute, p->choice.layers, kept,
                    p->choice.store_bf16 ? "activations in bf16, " : "",
                    mlp_rows, head_rows,

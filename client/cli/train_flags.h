@@ -13,7 +13,7 @@
 typedef struct {
     hearth_workbench wb;
     const char *mode, *targets, *layers, *adapter_dir, *schedule, *compute;
-    const char *weights;
+    const char *weights, *base_type;
     uint64_t rank;
     double alpha;
     bool rslora, freeze_a, pack, shuffle;
@@ -24,15 +24,20 @@ typedef struct {
 #define HEARTH_TRAIN_FLAGS_INIT                                                \
     {                                                                          \
         .wb = HEARTH_WORKBENCH_INIT, .mode = "lora", .schedule = "constant",   \
-        .compute = "f32", .weights = "auto", .pack = true, .shuffle = true,    \
-        .batch = 1, .accum = 1, .seed = 1, .epochs = 1.0, .lr = 2e-4,          \
-        .clip_grad = 1.0,                                                      \
+        .compute = "f32", .weights = "auto", .base_type = "file",              \
+        .pack = true, .shuffle = true, .batch = 1, .accum = 1, .seed = 1,      \
+        .epochs = 1.0, .lr = 2e-4, .clip_grad = 1.0,                           \
     }
 
 /* clang-format off */
 #define HEARTH_COMPUTE_FLAG(word)                                             \
     HEARTH_FLAG_CHOICE("compute", "auto|f32|bf16",                            \
                        "products of weights; auto: bf16 where it is faster",  \
+                       &(word))
+#define HEARTH_BASE_TYPE_FLAG(word)                                           \
+    HEARTH_FLAG_CHOICE("base-type", "file|auto|f32|f16|bf16|q8_0|q4_0",       \
+                       "copy in memory (q4_0: embed, head as q8_0); auto: by " \
+                       "budget",                                              \
                        &(word))
 #define HEARTH_TRAIN_FLAGS(f)                                                 \
     HEARTH_WORKBENCH_FLAGS((f).wb),                                           \
@@ -80,6 +85,7 @@ typedef struct {
                        "streamed: two layers at a time; auto: as the budget " \
                        "allows",                                              \
                        &(f).weights),                                         \
+    HEARTH_BASE_TYPE_FLAG((f).base_type),                                     \
     HEARTH_FLAG_BYTES("memory-budget", "SIZE",                                \
                       "memory at most, paid in time; --weights mapped "       \
                       "leaves the file out",                                  \
@@ -89,6 +95,9 @@ typedef struct {
 /* Does --compute ask for bfloat16?  int8 does: it is bf16 but for one kind of
  * product. */
 bool hearth_train_flags_bf16(const char *compute, bool reference);
+
+/* The type of a word of --base-type. */
+hearth_base_type hearth_train_flags_base(const char *word);
 
 /* The flags as settings of a run; the workbench is open. */
 HEARTH_MUST_CHECK

@@ -14,6 +14,7 @@
 #include "client/net/piece_store.h"
 #include "client/net/trust.h"
 #include "client/personal/personal_store.h"
+#include "client/train/base_copy.h"
 #include "client/train/kernels.h"
 #include "common/bytes.h"
 #include "common/failpoint.h"
@@ -396,6 +397,10 @@ hearth_status hearth_sync_open(hearth_sync **out, const hearth_sync_config *cfg,
         return hearth_error_set(err, HEARTH_EUNSUPPORTED,
                                 "bfloat16 needs the native kernels; compute in "
                                 "f32");
+    hearth_base_type base; /* a round settles it again */
+    hearth_status st =
+        hearth_base_copy_settle(cfg->model, cfg->base, &base, err);
+    if (st != HEARTH_OK) return st;
     const hearth_alloc *al = hearth_mem_or_default(cfg->al);
     hearth_sync *s = hearth_mem_new(al, sizeof(*s));
     if (!s) return HEARTH_ENOMEM;
@@ -403,7 +408,7 @@ hearth_status hearth_sync_open(hearth_sync **out, const hearth_sync_config *cfg,
     s->cfg = *cfg;
     s->cfg.al = &s->alloc;
     s->manifest = (hearth_buf)HEARTH_BUF_INIT(&s->alloc);
-    hearth_status st = open_all(s, err);
+    st = open_all(s, err);
     if (st == HEARTH_OK)
         *out = s;
     else

@@ -93,6 +93,7 @@ typedef struct {
                                       not fit is streamed */
     hearth_sync_energy energy;     /* pauses and slowing down */
     bool bf16;                     /* products of weights in bfloat16 */
+    hearth_base_type base;         /* hold a narrower copy of the base */
     const char *task;              /* take part in this task only; NULL = any */
     const hearth_log *log;         /* may be NULL */
     bool reference_kernels;        /* the same bytes on every IEEE machine */
@@ -132,7 +133,8 @@ typedef struct {
 
 /* Open a participant over a state; picks up whatever was under way.
  * Returns HEARTH_EINVAL, HEARTH_ESIGNATURE (keyset), HEARTH_EUNSUPPORTED (bf16
- * with the reference kernels, or without kernels for it), HEARTH_EIO,
+ * with the reference kernels, or without kernels for it; a base type that the
+ * model's file cannot be held in), HEARTH_EIO,
  * HEARTH_ENOMEM */
 HEARTH_MUST_CHECK
 hearth_status hearth_sync_open(hearth_sync **out, const hearth_sync_config *cfg,

@@ -120,6 +120,7 @@ static hearth_status open_trainer(hearth_sync *s, hearth_error *err) {
     c.weight_decay = t->weight_decay;
     c.reference_kernels = s->cfg.reference_kernels;
     c.bf16 = s->cfg.bf16;
+    c.base = s->cfg.base;
     c.weights = HEARTH_WEIGHTS_AUTO;
     c.memory_budget = s->cfg.memory_budget ? s->cfg.memory_budget : BUDGET;
     c.held_bytes = HELD_BYTES + hearth_tokenizer_bytes(s->cfg.tokenizer) +

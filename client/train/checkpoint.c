@@ -56,6 +56,11 @@ static hearth_status put_settings(hearth_buf *b, const hearth_trainer *t) {
     if (c->pack && passes != c->batch &&
         hearth_buf_printf(b, "passes of %zu ", passes) != HEARTH_OK)
         return HEARTH_ENOMEM;
+    if (t->plan.choice.base != HEARTH_BASE_FILE &&
+        hearth_buf_printf(b, "base %s ",
+                          hearth_base_type_name(t->plan.choice.base)) !=
+            HEARTH_OK)
+        return HEARTH_ENOMEM;
     return hearth_buf_printf(
         b,
         "mode %d steps %llu records %llu batch %zu accum %zu lr %a schedule "

@@ -28,6 +28,7 @@
 #include <stdint.h>
 
 #include "client/model/base_model.h"
+#include "client/train/base_copy.h"
 #include "client/train/kernels.h"
 #include "client/train/params.h"
 #include "client/train/real.h"
@@ -84,6 +85,9 @@ typedef struct {
     hearth_weight_stream *stream; /* borrowed: read the layers' weights as they
                                      are needed, for as many workers; NULL: use
                                      the mapped ones */
+    const hearth_base_copy *base; /* borrowed: in place of the model's matrices
+                                     where it has them; NULL: none.  Mode lora or
+                                     infer, without a stream */
 } hearth_decoder_shape;
 
 /* Bytes by purpose; total is their sum and what the arena needs. */

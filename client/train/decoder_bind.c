@@ -76,11 +76,12 @@ static void bind_matrix(hearth_decoder *d, const hearth_model_tensor *t,
     }
 }
 
-/* Frozen weights: views of the model, and converted vectors.  Of a streamed
- * model nothing of the file stays in memory. */
+/* Frozen weights: views of the model or of its copy, and converted vectors.  Of a
+ * streamed model and of what was copied nothing of the file stays in memory. */
 static void bind_frozen(hearth_decoder *d) {
     hearth_real *next = d->vectors;
-    if (d->shape.stream) hearth_model_expect(d->model, true);
+    bool let_go = d->shape.stream || d->shape.base;
+    if (let_go) hearth_model_expect(d->model, true);
     for (size_t i = 0; i < hearth_model_n_tensors(d->c); i++) {
         hearth_model_tensor t;
         hearth_model_tensor_at(d->c, i, &t);
@@ -90,6 +91,8 @@ static void bind_frozen(hearth_decoder *d) {
             if (d->shape.stream && t.role < HEARTH_TENSOR_BIAS)
                 w = hearth_weight_stream_view(d->shape.stream, (uint32_t)t.role,
                                               t.layer);
+            if (d->shape.base && hearth_base_copy_view(d->shape.base, i))
+                w = hearth_base_copy_view(d->shape.base, i);
             bind_matrix(d, &t, w, NULL);
             continue;
         }
@@ -99,11 +102,11 @@ static void bind_frozen(hearth_decoder *d) {
         bind_vector(d, &t, next, NULL);
         next += t.rows;
         /* the system maps more than the few bytes that were read */
-        if (d->shape.stream) hearth_model_forget_pages(d->model);
+        if (let_go) hearth_model_forget_pages(d->model);
     }
-    if (!d->shape.stream) return;
+    if (!let_go) return;
     hearth_model_expect(d->model, false);
-    hearth_weight_stream_forget(d->shape.stream);
+    if (d->shape.stream) hearth_weight_stream_forget(d->shape.stream);
 }
 
 /* Full mode: trained copies and their gradients.  Where one is added to a norm

@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "client/train/base_type.h"
 #include "common/status.h"
 
 #define HEARTH_MEMPLAN_MAX 32
@@ -45,6 +46,7 @@ typedef struct {
     bool store_bf16;       /* what is kept is kept in bfloat16 */
     bool streamed;         /* two layers of the base at a time, else mapped */
     double work;           /* multiply-adds of one token, an estimate of time */
+    hearth_base_type base; /* FILE, or a copy of the base in this type */
 } hearth_memplan_choice;
 
 typedef struct {

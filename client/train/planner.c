@@ -9,6 +9,7 @@
 
 #include <stdint.h>
 
+#include "client/train/base_copy.h"
 #include "client/train/decoder.h"
 
 /* Reading and converting a weight costs as much as multiplying it with so many
@@ -158,33 +159,63 @@ static void keep_attention(const hearth_plan_request *q, hearth_memplan *p) {
     if (choice.keep_attention) *p = one;
 }
 
+/* Where the base's weights are: in this order, the first that fits is taken. */
+typedef struct {
+    bool streamed;
+    hearth_base_type base;
+} place;
+
+#define N_PLACES 6
+static const place PLACES[N_PLACES] = {
+    {false, HEARTH_BASE_FILE}, {false, HEARTH_BASE_F16},
+    {false, HEARTH_BASE_BF16}, {false, HEARTH_BASE_Q8_0},
+    {false, HEARTH_BASE_Q4_0}, {true, HEARTH_BASE_FILE}};
+
+/* May the base be held in this type?  Where it is to be chosen, a copy costs
+ * private memory: it fits where the file's own does not only within a budget
+ * that bounds the file as well. */
+static bool may_hold(const hearth_plan_request *q, hearth_base_type base) {
+    if (q->base != HEARTH_BASE_AUTO) return base == q->base;
+    if (base == HEARTH_BASE_FILE) return true;
+    return base >= HEARTH_BASE_Q8_0 && hearth_base_copy_helps(q->model, base);
+}
+
 /* May the weights be where the settings ask for? */
-static bool may_be(const hearth_plan_request *q, bool streamed) {
+static bool may_be(const hearth_plan_request *q, const place *at) {
     hearth_train_weights w = q->cfg->weights;
+    if (!may_hold(q, at->base)) return false;
     if (w != HEARTH_WEIGHTS_AUTO)
-        return streamed == (w == HEARTH_WEIGHTS_STREAMED);
-    return !streamed ||
+        return at->streamed == (w == HEARTH_WEIGHTS_STREAMED);
+    return !at->streamed ||
            (q->cfg->memory_budget && q->cfg->mode != HEARTH_TRAIN_FULL);
+}
+
+/* The first place that may be: one there always is. */
+static const place *first_place(const hearth_plan_request *q) {
+    size_t i = 0;
+    while (i < N_PLACES - 1 && !may_be(q, &PLACES[i])) i++;
+    return &PLACES[i];
 }
 
 /* What needs the least memory. */
 static hearth_memplan_choice smallest(const hearth_plan_request *q,
-                                      bool streamed) {
+                                      const place *at) {
     bool full = q->cfg->mode == HEARTH_TRAIN_FULL;
     return (hearth_memplan_choice){.micro_batch = 1,
                                    .recompute = config(q)->n_layers,
                                    .mlp_rows = full ? 0 : HEARTH_DECODER_ROWS,
                                    .head_rows = full ? 0 : HEARTH_DECODER_ROWS,
                                    .small_tiles = true,
-                                   .streamed = streamed};
+                                   .streamed = at->streamed,
+                                   .base = at->base};
 }
 
 /* Does the smallest plan fit, its weights mapped or streamed? */
 static bool any_fits(const hearth_plan_request *q) {
     hearth_memplan p;
-    for (int streamed = 0; streamed < 2; streamed++) {
-        hearth_memplan_choice choice = smallest(q, streamed);
-        if (may_be(q, streamed) && fits(q, &choice, &p)) return true;
+    for (const place *at = PLACES; at < PLACES + N_PLACES; at++) {
+        hearth_memplan_choice choice = smallest(q, at);
+        if (may_be(q, at) && fits(q, &choice, &p)) return true;
     }
     return false;
 }
@@ -259,9 +290,10 @@ static void consider_parts(const hearth_plan_request *q,
 /* With everything kept in float; then, where products round to bfloat16 in any
  * case, in that. */
 static void consider_stores(const hearth_plan_request *q, size_t micro_batch,
-                            bool streamed, bool *found, hearth_memplan *best) {
-    hearth_memplan_choice choice = {.micro_batch = micro_batch,
-                                    .streamed = streamed};
+                            const place *at, bool *found,
+                            hearth_memplan *best) {
+    hearth_memplan_choice choice = {
+        .micro_batch = micro_batch, .streamed = at->streamed, .base = at->base};
     consider_parts(q, &choice, found, best);
     choice.store_bf16 = q->cfg->bf16 && q->cfg->mode == HEARTH_TRAIN_LORA;
     if (choice.store_bf16) consider_parts(q, &choice, found, best);
@@ -271,10 +303,10 @@ static void consider_stores(const hearth_plan_request *q, size_t micro_batch,
 static hearth_status refuse(const hearth_plan_request *q, hearth_memplan *out,
                             hearth_error *err) {
     bool any = false;
-    for (int streamed = 0; streamed < 2; streamed++) {
+    for (const place *at = PLACES; at < PLACES + N_PLACES; at++) {
         hearth_memplan p;
-        hearth_memplan_choice choice = smallest(q, streamed);
-        if (!may_be(q, streamed)) continue;
+        hearth_memplan_choice choice = smallest(q, at);
+        if (!may_be(q, at)) continue;
         hearth_status st = hearth_planner__list(q, &choice, &p, err);
         if (st != HEARTH_OK) return st;
         if (!any || hearth_memplan_bounded(&p) < hearth_memplan_bounded(out))
@@ -289,7 +321,7 @@ static hearth_status refuse(const hearth_plan_request *q, hearth_memplan *out,
  * step and their tokens are at most MERGED_TOKENS.  Together they go through
  * each layer, and read it, once. */
 static size_t most_records(const hearth_plan_request *q) {
-    hearth_memplan_choice one = smallest(q, false);
+    hearth_memplan_choice one = smallest(q, first_place(q));
     hearth_memplan p;
     size_t n = q->cfg->pack ? q->cfg->batch : 1, left = q->cfg->accum;
     if (!q->cfg->pack || !q->cfg->memory_budget ||
@@ -305,15 +337,16 @@ hearth_status hearth_planner__search(const hearth_plan_request *q,
     size_t most = most_records(q);
     bool found = false;
     if (!q->cfg->memory_budget) {
-        hearth_memplan_choice choice = {.micro_batch = most,
-                                        .streamed = may_be(q, true)};
+        const place *at = first_place(q);
+        hearth_memplan_choice choice = {
+            .micro_batch = most, .streamed = at->streamed, .base = at->base};
         hearth_status st = hearth_planner__list(q, &choice, out, err);
         return st == HEARTH_OK ? hearth_memplan_check(out, 0, err) : st;
     }
-    for (int streamed = 0; streamed < 2 && !found; streamed++) {
-        if (!may_be(q, streamed)) continue;
+    for (const place *at = PLACES; at < PLACES + N_PLACES && !found; at++) {
+        if (!may_be(q, at)) continue;
         for (size_t n = most;; n = (n + 1) / 2) {
-            consider_stores(q, n, streamed, &found, out);
+            consider_stores(q, n, at, &found, out);
             if (n == 1) break;
         }
     }

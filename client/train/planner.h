@@ -26,6 +26,7 @@ typedef struct {
     const hearth_model *model;
     const hearth_adapter *adapter; /* NULL in mode full */
     const hearth_train_config *cfg;
+    hearth_base_type base; /* cfg->base, settled for the model */
     const hearth_pool *pool;
     const hearth_dataset *ds; /* NULL: n_records of cfg->seq tokens */
     size_t n_records;
@@ -41,9 +42,11 @@ hearth_status hearth_planner__list(const hearth_plan_request *q,
 
 /* The fastest plan within q->cfg->memory_budget; without a budget the fastest
  * of all whose passes are micro-batches.  Within a budget a pass may be several
- * micro-batches of a step, while they are short.  With HEARTH_WEIGHTS_AUTO a mapped plan that fits is taken before any
- * streamed one: streaming reads the model twice a pass, at a speed of the disk
- * that nobody knows here, where recomputing adds about a third.
+ * micro-batches of a step, while they are short.  With HEARTH_WEIGHTS_AUTO a
+ * mapped plan that fits is taken before one with a copy of the base
+ * (HEARTH_BASE_AUTO), and that before any streamed one: streaming reads the model
+ * twice a pass, at a speed of the disk that nobody knows here, where recomputing
+ * adds about a third.
  * HEARTH_ETOOBIG: none fits; *out is then the smallest, with the longest record
  * that the budget has room for. */
 HEARTH_MUST_CHECK

@@ -3,9 +3,10 @@
  * weights: what a plan's multiply-adds are divided by.
  *
  * The products timed are those of a step: the widest matrix of a layer, in the
- * type that the file holds, by the run's kernels on all its threads, forward and
+ * type that it is held in, by the run's kernels on all its threads, forward and
  * back.  The matrix is zeros in memory, of at most so many rows: no weight is
  * read, and the time does not depend on values. */
+#include "client/train/base_copy.h"
 #include "client/train/trainer_private.h"
 #include "client/train/weight_private.h"
 #include "common/clock.h"
@@ -24,17 +25,21 @@ typedef struct {
     float *x, *y;
 } trial;
 
-/* The matrix with the most elements of layer 0, cut to MOST_ROWS. */
-static hearth_weight widest(const hearth_model *model) {
+/* The matrix with the most elements of layer 0, as it is held, cut to
+ * MOST_ROWS. */
+static hearth_weight widest(const hearth_model *model, hearth_base_type base) {
     const hearth_model_config *c = hearth_model_get_config(model);
     hearth_model_tensor t, most = {0};
+    size_t at = 0;
     for (size_t i = 0; i < hearth_model_n_tensors(c); i++) {
         hearth_model_tensor_at(c, i, &t);
         if (t.role < HEARTH_TENSOR_BIAS && t.layer == 0 &&
-            (size_t)t.rows * t.cols > (size_t)most.rows * most.cols)
+            (size_t)t.rows * t.cols > (size_t)most.rows * most.cols) {
             most = t;
+            at = i;
+        }
     }
-    hearth_weight w = *hearth_model_weight(model, most.role, most.layer);
+    hearth_weight w = hearth_base_copy__like(model, base, at);
     if (w.rows > MOST_ROWS) w.rows = MOST_ROWS;
     return w;
 }
@@ -82,7 +87,7 @@ double hearth_trainer_speed(const hearth_model *model,
     hearth_arena arena = {0};
     trial t = {
         .compute = {.kernels = hearth_trainer__kernels(cfg), .pool = pool},
-        .w = widest(model),
+        .w = widest(model, cfg->base),
         .n_tokens = n_tokens < MOST_TOKENS ? n_tokens : MOST_TOKENS};
     double best = 0;
     if (!t.compute.kernels || !t.n_tokens) return 0;

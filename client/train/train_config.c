@@ -61,6 +61,13 @@ hearth_status hearth_train_config_check(const hearth_train_config *c,
     if (c->int8 && !c->bf16)
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "int8 is a kind of bf16; set both");
+    if ((unsigned)c->base > (unsigned)HEARTH_BASE_Q4_0)
+        return bad(err, "base-type", (double)c->base,
+                   "file, auto, f32, f16, bf16, q8_0 or q4_0");
+    if (c->base != HEARTH_BASE_FILE && c->mode == HEARTH_TRAIN_FULL)
+        return hearth_error_set(err, HEARTH_EUNSUPPORTED,
+                                "full fine-tuning trains the weights of the "
+                                "file; leave --base-type out, or train LoRA");
     return check_rates(c, err);
 }
 

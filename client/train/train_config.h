@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "client/train/base_type.h"
 #include "client/train/schedule.h"
 #include "common/error.h"
 #include "common/status.h"
@@ -49,7 +50,8 @@ typedef struct {
     bool int8; /* with bf16, an experiment: forward products of layers' weights
                   in Q8_0 in 8 bits */
     hearth_train_weights weights;
-    size_t eval_tokens; /* room for records of so many tokens, for
+    hearth_base_type base; /* anything but FILE: mode lora */
+    size_t eval_tokens;    /* room for records of so many tokens, for
                            hearth_trainer_evaluate; 0: never called */
     size_t held_bytes; /* private memory of the caller that lasts as long as the
                            run and is planned with it */

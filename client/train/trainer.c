@@ -35,6 +35,12 @@ static hearth_status commit_memory(hearth_trainer *t, hearth_error *err) {
         if (st != HEARTH_OK) return st;
         shape.stream = t->stream;
     }
+    if (t->plan.choice.base != HEARTH_BASE_FILE) {
+        st = hearth_base_copy_open(&t->base, t->model, t->plan.choice.base,
+                                   t->pool, &t->al, err);
+        if (st != HEARTH_OK) return st;
+        shape.base = t->base;
+    }
     size_t n = hearth_trainer__n_trained(t->model, t->adapter, &t->cfg);
     size_t moments = hearth_arena_need(n, sizeof(float)), bytes;
     (void)hearth_size_mul(moments, 2, &bytes);
@@ -126,6 +132,7 @@ void hearth_trainer_close(hearth_trainer *t) {
     hearth_alloc al = t->al;
     hearth_batcher_close(t->batcher);
     hearth_weight_stream_close(t->stream);
+    hearth_base_copy_close(t->base);
     hearth_mem_free(&al, t->span);
     hearth_arena_free(&t->arena);
     hearth_mem_free(&al, t);

@@ -66,7 +66,8 @@ typedef struct {
  * Of all ways to run the same steps (memplan.h, choice) the fastest that fits
  * cfg's budget is planned; without a budget the fastest of all.
  * Returns HEARTH_OK, HEARTH_EINVAL (cfg), HEARTH_EUNSUPPORTED (mode full with
- * streamed weights, int8 without weights in Q8_0), or HEARTH_ETOOBIG when the budget is
+ * streamed weights or a base type, a base type that hearth_base_copy_settle
+ * refuses or with streamed weights, int8 without weights in Q8_0), or HEARTH_ETOOBIG when the budget is
  * too small for every way: err has the smallest that would do and the longest
  * record that this one has room for; *plan is the smallest plan. */
 HEARTH_MUST_CHECK
@@ -106,8 +107,9 @@ double hearth_trainer_speed(const hearth_model *model,
 /* Plan, compare with the budget, commit the memory.  Everything given is
  * borrowed until _close; adapter is trained in place (mode lora); pool may be
  * NULL.
- * Returns as _plan, as hearth_weight_stream_open with streamed weights, or
- * HEARTH_ENOMEM; *out is NULL on failure. */
+ * Returns as _plan, as hearth_weight_stream_open with streamed weights, as
+ * hearth_base_copy_open with a copy of the base, or HEARTH_ENOMEM;
+ * *out is NULL on failure. */
 HEARTH_MUST_CHECK
 hearth_status
 hearth_trainer_open(hearth_trainer **out, const hearth_model *model,

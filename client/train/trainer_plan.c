@@ -3,6 +3,7 @@
  * read and nothing is allocated here. */
 #include <sys/stat.h>
 
+#include "client/train/base_copy.h"
 #include "client/train/planner.h"
 #include "client/train/trainer_private.h"
 #include "client/train/weight_private.h"
@@ -120,6 +121,17 @@ static token_sizes sizes_of(const hearth_plan_request *q, size_t n) {
     return sz;
 }
 
+static const char *copy_name(hearth_base_type t) {
+    static const char *const name[] = {"",
+                                       "",
+                                       "",
+                                       "base weights as F16",
+                                       "base weights as BF16",
+                                       "base weights as Q8_0",
+                                       "base weights as Q4_0"};
+    return name[t];
+}
+
 /* What _open allocates, and the rest. */
 static void list_items(const hearth_plan_request *q, const token_sizes *sz,
                        const hearth_decoder_sizes *d, hearth_memplan *p) {
@@ -140,6 +152,9 @@ static void list_items(const hearth_plan_request *q, const token_sizes *sz,
     if (p->choice.streamed)
         hearth_memplan_add(p, "stream buffer", HEARTH_MEM_PRIVATE,
                            hearth_weight_stream_bytes(q->model, workers), 1);
+    if (p->choice.base != HEARTH_BASE_FILE)
+        hearth_memplan_add(p, copy_name(p->choice.base), HEARTH_MEM_PRIVATE,
+                           hearth_base_copy_bytes(q->model, p->choice.base), 1);
     p->open_bytes = p->private_bytes;
     if (a)
         hearth_memplan_add(p, "trained values", HEARTH_MEM_PRIVATE, a->n_values,
@@ -157,8 +172,12 @@ static void list_items(const hearth_plan_request *q, const token_sizes *sz,
         hearth_memplan_add(p, "window of the file", HEARTH_MEM_FILE,
                            hearth_weight_stream_window(q->model, workers), 1);
     else
-        hearth_memplan_add(p, "model file", HEARTH_MEM_FILE,
-                           model_file_bytes(q->model), 1);
+        hearth_memplan_add(
+            p, "model file", HEARTH_MEM_FILE,
+            p->choice.base == HEARTH_BASE_FILE
+                ? model_file_bytes(q->model)
+                : hearth_base_copy_left(q->model, p->choice.base),
+            1);
 }
 
 /* The choice with what follows from it. */
@@ -198,32 +217,36 @@ hearth_status hearth_planner__list(const hearth_plan_request *q,
     return HEARTH_OK;
 }
 
-/* Has a layer a weight that products in 8 bits are for? */
-static bool any_int8(const hearth_model *m) {
+/* Has a layer, as it is held, a weight that products in 8 bits are for? */
+static bool any_int8(const hearth_model *m, hearth_base_type base) {
     const hearth_model_config *c = hearth_model_get_config(m);
     for (size_t i = 0; i < hearth_model_n_tensors(c); i++) {
         hearth_model_tensor t;
         hearth_model_tensor_at(c, i, &t);
+        hearth_weight w = hearth_base_copy__like(m, base, i);
         if (t.role < HEARTH_TENSOR_BIAS &&
-            hearth_weight__takes_int8(hearth_kernels_int8(),
-                                      hearth_model_weight(m, t.role, t.layer)))
+            hearth_weight__takes_int8(hearth_kernels_int8(), &w))
             return true;
     }
     return false;
 }
 
+/* *base: what cfg->base means for the model. */
 static hearth_status check_args(const hearth_model *model,
                                 const hearth_adapter *adapter,
                                 const hearth_train_config *cfg,
-                                hearth_error *err) {
+                                hearth_base_type *base, hearth_error *err) {
     hearth_status st = hearth_train_config_check(cfg, err);
     if (st != HEARTH_OK) return st;
     if (!model) return hearth_error_set(err, HEARTH_EINVAL, "no model");
-    if (cfg->int8 && !any_int8(model))
+    st = hearth_base_copy_settle(model, cfg->base, base, err);
+    if (st != HEARTH_OK) return st;
+    if (cfg->int8 && !any_int8(model, *base))
         return hearth_error_set(err, HEARTH_EUNSUPPORTED,
                                 "int8 multiplies with weights in Q8_0 and this "
-                                "model has none; use --compute bf16, or "
-                                "`hearth model convert --type q8_0`");
+                                "model has none; use --compute bf16, "
+                                "--base-type q8_0, or `hearth model convert "
+                                "--type q8_0`");
     if (cfg->weights == HEARTH_WEIGHTS_STREAMED &&
         cfg->mode == HEARTH_TRAIN_FULL)
         return hearth_error_set(err, HEARTH_EUNSUPPORTED,
@@ -232,6 +255,12 @@ static hearth_status check_args(const hearth_model *model,
     if (!adapter != (cfg->mode == HEARTH_TRAIN_FULL))
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "mode lora takes an adapter, mode full none");
+    if (*base > HEARTH_BASE_AUTO && cfg->weights == HEARTH_WEIGHTS_STREAMED)
+        return hearth_error_set(err, HEARTH_EUNSUPPORTED,
+                                "--base-type %s is a copy in memory and not "
+                                "streamed; use --weights mapped, or leave "
+                                "--base-type out",
+                                hearth_base_type_name(*base));
     return HEARTH_OK;
 }
 
@@ -243,13 +272,18 @@ hearth_status hearth_trainer_plan(hearth_memplan *plan,
                                   hearth_pool *pool, hearth_error *err) {
     if (!plan || !ds) return HEARTH_EINVAL;
     *plan = (hearth_memplan)HEARTH_MEMPLAN_INIT;
-    hearth_status st = check_args(model, adapter, cfg, err);
+    hearth_base_type base;
+    hearth_status st = check_args(model, adapter, cfg, &base, err);
     if (st != HEARTH_OK) return st;
     if (hearth_dataset_n_docs(ds) == 0)
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "no records to train on; add some first");
-    hearth_plan_request q = {
-        .model = model, .adapter = adapter, .cfg = cfg, .pool = pool, .ds = ds};
+    hearth_plan_request q = {.model = model,
+                             .adapter = adapter,
+                             .cfg = cfg,
+                             .base = base,
+                             .pool = pool,
+                             .ds = ds};
     return hearth_planner__search(&q, plan, err);
 }
 
@@ -261,11 +295,13 @@ hearth_status hearth_trainer_plan_sizes(hearth_memplan *plan,
                                         hearth_pool *pool, hearth_error *err) {
     if (!plan) return HEARTH_EINVAL;
     *plan = (hearth_memplan)HEARTH_MEMPLAN_INIT;
-    hearth_status st = check_args(model, adapter, cfg, err);
+    hearth_base_type base;
+    hearth_status st = check_args(model, adapter, cfg, &base, err);
     if (st != HEARTH_OK) return st;
     hearth_plan_request q = {.model = model,
                              .adapter = adapter,
                              .cfg = cfg,
+                             .base = base,
                              .pool = pool,
                              .n_records = n_records};
     return hearth_planner__search(&q, plan, err);
@@ -276,10 +312,12 @@ size_t hearth_trainer_longest_seq(const hearth_model *model,
                                   size_t n_records,
                                   const hearth_train_config *cfg,
                                   const hearth_pool *pool) {
-    if (check_args(model, adapter, cfg, NULL) != HEARTH_OK) return 0;
+    hearth_base_type base;
+    if (check_args(model, adapter, cfg, &base, NULL) != HEARTH_OK) return 0;
     hearth_plan_request q = {.model = model,
                              .adapter = adapter,
                              .cfg = cfg,
+                             .base = base,
                              .pool = pool,
                              .n_records = n_records};
     return hearth_planner__longest(&q);

@@ -22,6 +22,7 @@ struct hearth_trainer {
     hearth_arena arena; /* decoder, then the optimizer's moments */
     hearth_decoder *dec;
     hearth_weight_stream *stream; /* NULL: mapped weights */
+    hearth_base_copy *base;       /* NULL: the base is as its file has it */
     size_t max_tokens;            /* of one stream through dec */
     const hearth_params *params;
     hearth_optimizer_span *span; /* [params->n_params] */

@@ -581,6 +581,7 @@ hearth_status fake_device_sync_open(fake_device *d, const hearth_alloc *al,
         .memory_budget = d->memory_budget,
         .energy = d->energy,
         .bf16 = d->bf16,
+        .base = d->base,
         .reference_kernels = d->reference_kernels,
     };
     return hearth_sync_open(&d->sync, &cfg, err);

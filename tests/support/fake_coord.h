@@ -157,6 +157,7 @@ typedef struct {
     size_t memory_budget;
     hearth_sync_energy energy;
     bool bf16, reference_kernels;
+    hearth_base_type base;
 } fake_device;
 
 /* A state folder with n records of purpose federated, and a sync over it. */

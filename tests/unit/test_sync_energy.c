@@ -88,6 +88,7 @@ static void device_open(world *w, const fake_device *like) {
         w->d.pool = like->pool;
         w->d.memory_budget = like->memory_budget;
         w->d.bf16 = like->bf16;
+        w->d.base = like->base;
         w->d.energy = like->energy;
     }
     w->d.source = (hearth_conditions_source){read_files, w};
@@ -422,6 +423,34 @@ static void sync_computes_in_bfloat16(void **state) {
     world_close(&w);
 }
 
+/* A round over a copy of the base; a type that the file cannot be held in is
+ * refused before any round. */
+static void sync_trains_on_a_copy_of_the_base(void **state) {
+    (void)state;
+    world w;
+    uint8_t f32[32], want[32], got[32];
+    hearth_error err = {HEARTH_OK, ""};
+    fake_device like = {.base = HEARTH_BASE_BF16};
+    world_open(&w, false);
+    calm(&w, NULL, f32);
+    calm(&w, &like, want);
+    assert_memory_not_equal(f32, want, 32);
+    begin(&w, &like);
+    const hearth_memplan *p =
+        hearth_trainer_memplan(hearth_sync_trainer(w.d.sync));
+    assert_int_equal(p->choice.base, HEARTH_BASE_BF16);
+    train(&w, got);
+    assert_memory_equal(got, want, 32);
+    hearth_sync_close(w.d.sync);
+    w.d.sync = NULL;
+    w.d.base = HEARTH_BASE_Q8_0; /* rows of 16 and 24 */
+    assert_int_equal(fake_device_sync_open(&w.d, NULL, &err),
+                     HEARTH_EUNSUPPORTED);
+    assert_non_null(strstr(err.text, "leave --base-type out"));
+    fake_device_close(&w.d);
+    world_close(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sync_pauses_within_a_layer_and_trains_the_same),
@@ -431,6 +460,7 @@ int main(void) {
         cmocka_unit_test(sync_gives_up_a_round_that_ended_in_a_pause),
         cmocka_unit_test(sync_streams_what_does_not_fit),
         cmocka_unit_test(sync_computes_in_bfloat16),
+        cmocka_unit_test(sync_trains_on_a_copy_of_the_base),
     };
     return cmocka_run_group_tests_name("client/net/sync energy", tests, NULL,
                                        NULL);
