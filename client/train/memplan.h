@@ -34,16 +34,21 @@ typedef struct {
 /* How the steps are run: what can be traded for time.  Losses and steps do not
  * depend on it, but for store_bf16. */
 typedef struct {
-    size_t micro_batch; /* records of one pass */
-    size_t max_tokens;  /* of them */
-    size_t layers;      /* that are differentiated */
-    size_t recompute;   /* of those, run again in the backward pass */
-    size_t mlp_rows;    /* tokens that the MLP handles at once; 0: all */
-    size_t head_rows;   /* the same of the head; 0: the usual (decoder.h) */
-    bool small_tiles;   /* attention goes back by tiles of fewer keys */
-    bool store_bf16;    /* what is kept is kept in bfloat16 */
-    bool streamed;      /* two layers of the base at a time, else mapped */
-    double work;        /* multiply-adds of one token, an estimate of time */
+    size_t micro_batch;   /* records of one pass */
+    size_t max_tokens;    /* of them */
+    size_t layers;        /* that are differentiated */
+    size_t recompute;     /* of those, run again in the backward pass */
+    size_t mlp_rows;      /* tokens that the MLP handles at once; 0: all */
+    size_t head_rows;     /* the same of the head; 0: the usual (decoder.h) */
+    bool small_tiles;     /* attention goes back by tiles of fewer keys */
+    bool store_bf16;      /* what is kept is kept in bfloat16 */
+    bool streamed;        /* two layers of the base at a time, else mapped */
+    size_t micro_batches; /* of a step, and the passes that they go in: 1 is the
+                             layer-outer order, each layer for all of them */
+    size_t passes;
+    double work;       /* multiply-adds of one token, an estimate of time */
+    double read_bytes; /* of a step, from the file; 0: mapped */
+    double read_token; /* the same of one token */
 } hearth_memplan_choice;
 
 typedef struct {

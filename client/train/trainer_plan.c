@@ -171,7 +171,7 @@ static hearth_memplan_choice settle(const hearth_plan_request *q,
     if (q->adapter && q->adapter->n_pairs) /* canonical order */
         c.layers -= q->adapter->pair[0].layer;
     c.recompute = min_size(c.recompute, c.layers - 1);
-    c.work = hearth_planner__work(q, &c);
+    hearth_planner__estimate(q, &c);
     return c;
 }
 

@@ -607,6 +607,146 @@ static void a_planned_stream_is_what_runs(void **state) {
     deep_close(&d);
 }
 
+/* ---- the order of a step ---- */
+
+/* With streamed weights a pass is as many micro-batches as there are: each layer
+ * is read once for all of them, however many tokens they have. */
+static void streamed_micro_batches_of_a_step_are_one_pass(void **state) {
+    static const size_t accum[] = {1, 2, 3, 5, 8};
+    (void)state;
+    deep d;
+    hearth_memplan p, one;
+    deep_open(&d, HEARTH_WEIGHTS_STREAMED);
+    d.c.batch = 1;
+    for (size_t i = 0; i < 5; i++) {
+        d.c.accum = accum[i];
+        assert_ok(deep_plan(&d, 0, &one, NULL));
+        assert_int_equal(one.choice.passes, accum[i]);
+        assert_ok(deep_plan(&d, (size_t)1 << 30, &p, NULL));
+        assert_int_equal(p.choice.passes, 1);
+        assert_int_equal(p.choice.micro_batch, accum[i]);
+        assert_int_equal(p.choice.micro_batches, accum[i]);
+        assert_int_equal(p.choice.recompute, 0);
+        double fewer = one.choice.read_bytes / p.choice.read_bytes;
+        assert_true(fewer > 0.8 * (double)accum[i] &&
+                    fewer <= (double)accum[i]);
+        assert_true(accum[i] == 1 || p.choice.work < one.choice.work);
+    }
+    d.c.pack = false;
+    assert_ok(deep_plan(&d, (size_t)1 << 30, &p, NULL));
+    assert_int_equal(p.choice.passes, 8);
+    assert_int_equal(p.choice.max_tokens, N_TOKENS);
+    d.c.pack = true;
+    d.c.batch = d.c.accum = (size_t)1 << 20; /* found in time, all the same */
+    assert_ok(deep_plan(&d, (size_t)1 << 27, &p, NULL));
+    assert_true(p.choice.passes > 1 && p.choice.micro_batch > 1);
+    d.c.weights = HEARTH_WEIGHTS_MAPPED;
+    d.c.batch = 1;
+    d.c.accum = 8;
+    assert_ok(deep_plan(&d, (size_t)1 << 30, &p, NULL));
+    assert_int_equal(p.choice.micro_batch, 4); /* 512 tokens at most */
+    assert_true(p.choice.read_bytes <= 0);
+    deep_close(&d);
+}
+
+/* Every number of passes has budgets of its own; none is exceeded, and each plan
+ * is the cheapest of those that fit. */
+static void a_smaller_budget_takes_a_step_in_more_passes(void **state) {
+    (void)state;
+    deep d;
+    hearth_memplan p, low, high;
+    size_t orders = 0, passes = 1;
+    double cost = 0;
+    deep_open(&d, HEARTH_WEIGHTS_STREAMED);
+    hearth_plan_request q = {.cfg = &d.c};
+    d.c.batch = 1;
+    d.c.accum = 6;
+    assert_int_equal(deep_plan(&d, 1, &low, NULL), HEARTH_ETOOBIG);
+    assert_ok(deep_plan(&d, (size_t)1 << 30, &high, NULL));
+    size_t least = hearth_memplan_bounded(&low);
+    size_t most = hearth_memplan_bounded(&high);
+    for (size_t i = 0; i <= 4 * STEPS; i++) {
+        size_t budget = most - (most - least) * i / (4 * STEPS);
+        assert_ok(deep_plan(&d, budget, &p, NULL));
+        assert_true(hearth_memplan_bounded(&p) <= budget);
+        assert_true(hearth_planner__cost(&q, &p.choice) >= cost);
+        cost = hearth_planner__cost(&q, &p.choice);
+        orders += p.choice.passes != passes;
+        passes = p.choice.passes;
+    }
+    assert_int_equal(p.choice.passes, 6);
+    assert_true(orders >= 2);
+    deep_close(&d);
+}
+
+/* Reading hides behind computing only while that takes longer. */
+static void reading_that_takes_longer_is_what_a_plan_costs(void **state) {
+    (void)state;
+    hearth_train_config c = settings();
+    hearth_plan_request q = {.cfg = &c};
+    hearth_memplan_choice few = {.work = 1e9, .read_token = 1e6};
+    hearth_memplan_choice many = {.work = 1e9, .read_token = 1e8};
+    assert_true(hearth_planner__cost(&q, &few) <= 1e9);
+    assert_true(hearth_planner__cost(&q, &many) > 2e9);
+}
+
+/* Two steps of 8 records: values, the last loss, and what they read. */
+static hearth_adapter *run_order(const deep *d, size_t batch, size_t budget,
+                                 double *loss, hearth_memplan *p) {
+    hearth_train_config c = d->c;
+    hearth_lora_spec spec = {2, 4.0f, HEARTH_TARGETS_LINEAR, 0, false, false};
+    hearth_train_event ev = {0};
+    hearth_trainer *t = NULL;
+    uint64_t before = 0;
+    hearth_adapter *a = tiny_adapter(d->m, &spec, 9);
+    c.batch = batch;
+    c.accum = 8 / batch;
+    c.memory_budget = budget;
+    assert_ok(hearth_trainer_open(&t, d->m, a, ds, &c, NULL, NULL, NULL));
+    *p = *hearth_trainer_memplan(t);
+    while (ev.kind != HEARTH_TRAIN_DONE) {
+        assert_ok(hearth_trainer_tick(t, &ev, NULL));
+        if (ev.kind == HEARTH_TRAIN_STEP) before = hearth_trainer_bytes_read(t);
+    }
+    assert_int_equal(ev.micro, 2 * p->choice.passes);
+    *loss = ev.loss;
+    double read = (double)(hearth_trainer_bytes_read(t) - before);
+    if (p->choice.streamed)
+        assert_true(fabs(read / p->choice.read_bytes - 1) < 0.02);
+    hearth_trainer_close(t);
+    return a;
+}
+
+/* Layer-outer and micro-batch-outer train the same values, but for the order of
+ * sums; and one order the same bytes, mapped or streamed. */
+static void both_orders_train_the_same_values(void **state) {
+    (void)state;
+    deep d;
+    hearth_memplan layer, micro, mapped;
+    double loss[3], diff = 0, norm = 0;
+    deep_open(&d, HEARTH_WEIGHTS_STREAMED);
+    hearth_adapter *a = run_order(&d, 1, (size_t)1 << 30, &loss[0], &layer);
+    hearth_adapter *b = run_order(&d, 1, 0, &loss[1], &micro);
+    d.c.weights = HEARTH_WEIGHTS_MAPPED;
+    hearth_adapter *same = run_order(&d, 8, 0, &loss[2], &mapped);
+    assert_int_equal(layer.choice.passes, 1);
+    assert_int_equal(micro.choice.passes, 8);
+    assert_true(micro.choice.read_bytes > 6 * layer.choice.read_bytes);
+    assert_memory_equal(a->values, same->values, a->n_values * sizeof(float));
+    assert_memory_equal(&loss[0], &loss[2], sizeof(loss[0]));
+    assert_true(fabs(loss[0] - loss[1]) < 1e-5 * fabs(loss[0]));
+    for (size_t i = 0; i < a->n_values; i++) {
+        double off = (double)a->values[i] - (double)b->values[i];
+        diff += off * off;
+        norm += (double)b->values[i] * (double)b->values[i];
+    }
+    assert_true(sqrt(diff / norm) < 1e-4);
+    hearth_adapter_free(a);
+    hearth_adapter_free(b);
+    hearth_adapter_free(same);
+    deep_close(&d);
+}
+
 /* ---- how long ---- */
 
 /* For every kind of products, on one thread and on two. */
@@ -647,6 +787,10 @@ int main(void) {
         cmocka_unit_test(of_streamed_plans_the_fastest_that_fits_is_taken),
         cmocka_unit_test(the_longest_record_may_need_streaming),
         cmocka_unit_test(a_planned_stream_is_what_runs),
+        cmocka_unit_test(streamed_micro_batches_of_a_step_are_one_pass),
+        cmocka_unit_test(a_smaller_budget_takes_a_step_in_more_passes),
+        cmocka_unit_test(reading_that_takes_longer_is_what_a_plan_costs),
+        cmocka_unit_test(both_orders_train_the_same_values),
         cmocka_unit_test(speed_is_measured_with_the_runs_own_products),
     };
     return cmocka_run_group_tests_name("client/train/planner", tests, set_up,
