@@ -272,6 +272,7 @@ static void short_micro_batches_of_a_step_are_one_pass(void **state) {
         assert_ok(hearth_trainer_plan(&p, model, a, ds, &c, NULL, NULL));
         assert_int_equal(p.choice.micro_batch, want[i]);
         assert_int_equal(p.choice.recompute, 0);
+        assert_int_equal(p.choice.head_rows, 256); /* mapped: no need */
         c.pack = false;
         assert_ok(hearth_trainer_plan(&p, model, a, ds, &c, NULL, NULL));
         assert_int_equal(p.choice.max_tokens, N_TOKENS);

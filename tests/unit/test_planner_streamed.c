@@ -226,6 +226,10 @@ static void streamed_micro_batches_of_a_step_are_one_pass(void **state) {
         assert_true(accum[i] == 1 || p.choice.work < one.choice.work);
     }
     d.c.pack = false;
+    d.c.batch = 2; /* its records go alone */
+    assert_ok(deep_plan(&d, 0, &p, NULL));
+    assert_int_equal(p.choice.passes, 16);
+    d.c.batch = 1;
     assert_ok(deep_plan(&d, (size_t)1 << 30, &p, NULL));
     assert_int_equal(p.choice.passes, 8);
     assert_int_equal(p.choice.max_tokens, N_TOKENS);
