@@ -243,6 +243,9 @@ static void streamed_micro_batches_of_a_step_are_one_pass(void **state) {
     assert_ok(deep_plan(&d, (size_t)1 << 30, &p, NULL));
     assert_int_equal(p.choice.micro_batch, 4); /* 512 tokens at most */
     assert_true(p.choice.read_bytes <= 0);
+    assert_ok(deep_plan(&d, 0, &p, NULL));
+    assert_int_equal(p.choice.passes, one.choice.passes);
+    assert_true(p.choice.work < one.choice.work); /* nothing is copied */
     deep_close(&d);
 }
 
