@@ -13,14 +13,19 @@ typedef struct {
     hearth_train_config cfg;
 } planning;
 
-/* What the chosen plan multiplies, layers that are done again included. */
+#define DISK_RATE 2e9 /* bytes a second that a plan assumes (planner.c) */
+
+/* What the chosen plan multiplies, layers that are done again included; or what
+ * it reads, where that takes longer. */
 static double seconds_per_epoch(const planning *p, const hearth_memplan *plan,
                                 uint64_t tokens) {
     hearth_train_config as_planned = p->cfg;
     as_planned.base = plan->choice.base;
     double speed = hearth_trainer_speed(p->f.wb.model, &as_planned,
                                         plan->choice.max_tokens, p->f.wb.pool);
-    return speed > 0 ? plan->choice.work * (double)tokens / speed : 0.0;
+    double s = speed > 0 ? plan->choice.work * (double)tokens / speed : 0.0;
+    double reading = plan->choice.read_token * (double)tokens / DISK_RATE;
+    return speed > 0 && reading > s ? reading : s;
 }
 
 static void show(planning *p, const hearth_memplan *plan, uint64_t tokens) {

@@ -153,6 +153,27 @@ hearth_status hearth_train_flags_adapter(hearth_train_flags *f,
     return HEARTH_OK;
 }
 
+/* Is each layer done for all micro-batches of a step before the next one? */
+static bool is_layer_outer(const hearth_memplan_choice *c) {
+    return c->passes == 1 && c->micro_batches > 1;
+}
+
+/* How the micro-batches of a step follow one another. */
+static void say_order(hearth_cli *cli, const hearth_memplan_choice *c) {
+    char text[32];
+    const char *read =
+        hearth_memplan_format((size_t)c->read_bytes, text, sizeof(text));
+    if (is_layer_outer(c))
+        hearth_cli_say(cli,
+                       "plan: each layer once for all %zu micro-batches of a "
+                       "step%s%s",
+                       c->micro_batches, c->streamed ? ", which reads " : "",
+                       c->streamed ? read : "");
+    else if (c->streamed)
+        hearth_cli_say(cli, "plan: %zu passes a step, which reads %s",
+                       c->passes, read);
+}
+
 void hearth_train_flags_show_plan(hearth_cli *cli, const hearth_memplan *p,
                                   uint64_t budget, bool table) {
     char text[32], where[32], kept[48] = "", items[2048];
@@ -190,6 +211,11 @@ void hearth_train_flags_show_plan(hearth_cli *cli, const hearth_memplan *p,
     hearth_event_str(cli, "weights", weights);
     hearth_event_str(cli, "base_type", base);
     hearth_event_u64(cli, "micro_batch", p->choice.micro_batch);
+    hearth_event_str(cli, "order",
+                     is_layer_outer(&p->choice) ? "layer-outer"
+                                                : "micro-batch-outer");
+    hearth_event_u64(cli, "passes", p->choice.passes);
+    hearth_event_u64(cli, "step_read_bytes", (uint64_t)p->choice.read_bytes);
     hearth_event_u64(cli, "max_tokens", p->choice.max_tokens);
     hearth_event_u64(cli, "trained_layers", p->choice.layers);
     hearth_event_u64(cli, "recomputed_layers", p->choice.recompute);
@@ -219,4 +245,5 @@ void hearth_train_flags_show_plan(hearth_cli *cli, const hearth_memplan *p,
                    p->choice.store_bf16 ? "activations in bf16, " : "",
                    mlp_rows, head_rows,
                    p->choice.small_tiles ? ", attention by small tiles" : "");
+    say_order(cli, &p->choice);
 }

@@ -17,9 +17,8 @@
  * is a vector along the row.
  *
  * With small_tiles a tile goes back in two parts.  They give the same bytes: dQ
- * is summed over runs of KEY_RUN keys in any case, and no part has fewer than
- * PART_KEYS - KEY_RUN, so that each key is at the same place among the rows of a
- * product's block.
+ * is summed over runs of KEY_RUN keys in any case, and dK and dV are the keys'
+ * own.
  */
 #include <string.h>
 
@@ -31,7 +30,6 @@
 #define LONG_HEAD    ((size_t)64)
 #define MAX_KEYS     ((size_t)128) /* keys of a tile */
 #define KEY_RUN      ((size_t)64)  /* keys whose share of dQ is one sum */
-#define PART_KEYS    ((size_t)96)  /* keys of a part of a tile */
 #define MIN_HEAD     ((size_t)32)  /* shorter heads fill no tile of a product */
 #define MIN_TOKENS   ((size_t)32)
 #define STRIP        ((size_t)256) /* tokens that a task rounds */
@@ -70,7 +68,7 @@ size_t hearth_attention_pairs__halves(const hearth_decoder *d, size_t n) {
 /* Keys of a tile, at most. */
 static size_t most_keys(const hearth_decoder *d, bool back) {
     bool parts = back && d->shape.small_tiles;
-    return min_size(d->n_positions, parts ? PART_KEYS : MAX_KEYS);
+    return min_size(d->n_positions, parts ? KEY_RUN : MAX_KEYS);
 }
 
 size_t hearth_attention_pairs__aux(const hearth_decoder *d) {
@@ -231,11 +229,9 @@ static keys keys_from(const block *b, size_t first) {
 
 /* Going back: the same, or a part of it. */
 static keys back_from(const job *j, const block *b, size_t first) {
-    keys t = keys_from(b, first - (first - b->lo) % MAX_KEYS);
-    if (first == b->hi) return (keys){first, 0};
-    if (!j->d->shape.small_tiles || t.n <= PART_KEYS) return t;
-    if (t.first == first) return (keys){first, KEY_RUN};
-    return (keys){first, t.n - KEY_RUN};
+    keys t = keys_from(b, first);
+    if (j->d->shape.small_tiles) t.n = min_size(KEY_RUN, t.n);
+    return t;
 }
 
 /* The queries [*from, *to) of the block that see a key; may be none. */

@@ -305,8 +305,10 @@ TILES static void multiply(size_t parts, size_t b_parts, size_t m, size_t n,
                       REST_PART);
             o.a_rest = e.a_rest;
         }
-        bool straight =
-            parts == 1 && n == COLUMNS && !again && rows % ROWS == 0;
+        /* A row is added in the same way alone as behind 32 others, so that
+         * parts of a product give its bytes. */
+        bool straight = parts == 1 && n == COLUMNS && !again &&
+                        rows % ROWS == 0 && (m >= 2 * ROWS || m == ROWS);
         o.c = straight ? c + i * ldc : NULL;
         blocks[parts - 1][b_parts - 1][taken > ROWS](&o, &before, e.out);
         before =

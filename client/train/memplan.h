@@ -45,7 +45,12 @@ typedef struct {
     bool small_tiles;      /* attention goes back by tiles of fewer keys */
     bool store_bf16;       /* what is kept is kept in bfloat16 */
     bool streamed;         /* two layers of the base at a time, else mapped */
+    size_t micro_batches; /* of a step, and the passes that they go in: 1 is the
+                             layer-outer order, each layer for all of them */
+    size_t passes;
     double work;           /* multiply-adds of one token, an estimate of time */
+    double read_bytes;     /* of a step, from the file; 0: mapped */
+    double read_token;     /* the same of one token */
     hearth_base_type base; /* FILE, or a copy of the base in this type */
 } hearth_memplan_choice;
 

@@ -4,7 +4,7 @@
  *
  * Memory falls with every layer that recomputes, so of one way to cut the
  * tokens the fewest such layers are found by halving; of all ways that fit the
- * one with the least work wins. */
+ * one with the least cost wins: work, or reading where that takes longer. */
 #include "client/train/planner.h"
 
 #include <stdint.h>
@@ -31,8 +31,20 @@
 /* More tokens a pass than this gain little (tests/bench/BENCH.md, lengths). */
 #define MERGED_TOKENS ((size_t)512)
 
+/* Records of a pass over streamed weights, at most. */
+#define MOST_RECORDS ((size_t)4096)
+
 /* Multiply-adds in the time that a number takes into a store and back. */
 #define STORE_WORK 128.0
+
+/* The same for a byte of a streamed weight: to copy it, whatever hides the disk;
+ * and to read it, at 2 GB/s (a phone's flash) beside 100 billion multiply-adds a
+ * second.  Seen, of Qwen2.5-0.5B in Q8_0 on two threads: a tenth of the time in
+ * f32 for 3.6 MB a token (35); in bf16 3.84 s for a step of 4 passes of 256
+ * tokens and 2.82 s for one pass of 1024, which reads 2.5 GB less (140).  The
+ * disk is assumed, not measured: a plan must not depend on the moment. */
+#define COPY_WORK 48.0
+#define READ_WORK 50.0
 
 static const hearth_model_config *config(const hearth_plan_request *q) {
     return hearth_model_get_config(q->model);
@@ -70,18 +82,48 @@ static double store_work(const hearth_model_config *c) {
     return STORE_WORK * numbers;
 }
 
+static size_t ceil_div(size_t a, size_t b) {
+    return a / b + (a % b != 0);
+}
+
+/* Groups in which a pass's tokens go through the head. */
+static size_t head_groups(const hearth_memplan_choice *choice) {
+    size_t most = choice->head_rows, n = choice->max_tokens;
+    return most && most < n ? ceil_div(n, most) : 1;
+}
+
 /* What the head costs, of what its products alone do. */
 static double head_visits(const hearth_memplan_choice *choice) {
-    size_t n = choice->max_tokens, most = choice->head_rows;
-    size_t groups = most && most < n ? (n - 1) / most + 1 : 1;
-    double rows = (double)n / (double)groups;
+    double rows = (double)choice->max_tokens / (double)head_groups(choice);
     double visits = (rows + VISIT_TOKENS) / rows;
     return rows < HEAD_ROWS ? visits + HEAD_FEW / rows - HEAD_FEW / HEAD_ROWS
                             : visits;
 }
 
-double hearth_planner__work(const hearth_plan_request *q,
-                            const hearth_memplan_choice *choice) {
+/* How a step goes: its passes, and what they read. */
+static void count_reads(const hearth_plan_request *q,
+                        hearth_memplan_choice *choice) {
+    size_t lowest = config(q)->n_layers - choice->layers;
+    size_t records = q->cfg->batch * q->cfg->accum;
+    double tokens = (double)choice->max_tokens / (double)choice->micro_batch;
+    choice->micro_batches = q->cfg->accum;
+    choice->passes = ceil_div(records, q->cfg->pack ? choice->micro_batch : 1);
+    choice->read_bytes = choice->read_token = 0;
+    if (!choice->streamed) return;
+    choice->read_bytes =
+        (double)choice->passes *
+        (double)hearth_weight_stream_pass_bytes(
+            q->model, lowest, choice->max_tokens, head_groups(choice));
+    choice->read_token = choice->read_bytes / (tokens * (double)records);
+}
+
+/* How much faster products in bfloat16 are. */
+static double speed_up(const hearth_plan_request *q) {
+    return q->cfg->bf16 ? 2.5 : 1.0;
+}
+
+static double work_per_token(const hearth_plan_request *q,
+                             const hearth_memplan_choice *choice) {
     const hearth_model_config *c = config(q);
     double n = (double)choice->max_tokens;
     double rows = choice->mlp_rows ? (double)choice->mlp_rows : n;
@@ -106,7 +148,27 @@ double hearth_planner__work(const hearth_plan_request *q,
     if (q->cfg->mode == HEARTH_TRAIN_FULL)
         sum +=
             layers * (w.attention + w.scores + w.gate_up + w.down) + 2 * w.head;
-    return sum;
+    return sum + COPY_WORK * speed_up(q) * choice->read_token;
+}
+
+void hearth_planner__estimate(const hearth_plan_request *q,
+                              hearth_memplan_choice *choice) {
+    count_reads(q, choice);
+    choice->work = work_per_token(q, choice);
+}
+
+double hearth_planner__cost(const hearth_plan_request *q,
+                            const hearth_memplan_choice *choice) {
+    double reading = READ_WORK * speed_up(q) * choice->read_token;
+    return choice->work > reading ? choice->work : reading;
+}
+
+/* Is a worth taking when there is b? */
+static bool is_faster(const hearth_plan_request *q,
+                      const hearth_memplan_choice *a,
+                      const hearth_memplan_choice *b) {
+    double x = hearth_planner__cost(q, a), y = hearth_planner__cost(q, b);
+    return x < y || (!(x > y) && a->work < b->work);
 }
 
 /* Does this choice fit?  *p is its plan, work included. */
@@ -236,36 +298,65 @@ size_t hearth_planner__longest(const hearth_plan_request *q) {
     return lo;
 }
 
-/* Take this way to cut the tokens when it fits and is the fastest so far. */
+/* One layer more that runs again than in *p: false where even with attention
+ * kept everywhere that is no faster than *best. */
+static bool one_more_again(const hearth_plan_request *q,
+                           const hearth_memplan *best, hearth_memplan *p) {
+    hearth_memplan_choice next = p->choice;
+    next.keep_attention = ++next.recompute;
+    if (next.recompute >= next.layers) return false;
+    hearth_planner__estimate(q, &next);
+    if (!is_faster(q, &next, &best->choice)) return false;
+    next.keep_attention = 0;
+    return fits(q, &next, p);
+}
+
+/* Take this way to cut the tokens when it fits and is the fastest so far: with
+ * the fewest layers that run again, or with more that keep attention instead. */
 static void consider(const hearth_plan_request *q,
                      const hearth_memplan_choice *choice, bool *found,
                      hearth_memplan *best) {
     hearth_memplan p;
-    if (*found && hearth_planner__work(q, choice) >= best->choice.work) return;
+    hearth_memplan_choice least = *choice;
+    hearth_planner__estimate(q, &least);
+    if (*found && !is_faster(q, &least, &best->choice)) return;
     if (!fewest_layers(q, choice, &p)) return;
-    keep_attention(q, &p);
-    if (*found && p.choice.work >= best->choice.work) return;
-    *best = p;
-    *found = true;
+    do {
+        keep_attention(q, &p);
+        if (!*found || is_faster(q, &p.choice, &best->choice)) *best = p;
+        *found = true;
+    } while (one_more_again(q, best, &p));
 }
 
-/* With the usual groups of rows in the head and tiles in attention, and with
- * smaller ones.  Mode full keeps the groups: a weight's gradient is a sum over
- * them. */
+/* With the usual tiles in attention, and with smaller ones. */
+static void consider_tiles(const hearth_plan_request *q,
+                           const hearth_memplan_choice *asked, bool *found,
+                           hearth_memplan *best) {
+    hearth_memplan_choice choice = *asked;
+    for (int small = 0; small < 2; small++) {
+        choice.small_tiles = small;
+        consider(q, &choice, found, best);
+    }
+}
+
+/* With the usual groups of rows in the head, with smaller ones, and with larger
+ * ones where each reads the head from the file.  Mode full keeps the groups: a
+ * weight's gradient is a sum over them. */
 static void consider_blocks(const hearth_plan_request *q,
                             const hearth_memplan_choice *asked, bool *found,
                             hearth_memplan *best) {
     hearth_memplan_choice choice = *asked;
-    for (;;) {
-        for (int small = 0; small < 2; small++) {
-            choice.small_tiles = small;
-            consider(q, &choice, found, best);
-        }
-        if (q->cfg->mode == HEARTH_TRAIN_FULL) return;
-        size_t rows = HEARTH_DECODER_ROWS;
-        while (rows < choice.head_rows && rows < choice.max_tokens) rows *= 2;
-        if (rows == HEARTH_DECODER_ROWS) return;
-        choice.head_rows = rows / 2;
+    size_t usual = asked->head_rows, n = asked->max_tokens;
+    consider_tiles(q, &choice, found, best);
+    if (q->cfg->mode == HEARTH_TRAIN_FULL) return;
+    for (size_t rows = HEARTH_DECODER_ROWS; rows < usual && rows < n;
+         rows *= 2) {
+        choice.head_rows = rows;
+        consider_tiles(q, &choice, found, best);
+    }
+    for (size_t rows = 2 * usual; choice.streamed && rows < 2 * n; rows *= 2) {
+        choice.head_rows = rows;
+        consider_tiles(q, &choice, found, best);
     }
 }
 
@@ -317,9 +408,9 @@ static hearth_status refuse(const hearth_plan_request *q, hearth_memplan *out,
     return hearth_memplan_check(out, q->cfg->memory_budget, err);
 }
 
-/* Records of the largest pass: a micro-batch, doubled while that many are in a
- * step and their tokens are at most MERGED_TOKENS.  Together they go through
- * each layer, and read it, once. */
+/* Records of the largest pass with mapped weights: a micro-batch, doubled while
+ * that many are in a step and their tokens are at most MERGED_TOKENS.  Together
+ * they go through each layer, and read it, once. */
 static size_t most_records(const hearth_plan_request *q) {
     hearth_memplan_choice one = smallest(q, first_place(q));
     hearth_memplan p;
@@ -330,6 +421,19 @@ static size_t most_records(const hearth_plan_request *q) {
     for (; left >= 2 && n <= MERGED_TOKENS / p.choice.max_tokens / 2; left /= 2)
         n *= 2;
     return n;
+}
+
+/* Streamed: a step in one pass, in two and so on, each of as few records as
+ * that takes; down to one record, of large passes not every number. */
+static void consider_passes(const hearth_plan_request *q, const place *at,
+                            bool *found, hearth_memplan *best) {
+    size_t step = q->cfg->pack ? q->cfg->batch * q->cfg->accum : 1;
+    size_t n = step < MOST_RECORDS ? step : MOST_RECORDS;
+    for (;; n -= n < 8 ? 1 : n / 8) {
+        n = ceil_div(step, ceil_div(step, n));
+        consider_stores(q, n, at, found, best);
+        if (n == 1) return;
+    }
 }
 
 hearth_status hearth_planner__search(const hearth_plan_request *q,
@@ -345,7 +449,8 @@ hearth_status hearth_planner__search(const hearth_plan_request *q,
     }
     for (const place *at = PLACES; at < PLACES + N_PLACES && !found; at++) {
         if (!may_be(q, at)) continue;
-        for (size_t n = most;; n = (n + 1) / 2) {
+        if (at->streamed) consider_passes(q, at, &found, out);
+        for (size_t n = most; !at->streamed; n = (n + 1) / 2) {
             consider_stores(q, n, at, &found, out);
             if (n == 1) break;
         }

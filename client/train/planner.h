@@ -42,11 +42,12 @@ hearth_status hearth_planner__list(const hearth_plan_request *q,
 
 /* The fastest plan within q->cfg->memory_budget; without a budget the fastest
  * of all whose passes are micro-batches.  Within a budget a pass may be several
- * micro-batches of a step, while they are short.  With HEARTH_WEIGHTS_AUTO a
- * mapped plan that fits is taken before one with a copy of the base
- * (HEARTH_BASE_AUTO), and that before any streamed one: streaming reads the model
- * twice a pass, at a speed of the disk that nobody knows here, where recomputing
- * adds about a third.
+ * micro-batches of a step: mapped while they are short, streamed as many as
+ * there are, to read each layer once for all of them.  With HEARTH_WEIGHTS_AUTO
+ * a mapped plan that fits is taken before one with a copy of the base
+ * (HEARTH_BASE_AUTO), and that before any streamed one: streaming reads the
+ * model twice a pass, at a speed of the disk that nobody knows here, where
+ * recomputing adds about a third.
  * HEARTH_ETOOBIG: none fits; *out is then the smallest, with the longest record
  * that the budget has room for. */
 HEARTH_MUST_CHECK
@@ -56,10 +57,16 @@ hearth_status hearth_planner__search(const hearth_plan_request *q,
 /* The longest records, in tokens, for which some plan fits; 0: not even 8. */
 size_t hearth_planner__longest(const hearth_plan_request *q);
 
-/* Multiply-adds of one token under a choice, forward, backward and what is done
- * again; each visit of a weight costs as much as a few tokens.  Reading ahead of
- * streamed weights is taken to hide behind them. */
-double hearth_planner__work(const hearth_plan_request *q,
+/* Fill micro_batches, passes, read_bytes, read_token and work from what was
+ * chosen.  work: multiply-adds of one token, forward, backward and what is done
+ * again; each visit of a weight costs as much as a few tokens, and each byte
+ * read as its copying. */
+void hearth_planner__estimate(const hearth_plan_request *q,
+                              hearth_memplan_choice *choice);
+
+/* What a choice costs, in multiply-adds of one token: its work, or reading at
+ * 2 GB/s where that takes longer than an assumed processor computes. */
+double hearth_planner__cost(const hearth_plan_request *q,
                             const hearth_memplan_choice *choice);
 
 #endif /* HEARTH_TRAIN_PLANNER_H */

@@ -193,7 +193,7 @@ static hearth_memplan_choice settle(const hearth_plan_request *q,
         c.layers -= q->adapter->pair[0].layer;
     c.recompute = min_size(c.recompute, c.layers - 1);
     c.keep_attention = min_size(c.keep_attention, c.recompute);
-    c.work = hearth_planner__work(q, &c);
+    hearth_planner__estimate(q, &c);
     return c;
 }
 

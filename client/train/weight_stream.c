@@ -176,6 +176,28 @@ size_t hearth_weight_stream_window(const hearth_model *m, size_t n_workers) {
 /* ---- files ---- */
 
 /* The first failure of a pass is the one that is told. */
+static size_t layer_bytes(const hearth_model *m, size_t layer) {
+    size_t sum = 0;
+    for (size_t t = 0; t < TARGETS; t++)
+        sum += all_bytes(matrix_of(m, t, layer));
+    return sum;
+}
+
+uint64_t hearth_weight_stream_pass_bytes(const hearth_model *m, size_t lowest,
+                                         size_t n_tokens, size_t head_reads) {
+    const hearth_weight *head = hearth_model_weight(m, HEARTH_TENSOR_HEAD, 0);
+    const hearth_weight *embed = hearth_model_weight(m, HEARTH_TENSOR_EMBED, 0);
+    size_t n = hearth_model_get_config(m)->n_layers;
+    uint64_t sum = (uint64_t)head_reads * all_bytes(head);
+    sum += (uint64_t)n_tokens * (row_bytes(head) + row_bytes(embed));
+    for (size_t l = 0; l < n; l++) {
+        uint64_t bytes = layer_bytes(m, l);
+        if (l >= 2 || lowest) sum += bytes;         /* forward */
+        if (l >= lowest && l + 2 < n) sum += bytes; /* and back */
+    }
+    return sum;
+}
+
 static void fail(hearth_weight_stream *s, failure what, int number) {
     (void)pthread_mutex_lock(&s->lock);
     if (s->failed == FAILED_NOT) {

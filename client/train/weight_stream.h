@@ -54,6 +54,12 @@ size_t hearth_weight_stream_bytes(const hearth_model *m, size_t n_workers);
  * them, the process's resident set does not. */
 size_t hearth_weight_stream_window(const hearth_model *m, size_t n_workers);
 
+/* Bytes that one pass of a run reads, forward and back to layer `lowest`, of
+ * n_tokens tokens, with the whole head `head_reads` times.  The two layers that
+ * a pass leaves in memory are where the next one begins. */
+uint64_t hearth_weight_stream_pass_bytes(const hearth_model *m, size_t lowest,
+                                         size_t n_tokens, size_t head_reads);
+
 /* Open the files of m, which is borrowed, and start the thread.
  * HEARTH_ENOMEM, HEARTH_EIO, HEARTH_ENOTFOUND, HEARTH_ETOOBIG (a path);
  * HEARTH_EFORMAT: a file has another size than when the model was opened. */

@@ -3,17 +3,12 @@
  * a budget makes of a run. */
 #include <math.h>
 
-#include "tests/support/model_fixture.h"
+#include "tests/support/planner_fixture.h"
 
 #include "client/model/model_convert.h"
-#include "client/train/planner.h"
-#include "client/train/trainer.h"
 #include "common/mem.h"
 
-#define N_DOCS   8
-#define N_TOKENS 100
-#define LAYERS   6
-#define STEPS    16 /* budgets tried */
+#define LAYERS 6
 
 static hearth_model *model;
 static hearth_dataset *ds;
@@ -21,18 +16,9 @@ static char dir[64];
 
 static int set_up(void **state) {
     tiny_spec s = {67, 32, 96, LAYERS, 4, 2, 8, true, 0.3};
-    hearth_dataset_config cfg = HEARTH_DATASET_CONFIG_INIT;
     (void)state;
     model = tiny_model(&s, 1, dir);
-    assert_ok(hearth_dataset_new(&ds, &cfg, NULL, NULL));
-    for (int32_t k = 0; k < N_DOCS; k++) {
-        int32_t token[N_TOKENS], label[N_TOKENS];
-        for (int32_t i = 0; i < N_TOKENS; i++)
-            token[i] = 3 + (5 * i + k * i * i) % 60;
-        for (int32_t i = 0; i < N_TOKENS; i++)
-            label[i] = i + 1 < N_TOKENS ? token[i + 1] : -1;
-        assert_ok(hearth_dataset_add_tokens(ds, token, label, N_TOKENS, NULL));
-    }
+    ds = planner_records();
     return 0;
 }
 
@@ -47,16 +33,6 @@ static hearth_adapter *adapter(uint32_t last) {
     hearth_lora_spec spec = {2,    4.0f,  HEARTH_TARGETS_LINEAR,
                              last, false, false};
     return tiny_adapter(model, &spec, 9);
-}
-
-static hearth_train_config settings(void) {
-    hearth_train_config c = HEARTH_TRAIN_CONFIG_INIT;
-    c.steps = 2;
-    c.batch = 4;
-    c.accum = 2;
-    c.lr = 1e-2;
-    c.dropout = 0.1;
-    return c;
 }
 
 /* The smallest plan, which a budget of one byte is told. */
@@ -128,7 +104,8 @@ static walk_result walk(size_t batch) {
             hearth_plan_request q = {.model = model, .adapter = a, .cfg = &c};
             hearth_memplan_choice none = p.choice;
             none.keep_attention = 0;
-            assert_true(hearth_planner__work(&q, &none) > p.choice.work);
+            hearth_planner__estimate(&q, &none);
+            assert_true(none.work > p.choice.work);
             r.kept++;
         }
         r.parts += p.choice.mlp_rows > 0;
@@ -213,6 +190,12 @@ static void full_mode_recomputes_but_keeps_the_mlp_whole(void **state) {
     assert_true(small.private_bytes < p.private_bytes);
     assert_int_equal(small.choice.mlp_rows, 0);
     assert_int_equal(small.choice.recompute, LAYERS - 1);
+    size_t usual = p.choice.head_rows;
+    while (p.private_bytes > small.private_bytes) {
+        c.memory_budget = p.private_bytes - 1;
+        assert_ok(hearth_trainer_plan(&p, model, NULL, ds, &c, NULL, NULL));
+        assert_int_equal(p.choice.head_rows, usual);
+    }
 }
 
 /* Sums what is asked for and counts a block's header too. */
@@ -300,6 +283,7 @@ static void short_micro_batches_of_a_step_are_one_pass(void **state) {
         assert_ok(hearth_trainer_plan(&p, model, a, ds, &c, NULL, NULL));
         assert_int_equal(p.choice.micro_batch, want[i]);
         assert_int_equal(p.choice.recompute, 0);
+        assert_int_equal(p.choice.head_rows, 256); /* mapped: no need */
         c.pack = false;
         assert_ok(hearth_trainer_plan(&p, model, a, ds, &c, NULL, NULL));
         assert_int_equal(p.choice.max_tokens, N_TOKENS);
@@ -346,111 +330,6 @@ static void passes_of_more_train_the_same_values(void **state) {
         hearth_adapter_free(a);
     }
     free(want);
-}
-
-/* ---- mapped or streamed ---- */
-
-/* Deep: two layers and a window are far less than the file. */
-typedef struct {
-    char dir[64];
-    hearth_model *m;
-    hearth_adapter *a;
-    hearth_train_config c;
-} deep;
-
-static void deep_open(deep *d, hearth_train_weights weights) {
-    tiny_spec s = {67, 32, 96, 24, 4, 2, 8, true, 0.3};
-    hearth_lora_spec spec = {2, 4.0f, HEARTH_TARGETS_LINEAR, 0, false, false};
-    d->m = tiny_model(&s, 1, d->dir);
-    d->a = tiny_adapter(d->m, &spec, 9);
-    d->c = settings();
-    d->c.weights = weights;
-}
-
-static void deep_close(deep *d) {
-    hearth_adapter_free(d->a);
-    tiny_drop(d->m, d->dir);
-}
-
-static hearth_status deep_plan(const deep *d, size_t budget, hearth_memplan *p,
-                               hearth_error *err) {
-    hearth_train_config c = d->c;
-    bool full = c.mode == HEARTH_TRAIN_FULL;
-    c.memory_budget = budget;
-    return hearth_trainer_plan(p, d->m, full ? NULL : d->a, ds, &c, NULL, err);
-}
-
-static void auto_is_mapped_while_the_file_is_within_the_budget(void **state) {
-    (void)state;
-    deep d;
-    hearth_memplan p, free_plan;
-    deep_open(&d, HEARTH_WEIGHTS_AUTO);
-    assert_ok(deep_plan(&d, 0, &free_plan, NULL));
-    assert_false(free_plan.choice.streamed);
-    size_t whole = free_plan.private_bytes + free_plan.file_bytes;
-    assert_int_equal(hearth_memplan_bounded(&free_plan), whole);
-    assert_ok(deep_plan(&d, whole, &p, NULL));
-    assert_false(p.choice.streamed);
-    assert_int_equal(p.choice.recompute, 0);
-    assert_int_equal(p.choice.micro_batch, 4);
-    assert_ok(deep_plan(&d, whole - 1, &p, NULL)); /* paid in time first */
-    assert_false(p.choice.streamed);
-    assert_true(p.choice.work > free_plan.choice.work);
-    /* down to the smallest that is mapped, and below it */
-    d.c.weights = HEARTH_WEIGHTS_MAPPED;
-    assert_int_equal(deep_plan(&d, 1, &p, NULL), HEARTH_ETOOBIG);
-    size_t mapped = p.private_bytes + p.file_bytes;
-    assert_int_equal(hearth_memplan_bounded(&p), p.private_bytes);
-    d.c.weights = HEARTH_WEIGHTS_AUTO;
-    assert_ok(deep_plan(&d, mapped, &p, NULL));
-    assert_false(p.choice.streamed);
-    assert_ok(deep_plan(&d, mapped - 1, &p, NULL));
-    assert_true(p.choice.streamed);
-    assert_int_equal(hearth_memplan_bounded(&p),
-                     p.private_bytes + p.file_bytes);
-    assert_true(hearth_memplan_bounded(&p) <= mapped - 1);
-    deep_close(&d);
-}
-
-static void mapped_and_full_leave_the_file_out_of_the_budget(void **state) {
-    (void)state;
-    deep d;
-    hearth_memplan p, want;
-    deep_open(&d, HEARTH_WEIGHTS_MAPPED);
-    assert_ok(deep_plan(&d, 0, &want, NULL));
-    assert_ok(deep_plan(&d, want.private_bytes, &p, NULL));
-    assert_int_equal(p.choice.recompute, 0);
-    d.c.weights = HEARTH_WEIGHTS_AUTO;
-    d.c.mode = HEARTH_TRAIN_FULL;
-    d.c.dropout = 0;
-    assert_ok(deep_plan(&d, 0, &want, NULL));
-    assert_ok(deep_plan(&d, want.private_bytes, &p, NULL));
-    assert_int_equal(p.choice.recompute, 0);
-    assert_false(p.choice.streamed);
-    assert_int_equal(deep_plan(&d, 1, &p, NULL), HEARTH_ETOOBIG);
-    assert_false(p.choice.streamed);
-    deep_close(&d);
-}
-
-/* The window counts: to the byte, and the refusal names a budget that works. */
-static void check_least(deep *d) {
-    hearth_memplan least, p;
-    hearth_error err;
-    char text[80];
-    assert_int_equal(deep_plan(d, 1, &least, &err), HEARTH_ETOOBIG);
-    assert_true(least.choice.streamed);
-    assert_int_equal(least.longest_seq, 0);
-    assert_non_null(strstr(err.text, "and a window of the streamed file"));
-    size_t need = hearth_memplan_bounded(&least);
-    assert_int_equal(need, least.private_bytes + least.file_bytes);
-    assert_true(least.file_bytes > 0);
-    assert_ok(deep_plan(d, need, &p, NULL));
-    assert_int_equal(hearth_memplan_bounded(&p), need);
-    assert_int_equal(deep_plan(d, need - 1, &p, &err), HEARTH_ETOOBIG);
-    snprintf(text, sizeof(text), "--memory-budget %zuM, or --seq %zu at most",
-             (need - 1) / 1048576 + 1, p.longest_seq);
-    assert_non_null(strstr(err.text, text));
-    assert_true(p.longest_seq >= 8 && p.longest_seq < N_TOKENS);
 }
 
 /* At this width storing costs less than making again, and only where products
@@ -575,82 +454,6 @@ static void int8_is_for_weights_in_q8_0(void **state) {
     tiny_drop(m, folder);
 }
 
-static void
-the_least_budget_is_that_of_streaming_with_its_window(void **state) {
-    (void)state;
-    deep d;
-    deep_open(&d, HEARTH_WEIGHTS_STREAMED);
-    check_least(&d);
-    d.c.weights = HEARTH_WEIGHTS_AUTO;
-    check_least(&d);
-    deep_close(&d);
-}
-
-static void of_streamed_plans_the_fastest_that_fits_is_taken(void **state) {
-    (void)state;
-    deep d;
-    hearth_memplan p, want;
-    deep_open(&d, HEARTH_WEIGHTS_STREAMED);
-    assert_ok(deep_plan(&d, 0, &want, NULL));
-    assert_true(want.choice.streamed);
-    size_t all = hearth_memplan_bounded(&want);
-    assert_ok(deep_plan(&d, all, &p, NULL));
-    assert_int_equal(p.choice.recompute, 0);
-    assert_int_equal(p.choice.micro_batch, 4);
-    assert_ok(deep_plan(&d, all - 1, &p, NULL));
-    assert_true(p.choice.work > want.choice.work);
-    assert_true(p.choice.recompute < 8);
-    deep_close(&d);
-}
-
-static void the_longest_record_may_need_streaming(void **state) {
-    (void)state;
-    deep d;
-    hearth_memplan p;
-    hearth_adapter *a;
-    deep_open(&d, HEARTH_WEIGHTS_AUTO);
-    a = d.a;
-    d.c.batch = 1;
-    d.c.seq = 48;
-    d.c.memory_budget = 1;
-    assert_int_equal(
-        hearth_trainer_plan_sizes(&p, d.m, a, 10, &d.c, NULL, NULL),
-        HEARTH_ETOOBIG);
-    d.c.memory_budget = hearth_memplan_bounded(&p);
-    size_t seq = hearth_trainer_longest_seq(d.m, a, 10, &d.c, NULL);
-    assert_true(seq >= 48 && seq < 64);
-    d.c.seq = seq;
-    assert_ok(hearth_trainer_plan_sizes(&p, d.m, a, 10, &d.c, NULL, NULL));
-    assert_true(p.choice.streamed);
-    d.c.seq++;
-    assert_int_equal(
-        hearth_trainer_plan_sizes(&p, d.m, a, 10, &d.c, NULL, NULL),
-        HEARTH_ETOOBIG);
-    deep_close(&d);
-}
-
-static void a_planned_stream_is_what_runs(void **state) {
-    (void)state;
-    deep d;
-    hearth_memplan p;
-    hearth_trainer *t = NULL;
-    hearth_train_event ev;
-    deep_open(&d, HEARTH_WEIGHTS_AUTO);
-    assert_int_equal(deep_plan(&d, 1, &p, NULL), HEARTH_ETOOBIG);
-    d.c.memory_budget = hearth_memplan_bounded(&p);
-    assert_ok(hearth_trainer_open(&t, d.m, d.a, ds, &d.c, NULL, NULL, NULL));
-    assert_true(hearth_trainer_memplan(t)->choice.streamed);
-    assert_ok(hearth_trainer_tick(t, &ev, NULL));
-    assert_true(hearth_trainer_bytes_read(t) > 0);
-    hearth_trainer_close(t);
-    d.c.memory_budget = 0;
-    assert_ok(hearth_trainer_open(&t, d.m, d.a, ds, &d.c, NULL, NULL, NULL));
-    assert_ok(hearth_trainer_tick(t, &ev, NULL));
-    assert_int_equal(hearth_trainer_bytes_read(t), 0);
-    hearth_trainer_close(t);
-    deep_close(&d);
-}
-
 /* ---- how long ---- */
 
 /* For every kind of products, on one thread and on two. */
@@ -686,12 +489,6 @@ int main(void) {
         cmocka_unit_test(every_plan_trains_the_same_values),
         cmocka_unit_test(short_micro_batches_of_a_step_are_one_pass),
         cmocka_unit_test(passes_of_more_train_the_same_values),
-        cmocka_unit_test(auto_is_mapped_while_the_file_is_within_the_budget),
-        cmocka_unit_test(mapped_and_full_leave_the_file_out_of_the_budget),
-        cmocka_unit_test(the_least_budget_is_that_of_streaming_with_its_window),
-        cmocka_unit_test(of_streamed_plans_the_fastest_that_fits_is_taken),
-        cmocka_unit_test(the_longest_record_may_need_streaming),
-        cmocka_unit_test(a_planned_stream_is_what_runs),
         cmocka_unit_test(speed_is_measured_with_the_runs_own_products),
     };
     return cmocka_run_group_tests_name("client/train/planner", tests, set_up,

@@ -31,7 +31,7 @@ static char dir[64];
 static hearth_dataset *records;
 
 static int setup(void **state) {
-    static const int32_t lengths[N_DOCS] = {LONGEST, 72};
+    static const int32_t lengths[N_DOCS] = {LONGEST, 88};
     hearth_dataset_config cfg = HEARTH_DATASET_CONFIG_INIT;
     hearth_philox_key k = hearth_philox_key_make(8, HEARTH_PHILOX_DATA);
     (void)state;
