@@ -364,6 +364,36 @@ static void layout_adapters(hearth_decoder *d, layout *b) {
     if (factors) d->factors = reals(b, factors, 1);
 }
 
+/* rows x cols reals that others follow: whole lines. */
+static size_t lines(layout *b, size_t rows, size_t cols) {
+    size_t n, line = 64 / sizeof(hearth_real);
+    if (!hearth_size_mul(rows, cols, &n) || !hearth_size_add(n, line - 1, &n))
+        b->failed = true;
+    return n / line * line;
+}
+
+/* The MLP's rows, and in the same place what goes back through attention: a
+ * layer is done with the one before it comes to the other.  dm may be m where
+ * nothing of `down` is trained, so that nobody reads m on the way back. */
+static void layout_turns(hearth_decoder *d, layout *b, size_t q, size_t kv) {
+    size_t n = d->shape.max_tokens, all;
+    size_t mlp = lines(b, mlp_capacity(d), d->c->ffn_size);
+    size_t wide = lines(b, n, q), slim = lines(b, n, kv);
+    bool back = d->shape.mode != HEARTH_DECODER_INFER;
+    bool both = d->shape.mode == HEARTH_DECODER_FULL ||
+                largest_rank(d, HEARTH_TARGET_DOWN) > 0;
+    if (!hearth_size_mul(back && both ? 2 : 1, mlp, &all) ||
+        wide > SIZE_MAX / 4 - slim)
+        b->failed = true;
+    d->m = reals(b, back ? max_size(all, 2 * (wide + slim)) : all, 1);
+    if (!d->m || !back) return;
+    d->dm = d->m + (both ? mlp : 0);
+    d->dq = d->m;
+    d->d_o = d->dq + wide;
+    d->dk = d->d_o + wide;
+    d->dv = d->dk + slim;
+}
+
 static void layout_scratch(hearth_decoder *d, layout *b) {
     const hearth_model_config *c = d->c;
     const hearth_adapter *a = d->shape.adapter;
@@ -379,7 +409,7 @@ static void layout_scratch(hearth_decoder *d, layout *b) {
     d->compute.tile = reals(b, d->shape.n_workers, TILE_REALS);
     layout_halves(d, b, q, kv);
     d->h = reals(b, n, c->hidden_size);
-    d->m = reals(b, rows, c->ffn_size);
+    layout_turns(d, b, q, kv);
     if (c->sandwich) d->dn = reals(b, n, c->hidden_size);
     layout_fused(d, b, q + 2 * kv);
     d->row = take(b, n, sizeof(*d->row));
@@ -389,13 +419,8 @@ static void layout_scratch(hearth_decoder *d, layout *b) {
     layout_parts(d, b);
     layout_adapters(d, b);
     if (d->shape.mode == HEARTH_DECODER_INFER) return;
-    d->dm = reals(b, rows, c->ffn_size);
     d->dx = reals(b, n, c->hidden_size);
     d->dh = reals(b, n, c->hidden_size);
-    d->dq = reals(b, n, q);
-    d->dk = reals(b, n, kv);
-    d->dv = reals(b, n, kv);
-    d->d_o = reals(b, n, q);
     if (d->shape.dropout && dropped) d->xd = reals(b, dropped, 1);
 }
 

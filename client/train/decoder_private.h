@@ -127,7 +127,8 @@ struct hearth_decoder {
     hearth_real *cos[2], *sin[2]; /* [positions, head_dim / 2]; [1]: of layers
                                      that slide, where their base differs */
     size_t n_positions;
-    hearth_real *h;       /* [T, D] normed input; rows for the head */
+    hearth_real *h; /* [T, D] normed input; rows for the head */
+    /* m and dm lie where dq, d_o, dk and dv do: layout_turns. */
     hearth_real *m;       /* [R, F] silu(gate) up; R: see mlp_capacity */
     hearth_real *dm;      /* [R, F] */
     hearth_real *dx;      /* [T, D] gradient of the residual stream */

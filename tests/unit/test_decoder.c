@@ -550,6 +550,7 @@ static void a_store_in_bf16_needs_less_and_its_kernels(void **state) {
 
 static void recompute_and_inference_need_less(void **state) {
     hearth_decoder_sizes kept, one, again, same, whole, parts, infer, attention;
+    hearth_decoder_sizes down, parts_of_down;
     (void)state;
     hearth_adapter *a = adapter(HEARTH_TARGETS_QV, 0, false);
     hearth_decoder_shape s = shape(a);
@@ -572,6 +573,12 @@ static void recompute_and_inference_need_less(void **state) {
     assert_ok(hearth_decoder_plan(&s, &whole, NULL));
     s.mlp_rows = 64;
     assert_ok(hearth_decoder_plan(&s, &parts, NULL));
+    hearth_adapter *linear = adapter(HEARTH_TARGETS_LINEAR, 0, false);
+    s.adapter = linear;
+    assert_ok(hearth_decoder_plan(&s, &parts_of_down, NULL));
+    s.mlp_rows = 0;
+    assert_ok(hearth_decoder_plan(&s, &down, NULL));
+    s.adapter = a;
     s.mlp_rows = 256; /* the same as all */
     assert_ok(hearth_decoder_plan(&s, &same, NULL));
     assert_memory_equal(&same, &whole, sizeof(whole));
@@ -583,9 +590,12 @@ static void recompute_and_inference_need_less(void **state) {
     assert_int_equal(kept.activations - one.activations,
                      one.activations - again.activations);
     assert_true(parts.activations < whole.activations);
-    assert_true(parts.scratch < whole.scratch);
+    assert_true(parts.scratch <= whole.scratch); /* attention needs as much */
+    assert_true(parts_of_down.scratch < down.scratch);
+    assert_true(down.scratch > whole.scratch); /* m is kept beside dm */
     assert_true(infer.activations < again.activations);
     assert_int_equal(infer.gradients, hearth_arena_need(1, 4));
+    hearth_adapter_free(linear);
     hearth_adapter_free(a);
 }
 
