@@ -266,19 +266,22 @@ static void scores(const job *j, const block *b, keys t, const uint16_t *a,
 }
 
 /* Scores of a tile become P^T; top and sum go on, *shrink is what everything
- * before is to be scaled by. */
-static void fold_tile(const job *j, const block *b, keys t, hearth_real *s,
+ * before is to be scaled by.  Returns whether that is not 1 everywhere. */
+static bool fold_tile(const job *j, const block *b, keys t, hearth_real *s,
                       hearth_real *top, hearth_real *sum, hearth_real *shrink) {
     const hearth_kernels *k = j->d->pairs;
     hearth_real before[MANY_QUERIES];
     size_t n = b->n, from, to;
+    bool moved = false;
     memcpy(before, top, n * sizeof(*before));
     for (size_t r = 0; r < t.n; r++) {
         seen_by(j, b, t.first + r, &from, &to);
         k->column_max(to - from, j->scale, s + r * n + from, top + from);
     }
-    for (size_t i = 0; i < n; i++) /* nothing seen before: nothing to scale */
+    for (size_t i = 0; i < n; i++) { /* nothing seen: nothing to scale */
         shrink[i] = before[i] > -HEARTH_REAL_MAX ? before[i] - top[i] : 0;
+        moved = moved || shrink[i] < 0;
+    }
     (void)k->exp_shift(n, shrink, 0, shrink);
     for (size_t i = 0; i < n; i++) sum[i] *= shrink[i];
     for (size_t r = 0; r < t.n; r++) {
@@ -287,6 +290,7 @@ static void fold_tile(const job *j, const block *b, keys t, hearth_real *s,
         k->column_exp(to - from, j->scale, s + r * n + from, top + from,
                       sum + from);
     }
+    return moved;
 }
 
 /* Scores and dP^T of a tile become P^T and dS^T. */
@@ -327,8 +331,8 @@ void hearth_attention_pairs__forward(const hearth_attention_job *j,
     make_panels(k, true, n, hd, x.rows, x.ld, x.q);
     for (keys t = keys_from(b, b->lo); t.n; t = keys_from(b, t.first + t.n)) {
         scores(j, b, t, kv.k, x.q, s);
-        fold_tile(j, b, t, s, top, sum, shrink);
-        for (size_t c = 0; t.first > b->lo && c < hd; c++)
+        bool scale = fold_tile(j, b, t, s, top, sum, shrink);
+        for (size_t c = 0; scale && t.first > b->lo && c < hd; c++)
             for (size_t i = 0; i < n; i++) o[c * n + i] *= shrink[i];
         k->round_rows(t.n, n, s, n, x.rows, x.ld_scores);
         make_panels(k, false, n, t.n, x.rows, x.ld_scores, x.panels);
