@@ -173,7 +173,7 @@ static void adapters_forward(hearth_decoder *d, const hearth_pass *p, size_t l,
 
 /* How the weight of a target is multiplied.  Under bf16 that of the values is
  * not rounded where its type is finer: it is a hundredth of a layer's weights,
- * and rounding it turned gradients as much as rounding gate, up and down together
+ * and rounding it turned gradients more than rounding gate, up or down did
  * (README.md, "What bf16 rounds"). */
 static hearth_compute compute_of(const hearth_decoder *d, uint32_t target) {
     hearth_compute c = d->compute;
