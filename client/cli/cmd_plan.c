@@ -13,8 +13,6 @@ typedef struct {
     hearth_train_config cfg;
 } planning;
 
-#define DISK_RATE 2e9 /* bytes a second that a plan assumes (planner.c) */
-
 /* What the chosen plan multiplies, layers that are done again included; or what
  * it reads, where that takes longer. */
 static double seconds_per_epoch(const planning *p, const hearth_memplan *plan,
@@ -24,7 +22,8 @@ static double seconds_per_epoch(const planning *p, const hearth_memplan *plan,
     double speed = hearth_trainer_speed(p->f.wb.model, &as_planned,
                                         plan->choice.max_tokens, p->f.wb.pool);
     double s = speed > 0 ? plan->choice.work * (double)tokens / speed : 0.0;
-    double reading = plan->choice.read_token * (double)tokens / DISK_RATE;
+    double reading =
+        plan->choice.read_token * (double)tokens / HEARTH_MEMPLAN_DISK_RATE;
     return speed > 0 && reading > s ? reading : s;
 }
 

@@ -8,8 +8,8 @@
  * input's gradient; a running maximum and sum per row keep both exact.  Parts
  * are then put together in their order, so the bytes do not depend on who
  * computed them.  More rows than d->ce_rows go in groups, which bounds the
- * memory; a row's numbers do not depend on the group that it is in.  The head's own gradient (full mode) takes a second pass with the
- * kept log-sum-exp.
+ * memory; a row's numbers do not depend on the group that it is in.  The head's
+ * own gradient (full mode) takes a second pass with the kept log-sum-exp.
  * Source: the running maximum as in Milakov and Gimelshein, Online normalizer
  * calculation for softmax, arXiv:1805.02867.
  */

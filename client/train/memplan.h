@@ -24,6 +24,10 @@
 
 #define HEARTH_MEMPLAN_MAX 32
 
+/* Bytes a second at which streamed weights are taken to be read: a phone's
+ * flash.  Assumed, not measured, so that the same settings give the same plan. */
+#define HEARTH_MEMPLAN_DISK_RATE 2e9
+
 typedef enum { HEARTH_MEM_PRIVATE = 0, HEARTH_MEM_FILE = 1 } hearth_mem_kind;
 
 typedef struct {

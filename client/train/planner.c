@@ -38,13 +38,12 @@
 #define STORE_WORK 128.0
 
 /* The same for a byte of a streamed weight: to copy it, whatever hides the disk;
- * and to read it, at 2 GB/s (a phone's flash) beside 100 billion multiply-adds a
+ * and to read it, at the rate of memplan.h beside 100 billion multiply-adds a
  * second.  Seen, of Qwen2.5-0.5B in Q8_0 on two threads: a tenth of the time in
  * f32 for 3.6 MB a token (35); in bf16 3.84 s for a step of 4 passes of 256
- * tokens and 2.82 s for one pass of 1024, which reads 2.5 GB less (140).  The
- * disk is assumed, not measured: a plan must not depend on the moment. */
+ * tokens and 2.82 s for one pass of 1024, which reads 2.5 GB less (140). */
 #define COPY_WORK 48.0
-#define READ_WORK 50.0
+#define READ_WORK (100e9 / HEARTH_MEMPLAN_DISK_RATE)
 
 static const hearth_model_config *config(const hearth_plan_request *q) {
     return hearth_model_get_config(q->model);

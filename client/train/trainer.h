@@ -67,8 +67,8 @@ typedef struct {
  * cfg's budget is planned; without a budget the fastest of all.
  * Returns HEARTH_OK, HEARTH_EINVAL (cfg), HEARTH_EUNSUPPORTED (mode full with
  * streamed weights or a base type, a base type that hearth_base_copy_settle
- * refuses or with streamed weights, int8 without weights in Q8_0), or HEARTH_ETOOBIG when the budget is
- * too small for every way: err has the smallest that would do and the longest
+ * refuses or with streamed weights, int8 without weights in Q8_0), or
+ * HEARTH_ETOOBIG when the budget is too small for every way: err has the smallest that would do and the longest
  * record that this one has room for; *plan is the smallest plan. */
 HEARTH_MUST_CHECK
 hearth_status hearth_trainer_plan(hearth_memplan *plan,

@@ -231,17 +231,15 @@ static bool any_int8(const hearth_model *m, hearth_base_type base) {
     return false;
 }
 
-/* *base: what cfg->base means for the model. */
-static hearth_status check_args(const hearth_model *model,
-                                const hearth_adapter *adapter,
-                                const hearth_train_config *cfg,
-                                hearth_base_type *base, hearth_error *err) {
+/* May it be planned?  Fills q->base. */
+static hearth_status check_request(hearth_plan_request *q, hearth_error *err) {
+    const hearth_train_config *cfg = q->cfg;
     hearth_status st = hearth_train_config_check(cfg, err);
     if (st != HEARTH_OK) return st;
-    if (!model) return hearth_error_set(err, HEARTH_EINVAL, "no model");
-    st = hearth_base_copy_settle(model, cfg->base, base, err);
+    if (!q->model) return hearth_error_set(err, HEARTH_EINVAL, "no model");
+    st = hearth_base_copy_settle(q->model, cfg->base, &q->base, err);
     if (st != HEARTH_OK) return st;
-    if (cfg->int8 && !any_int8(model, *base))
+    if (cfg->int8 && !any_int8(q->model, q->base))
         return hearth_error_set(err, HEARTH_EUNSUPPORTED,
                                 "int8 multiplies with weights in Q8_0 and this "
                                 "model has none; use --compute bf16, "
@@ -252,15 +250,15 @@ static hearth_status check_args(const hearth_model *model,
         return hearth_error_set(err, HEARTH_EUNSUPPORTED,
                                 "full fine-tuning holds every weight; use "
                                 "--weights mapped, or train LoRA");
-    if (!adapter != (cfg->mode == HEARTH_TRAIN_FULL))
+    if (!q->adapter != (cfg->mode == HEARTH_TRAIN_FULL))
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "mode lora takes an adapter, mode full none");
-    if (*base > HEARTH_BASE_AUTO && cfg->weights == HEARTH_WEIGHTS_STREAMED)
+    if (q->base > HEARTH_BASE_AUTO && cfg->weights == HEARTH_WEIGHTS_STREAMED)
         return hearth_error_set(err, HEARTH_EUNSUPPORTED,
                                 "--base-type %s is a copy in memory and not "
                                 "streamed; use --weights mapped, or leave "
                                 "--base-type out",
-                                hearth_base_type_name(*base));
+                                hearth_base_type_name(q->base));
     return HEARTH_OK;
 }
 
@@ -272,18 +270,13 @@ hearth_status hearth_trainer_plan(hearth_memplan *plan,
                                   hearth_pool *pool, hearth_error *err) {
     if (!plan || !ds) return HEARTH_EINVAL;
     *plan = (hearth_memplan)HEARTH_MEMPLAN_INIT;
-    hearth_base_type base;
-    hearth_status st = check_args(model, adapter, cfg, &base, err);
+    hearth_plan_request q = {
+        .model = model, .adapter = adapter, .cfg = cfg, .pool = pool, .ds = ds};
+    hearth_status st = check_request(&q, err);
     if (st != HEARTH_OK) return st;
     if (hearth_dataset_n_docs(ds) == 0)
         return hearth_error_set(err, HEARTH_EINVAL,
                                 "no records to train on; add some first");
-    hearth_plan_request q = {.model = model,
-                             .adapter = adapter,
-                             .cfg = cfg,
-                             .base = base,
-                             .pool = pool,
-                             .ds = ds};
     return hearth_planner__search(&q, plan, err);
 }
 
@@ -295,15 +288,13 @@ hearth_status hearth_trainer_plan_sizes(hearth_memplan *plan,
                                         hearth_pool *pool, hearth_error *err) {
     if (!plan) return HEARTH_EINVAL;
     *plan = (hearth_memplan)HEARTH_MEMPLAN_INIT;
-    hearth_base_type base;
-    hearth_status st = check_args(model, adapter, cfg, &base, err);
-    if (st != HEARTH_OK) return st;
     hearth_plan_request q = {.model = model,
                              .adapter = adapter,
                              .cfg = cfg,
-                             .base = base,
                              .pool = pool,
                              .n_records = n_records};
+    hearth_status st = check_request(&q, err);
+    if (st != HEARTH_OK) return st;
     return hearth_planner__search(&q, plan, err);
 }
 
@@ -312,13 +303,11 @@ size_t hearth_trainer_longest_seq(const hearth_model *model,
                                   size_t n_records,
                                   const hearth_train_config *cfg,
                                   const hearth_pool *pool) {
-    hearth_base_type base;
-    if (check_args(model, adapter, cfg, &base, NULL) != HEARTH_OK) return 0;
     hearth_plan_request q = {.model = model,
                              .adapter = adapter,
                              .cfg = cfg,
-                             .base = base,
                              .pool = pool,
                              .n_records = n_records};
+    if (check_request(&q, NULL) != HEARTH_OK) return 0;
     return hearth_planner__longest(&q);
 }

@@ -173,9 +173,8 @@ size_t hearth_weight_stream_window(const hearth_model *m, size_t n_workers) {
            2 * page;
 }
 
-/* ---- files ---- */
+/* ---- what a pass reads ---- */
 
-/* The first failure of a pass is the one that is told. */
 static size_t layer_bytes(const hearth_model *m, size_t layer) {
     size_t sum = 0;
     for (size_t t = 0; t < TARGETS; t++)
@@ -190,6 +189,8 @@ uint64_t hearth_weight_stream_pass_bytes(const hearth_model *m, size_t lowest,
     size_t n = hearth_model_get_config(m)->n_layers;
     uint64_t sum = (uint64_t)head_reads * all_bytes(head);
     sum += (uint64_t)n_tokens * (row_bytes(head) + row_bytes(embed));
+    /* The buffer holds two layers: a pass finds the first two there from the one
+     * before, and on its way back the last two. */
     for (size_t l = 0; l < n; l++) {
         uint64_t bytes = layer_bytes(m, l);
         if (l >= 2 || lowest) sum += bytes;         /* forward */
@@ -198,6 +199,9 @@ uint64_t hearth_weight_stream_pass_bytes(const hearth_model *m, size_t lowest,
     return sum;
 }
 
+/* ---- files ---- */
+
+/* The first failure of a pass is the one that is told. */
 static void fail(hearth_weight_stream *s, failure what, int number) {
     (void)pthread_mutex_lock(&s->lock);
     if (s->failed == FAILED_NOT) {

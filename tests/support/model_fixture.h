@@ -6,6 +6,7 @@
 #include "tests/support/cmocka_all.h"
 
 #include "client/model/base_model.h"
+#include "client/train/dataset.h"
 #include "client/train/decoder.h"
 #include "common/arena.h"
 #include "common/file.h"
@@ -163,6 +164,25 @@ static inline hearth_adapter *tiny_adapter(const hearth_model *m,
     for (size_t i = 0; i < a->n_values; i++)
         a->values[i] = (float)(0.3 * hearth_philox_normal(k, 0, i));
     return a;
+}
+
+#define TINY_RECORD_TOKENS 100
+
+/* Records of so many tokens, TINY_RECORD_TOKENS at most, of a vocabulary of 67. */
+static inline hearth_dataset *tiny_records(int32_t n_docs, int32_t n_tokens) {
+    hearth_dataset_config cfg = HEARTH_DATASET_CONFIG_INIT;
+    hearth_dataset *ds = NULL;
+    assert_ok(hearth_dataset_new(&ds, &cfg, NULL, NULL));
+    for (int32_t k = 0; k < n_docs; k++) {
+        int32_t token[TINY_RECORD_TOKENS], label[TINY_RECORD_TOKENS];
+        for (int32_t i = 0; i < n_tokens; i++)
+            token[i] = 3 + (5 * i + k * i * i) % 60;
+        for (int32_t i = 0; i < n_tokens; i++)
+            label[i] = i + 1 < n_tokens ? token[i + 1] : -1;
+        assert_ok(hearth_dataset_add_tokens(ds, token, label, (size_t)n_tokens,
+                                            NULL));
+    }
+    return ds;
 }
 
 #endif /* HEARTH_TESTS_MODEL_FIXTURE_H */

@@ -41,18 +41,9 @@ static hearth_dataset *ds;
 static char dir[64];
 
 static int set_up(void **state) {
-    hearth_dataset_config cfg = HEARTH_DATASET_CONFIG_INIT;
     (void)state;
     assert_non_null(hearth_test_dir(dir));
-    assert_ok(hearth_dataset_new(&ds, &cfg, NULL, NULL));
-    for (int32_t k = 0; k < N_DOCS; k++) {
-        int32_t token[N_TOKENS], label[N_TOKENS];
-        for (int32_t i = 0; i < N_TOKENS; i++)
-            token[i] = 3 + (5 * i + k * i * i) % 60;
-        for (int32_t i = 0; i < N_TOKENS; i++)
-            label[i] = i + 1 < N_TOKENS ? token[i + 1] : -1;
-        assert_ok(hearth_dataset_add_tokens(ds, token, label, N_TOKENS, NULL));
-    }
+    ds = tiny_records(N_DOCS, N_TOKENS);
     return 0;
 }
 

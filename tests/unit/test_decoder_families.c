@@ -8,6 +8,7 @@
 
 #include "client/model/model_convert.h"
 #include "client/train/decoder_private.h"
+#include "client/train/weight_private.h"
 
 static const uint32_t lengths[] = {20, 1, 33, 12, 30};
 #define N_DOCS 5
@@ -434,6 +435,39 @@ static void bf16_rounds_all_weights_but_those_of_values(void **state) {
     close_family(&f);
 }
 
+/* Of q, k and v only q and k are in Q8_0: that these are rounded to 8 bits, in
+ * the room for halves, between the input's rounding and v's product changes no
+ * byte. */
+static void int8_beside_other_types_rounds_for_each(void **state) {
+    const hearth_kernels *k = hearth_kernels_int8();
+    char path[128], folder[128];
+    family f;
+    (void)state;
+    if (!k) skip();
+    open_family(&f, "{\"architectures\":[\"LlamaForCausalLM\"]," WIDE "}");
+    (void)snprintf(path, sizeof(path), "%s/q.gguf", f.dir);
+    (void)snprintf(folder, sizeof(folder), "%s/dense", f.dir);
+    assert_ok(
+        hearth_model_convert(f.model, HEARTH_QUANT_Q8_0, path, NULL, NULL));
+    hearth_model_close(f.model);
+    assert_ok(hearth_model_open(&f.model, path, NULL, NULL));
+    hearth_model *dense = dense_twin(f.model, folder, HEARTH_TENSOR_COUNT);
+    for (uint32_t l = 0; l < hearth_model_get_config(dense)->n_layers; l++) {
+        const hearth_weight *v =
+            hearth_model_weight(f.model, HEARTH_TENSOR_V, l);
+        *(hearth_weight *)(uintptr_t)v =
+            *hearth_model_weight(dense, HEARTH_TENSOR_V, l);
+    }
+    hearth_decoder_shape room = {.round_parts = k->pair_parts};
+    result with = gradient_of(&f, false, room, NULL, k, &f.ts.stream, NULL);
+    result without = gradient(&f, false, NULL, k, &f.ts.stream, NULL);
+    assert_memory_equal(with.grad, without.grad, with.n * sizeof(*with.grad));
+    free(with.grad);
+    free(without.grad);
+    hearth_model_close(dense);
+    close_family(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(packed_is_the_sum_of_documents),
@@ -445,6 +479,7 @@ int main(void) {
         cmocka_unit_test(vectors_do_not_decay),
         cmocka_unit_test(quantised_weights_give_what_their_values_give),
         cmocka_unit_test(bf16_rounds_all_weights_but_those_of_values),
+        cmocka_unit_test(int8_beside_other_types_rounds_for_each),
     };
     return cmocka_run_group_tests_name("client/train/decoder_families", tests,
                                        NULL, NULL);

@@ -18,7 +18,7 @@ static int set_up(void **state) {
     tiny_spec s = {67, 32, 96, LAYERS, 4, 2, 8, true, 0.3};
     (void)state;
     model = tiny_model(&s, 1, dir);
-    ds = planner_records();
+    ds = tiny_records(N_DOCS, N_TOKENS);
     return 0;
 }
 

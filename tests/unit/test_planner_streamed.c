@@ -9,7 +9,7 @@ static hearth_dataset *ds;
 
 static int set_up(void **state) {
     (void)state;
-    ds = planner_records();
+    ds = tiny_records(N_DOCS, N_TOKENS);
     return 0;
 }
 
